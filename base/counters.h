@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every number that a queue pair counts, in one list, with its unit and meaning.
+ *
+ * Two rules stand behind the list. Fallback is never silent (I8): each reason
+ * for which a buffer is not lent has a line. Nothing disappears (I3): each way
+ * in which a packet or a chain ends has a line. So for every queue pair
+ *
+ *   frames that reached the port = rx_packets + every rx_drop_* line
+ *   chains taken from the tx ring = tx_packets + every tx_drop_* line + faults
+ *   chains taken from either ring = heads given back + heads still lent
+ *
+ * Guest faults are lines of the same table, made from base/faults.h.
+ */
+#ifndef XN_BASE_COUNTERS_H
+#define XN_BASE_COUNTERS_H
+
+#include <stdint.h>
+#include "base/faults.h"
+
+/* X(name, unit, meaning) */
+#define XN_COUNTERS(X) \
+X(rx_packets,           "packets", "frames given to the guest") \
+X(rx_bytes,             "bytes",   "bytes of those frames, without virtio header") \
+X(rx_lent,              "packets", "frames that the kernel wrote straight into guest memory") \
+X(rx_bounced,           "packets", "frames copied once in user space, from a bounce frame into guest memory") \
+X(rx_buf_lent,          "buffers", "receive buffers lent to the kernel") \
+X(rx_bounce_short,      "buffers", "not lent: fewer contiguous bytes behind the header than the longest frame") \
+X(rx_bounce_window,     "buffers", "not lent: outside of the registered window of guest memory") \
+X(rx_bounce_forced,     "buffers", "not lent: bounce mode was asked for") \
+X(rx_merged,            "packets", "frames spread over more than one receive buffer") \
+X(rx_drop_no_buffer,    "packets", "dropped: bounced frame, and no guest buffer to put it in") \
+X(rx_drop_too_small,    "packets", "dropped: longer than the guest's buffer, and buffers may not be merged") \
+X(rx_drop_stopped,      "packets", "dropped: arrived while the queue was being stopped") \
+X(rx_drop_error,        "packets", "dropped: the port could not receive into the buffer (loopback: no buffer posted)") \
+X(tx_packets,           "packets", "guest packets given to the port") \
+X(tx_bytes,             "bytes",   "bytes of those packets, without virtio header") \
+X(tx_lent,              "packets", "sent as one piece straight from guest memory") \
+X(tx_chained,           "packets", "sent as several descriptors straight from guest memory") \
+X(tx_gathered,          "packets", "pieces copied together into one arena chunk") \
+X(tx_bounced,           "packets", "single piece copied into an arena chunk before sending") \
+X(tx_bounce_window,     "packets", "copied because a piece lies outside of the registered window") \
+X(tx_bounce_forced,     "packets", "copied because bounce mode was asked for") \
+X(tx_drop_runt,         "packets", "dropped: shorter than an Ethernet header") \
+X(tx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame") \
+X(tx_drop_bad_header,   "packets", "dropped: virtio-net header asks for what was not negotiated (VIRTIO 1.2, 5.1.6.2)") \
+X(tx_drop_short_chain,  "packets", "dropped: chain not longer than the virtio-net header") \
+X(tx_drop_down,         "packets", "dropped: the port is down or gone") \
+X(tx_kicks,             "calls",   "system calls that told the kernel of packets to send") \
+X(tx_kick_again,        "calls",   "of these, how many the kernel answered with 'call again' (EAGAIN)") \
+X(tx_kick_drops,        "packets", "lost on the way out: the kernel said that a packet was dropped (EBUSY)") \
+X(rx_out_of_order,      "buffers", "came back from the kernel in another order than lent") \
+X(irqs_sent,            "events",  "used-buffer notifications sent to the guest") \
+X(irqs_suppressed,      "events",  "batches for which the guest wanted no notification") \
+X(heads_dropped,        "chains",  "chains given back unused with length 0 after a fault or a drop")
+
+enum xn_counter {
+#define XN_X(name, unit, text) XN_C_##name,
+	XN_COUNTERS(XN_X)
+#undef XN_X
+	XN_C_FAULTS,   /* first guest fault: XN_C_FAULTS + fault - 1 */
+	XN_C_COUNT = XN_C_FAULTS + XN_FAULT_COUNT - 1,
+};
+
+struct xn_counters {
+	uint64_t v[XN_C_COUNT];
+};
+
+/* Names, units and meanings; i < XN_C_COUNT. Never NULL. */
+const char *xn_counter_name(unsigned i);
+const char *xn_counter_unit(unsigned i);
+const char *xn_counter_text(unsigned i);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A guest: RAM of its own and a virtio-net driver (split rings) that works as
+ * Linux's does, on the same memory that a VMM would give to the engine.
+ *
+ *	RAM   | rings | tx buffers | rx buffers at odd places ... |
+ *
+ * Receive buffers are 1536 bytes (12 header + 1524 room), one descriptor each, at
+ * addresses as Linux's page_frag allocator gives: consecutive in a page pool, at
+ * any offset, crossing page borders. Transmit packets are one descriptor (header
+ * and data together, as Linux does with VERSION_1 and headroom), or header and data
+ * apart. The driver posts a buffer again as soon as it has looked at it.
+ *
+ * The driver is written for batches, as poll-mode drivers are: it prepares many and
+ * publishes once. One thread drives a pair.
+ */
+#ifndef XN_BENCH_GUEST_H
+#define XN_BENCH_GUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "xsknet.h"
+
+struct xn_guest_cfg {
+	unsigned pairs;
+	uint32_t queue_size;       /* descriptors of each ring; power of two */
+	enum xn_huge huge;
+	uint32_t rx_buf_bytes;     /* 0: 1536 */
+	uint64_t ram_bytes;        /* 0: as much as is needed */
+	uint64_t gpa_base;         /* where RAM begins for the guest (0 is fine) */
+	bool split_tx_header;      /* header in a descriptor of its own */
+	bool kicks;                /* eventfds for both directions, else polled */
+};
+
+struct xn_guest;
+int  xn_guest_create(struct xn_guest **g, const struct xn_guest_cfg *cfg);
+void xn_guest_destroy(struct xn_guest *g);
+
+/* For the VMM's side: the region (fd), and the rings of a pair. */
+void xn_guest_region(const struct xn_guest *g, struct xn_region *r);
+void xn_guest_vring(const struct xn_guest *g, unsigned index, struct xn_vring *v);
+bool xn_guest_got_huge(const struct xn_guest *g);
+
+/* Driver: forgets everything and starts with empty rings, rx buffers all posted. */
+void xn_guest_start(struct xn_guest *g, unsigned pair);
+
+/*
+ * Receive: up to n frames that have arrived, as pointers into guest RAM; they stay
+ * valid until xn_guest_rx_done, which posts their buffers again and publishes once.
+ * Merged frames (num_buffers > 1) come as one entry each with `more`.
+ */
+struct xn_guest_frame {
+	const uint8_t *data;
+	uint32_t bytes;
+	uint16_t buffers;    /* num_buffers of the header; 0: continuation */
+	uint16_t id;
+};
+unsigned xn_guest_rx(struct xn_guest *g, unsigned pair, struct xn_guest_frame *f, unsigned n);
+void     xn_guest_rx_done(struct xn_guest *g, unsigned pair, const struct xn_guest_frame *f, unsigned n);
+
+/*
+ * Transmit: reserve up to n buffers to write frames into; submit says how long they
+ * are, in the same order, and publishes once. xn_guest_tx_reap takes used ones back;
+ * reserve does so by itself when it runs short.
+ */
+unsigned xn_guest_tx_reserve(struct xn_guest *g, unsigned pair, uint8_t **data, unsigned n);
+void     xn_guest_tx_submit(struct xn_guest *g, unsigned pair, const uint32_t *bytes, unsigned n);
+unsigned xn_guest_tx_reap(struct xn_guest *g, unsigned pair);
+/* Sent and not yet returned. */
+unsigned xn_guest_tx_pending(const struct xn_guest *g, unsigned pair);
+
+/*
+ * Forward without a copy: sends a received frame from its receive buffer (the
+ * header in front of it is cleared), and posts that buffer for receive again when
+ * the transmit has been returned. Returns how many were taken; the others are still
+ * the caller's (rx_done).
+ */
+unsigned xn_guest_forward(struct xn_guest *g, unsigned pair, const struct xn_guest_frame *f, unsigned n);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A laboratory: two network namespaces and a veth pair between them.
+ *
+ *	  near namespace                          far namespace
+ *	  [engine or raw loop] xn0 ----------- xn1 [generator] [sink]
+ *
+ * The namespaces have no name and no process: only the fds of this process keep
+ * them. However the process ends, SIGKILL included, the kernel removes them and
+ * the pair with them. Nothing outside of them is touched.
+ *
+ * The generator runs in the kernel (BPF_PROG_TEST_RUN with live frames: a program
+ * stamps a frame and redirects it into xn1), the sink is an XDP program on xn1 that
+ * checks and counts, or sends back.
+ */
+#ifndef XN_BENCH_LAB_H
+#define XN_BENCH_LAB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define XN_LAB_NEAR "xn0"
+#define XN_LAB_FAR  "xn1"
+
+struct xn_lab_cfg {
+	unsigned queues;     /* rx and tx queues of both ends, 1 and more */
+	unsigned mtu;        /* 0: 1500 */
+};
+
+struct xn_lab {
+	int home_ns, near_ns, far_ns;       /* fds */
+	unsigned near_ifindex, far_ifindex;
+	uint8_t near_mac[6], far_mac[6];
+	struct xn_lab_cfg cfg;
+};
+
+/* Needs CAP_SYS_ADMIN and CAP_NET_ADMIN. The calling thread ends up where it was.
+ * IPv6 is off on both ends: no frame of the kernel's own disturbs the count.
+ * 0 or -errno (xn_last_error). */
+int  xn_lab_create(struct xn_lab *lab, const struct xn_lab_cfg *cfg);
+/* Accepts a half-made lab (fds -1). Deletes the pair at once. */
+void xn_lab_destroy(struct xn_lab *lab);
+
+/* Moves the calling thread. 0 or -errno. */
+int xn_lab_enter_near(const struct xn_lab *lab);
+int xn_lab_enter_far(const struct xn_lab *lab);
+int xn_lab_leave(const struct xn_lab *lab);   /* back home */
+
+/* Sets an interface of the calling thread's namespace up or down; deletes it. 0 or -errno. */
+int xn_link_set(const char *ifname, bool up);
+int xn_link_delete(const char *ifname);
+
+/* ---- sink: what happens to frames that arrive at the far end ---- */
+
+enum xn_sink_mode { XN_SINK_COUNT, XN_SINK_REFLECT };
+
+struct xn_sink_counts {
+	uint64_t frames, bytes;      /* with a good stamp */
+	uint64_t lost, reordered, duplicate, corrupt;
+	uint64_t foreign;            /* without our stamp */
+};
+
+struct xn_sink;
+int  xn_sink_attach(struct xn_sink **s, const struct xn_lab *lab, enum xn_sink_mode mode);
+void xn_sink_detach(struct xn_sink *s);
+/* Starts a new run: counters to 0, streams run_tag..run_tag + queues - 1 are ours,
+ * each expected from seq 0 on. */
+void xn_sink_reset(struct xn_sink *s, uint32_t run_tag);
+void xn_sink_read(struct xn_sink *s, struct xn_sink_counts *out);
+
+/* ---- generator: frames that arrive at the near end ---- */
+
+struct xn_gen_cfg {
+	uint32_t bytes;         /* frame length, XN_FRAME_MIN.. */
+	uint64_t pace_pps;      /* 0: as fast as it goes */
+	uint32_t run_tag;       /* stream of this generator */
+	int cpu;                /* where it runs; also decides veth's receive queue
+				   (cpu modulo queues). -1: not pinned */
+};
+
+struct xn_gen_counts {
+	uint64_t sent;          /* frames that veth took */
+	uint64_t offered;       /* frames stamped (sent + dropped on the way in) */
+	double   seconds;       /* first to last */
+};
+
+struct xn_gen;
+/* Loads what is needed and starts a thread; it generates between start and stop. */
+int  xn_gen_create(struct xn_gen **g, const struct xn_lab *lab);
+void xn_gen_destroy(struct xn_gen *g);
+int  xn_gen_start(struct xn_gen *g, const struct xn_gen_cfg *cfg);
+/* Returns when the last frame has been handed over. */
+void xn_gen_stop(struct xn_gen *g, struct xn_gen_counts *out);
+
+/* ---- checker: the same judgement in user space, for frames that arrive near ---- */
+
+#define XN_CHECK_WINDOW 4096u   /* how far back a late frame is told from a duplicate */
+
+struct xn_check {
+	uint32_t stream;             /* whose frames */
+	uint32_t bytes;              /* their length */
+	uint64_t next;               /* expected seq */
+	uint64_t frames, lost, reordered, duplicate, corrupt, foreign;
+	uint64_t seen[XN_CHECK_WINDOW / 64];
+};
+void xn_check_reset(struct xn_check *c, uint32_t stream, uint32_t bytes);
+/* Judges one frame: reads its stamp and its tail. */
+void xn_check_frame(struct xn_check *c, const void *frame, uint32_t bytes);
+/* Writes a whole test frame (addresses, IPv4, UDP, filler, stamp, tail). */
+void xn_frame_build(void *frame, uint32_t bytes, const uint8_t dst[6], const uint8_t src[6],
+		    uint32_t stream, uint64_t seq);
+/* Changes only stamp and tail of a frame that xn_frame_build made. */
+void xn_frame_stamp(void *frame, uint32_t bytes, uint32_t stream, uint64_t seq);
+
+#endif

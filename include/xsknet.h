@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * xsknet: a virtual machine's virtio-net device on AF_XDP, with the guest's own
+ * RAM as UMEM.
+ *
+ *	guest RAM      xn_mem  ---+
+ *	                          +--> xn_dev --> xn_queue (one per queue pair)
+ *	network        xn_port ---+
+ *
+ * A VMM creates the three from the bottom up, tells the device where the
+ * guest's rings are, starts it, and drives each queue pair from a thread of
+ * its own choice:
+ *
+ *	xn_mem_create(&mem, regions, n, NULL);
+ *	xn_port_open(&port, "xdp:eth0", NULL);
+ *	xn_dev_create(&dev, mem, port, &opts);
+ *	xn_dev_set_features(dev, acked_by_the_driver);
+ *	xn_dev_set_vring(dev, 0, &rx);  xn_dev_set_vring(dev, 1, &tx);
+ *	xn_dev_start(dev);
+ *	q = xn_dev_queue(dev, 0);
+ *	for (;;) {
+ *		if (xn_queue_run(q, 64) || !xn_queue_arm(q))
+ *			continue;
+ *		poll(fds, xn_queue_wait_fds(q, fds, 4), -1);
+ *	}
+ *
+ * Conventions of every call
+ *
+ *   Result   int: 0, or -errno for a reason of the environment; then
+ *            xn_last_error() holds one line that says what to do, which the
+ *            log callback has also been given. `unsigned` counts cannot fail.
+ *   Objects  a create call that fails leaves *out NULL and nothing behind. A
+ *            destroy call takes NULL.
+ *   Options  pointers to option structs may be NULL. Set .sz = sizeof(struct);
+ *            a member that is 0 means its default. Unknown bytes that are not
+ *            0, from a caller newer than the library, are refused with -E2BIG.
+ *   fds      stay the caller's. What the library keeps, it duplicates.
+ *   Guests   nothing that a guest writes makes a call fail, exit or log. It is
+ *            counted under a name (xn_dev_stats) and, where a queue has to stop,
+ *            told by the event callback.
+ *   Threads  each call says one of: any thread; set-up (one thread at a time
+ *            for this object, none of its queues running); queue thread (one
+ *            thread at a time for this queue). The library has no threads and
+ *            no signal handlers.
+ */
+#ifndef XSKNET_H
+#define XSKNET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define XN_VERSION_MAJOR 0
+#define XN_VERSION_MINOR 1
+#define XN_VERSION_PATCH 0
+
+/* "0.1.0". Any thread. */
+const char *xn_version(void);
+
+/* ---- log ------------------------------------------------------------- */
+
+enum xn_log_level { XN_LOG_ERROR, XN_LOG_WARN, XN_LOG_INFO, XN_LOG_DEBUG };
+
+/* `line` has no newline and is valid during the call only. Called from the
+ * thread that does the call that speaks; must not call the library. */
+typedef void (*xn_log_fn)(void *arg, enum xn_log_level level, const char *line);
+
+/* For the whole process: lines up to `level` go to fn (NULL: none, the
+ * default). Once at start, before other threads use the library. */
+void xn_set_log(xn_log_fn fn, void *arg, enum xn_log_level level);
+
+/* Why the last call of the calling thread failed. Valid until its next failure. */
+const char *xn_last_error(void);
+
+/* ---- guest memory ------------------------------------------------------ */
+
+struct xn_mem;
+
+#define XN_MEM_MAX_REGIONS 32u
+
+/*
+ * A run of guest RAM. Either `host` is NULL and (fd, fd_offset) name a memfd,
+ * hugetlbfs or tmpfs file that is open for reading and writing; or `host` is
+ * where this process has the memory mapped already with MAP_SHARED (a private
+ * mapping cannot be seen twice). All numbers are multiples of 4096; on hugetlb,
+ * of the huge page's size.
+ */
+struct xn_region {
+	uint64_t gpa;        /* guest physical address of the first byte */
+	uint64_t size;       /* bytes */
+	int      fd;
+	uint64_t fd_offset;  /* bytes */
+	void    *host;
+};
+
+struct xn_mem_opts {
+	size_t   sz;
+	/* Only [window_gpa, window_gpa + window_bytes) is registered with the
+	 * kernel; buffers elsewhere are bounced. Registration pins the memory and
+	 * costs about 3.3 % of it in kernel memory per queue. 0 bytes: all of it. */
+	uint64_t window_gpa, window_bytes;
+	/* Frames of 4096 bytes that belong to the engine, for bounced receive
+	 * buffers and gathered packets; shared by all queues. Default 8192, less
+	 * makes sense for small rings: each queue pair takes as many as it has
+	 * descriptors in both rings, up to what is left. */
+	uint32_t bounce_frames;
+	/* With XN_MEM_NUMA: the node that the engine's frames are allocated on. */
+	uint32_t flags;
+	uint32_t numa_node;
+};
+#define XN_MEM_NUMA (1u << 0)
+
+/*
+ * Maps the regions side by side into one reservation, with the engine's arenas
+ * at both ends, ready to be registered as UMEM. Set-up.
+ *
+ * 1..32 regions that do not overlap. The VMM keeps its own mappings; after
+ * this call the fds may be closed. The memory must stay where it is while the
+ * xn_mem lives: a hole punched later (balloon, free page reporting) or a file
+ * that is truncated is not seen by the kernel, which goes on with old pages.
+ *
+ * -EINVAL   no region, too many, overlapping, wrapping, not aligned, empty;
+ *           host mapping that is private or has a hole; window outside
+ * -EACCES   region's fd not open for reading and writing
+ * -EBADF    region's fd is not an fd
+ * -ENXIO    region reaches past the end of its file
+ * -ENOTSUP  region's file is on a file system that AF_XDP cannot pin
+ *           (only memfd, tmpfs and hugetlbfs can; Linux mm/gup.c)
+ * -ENOMEM   address space, memory or huge pages are short
+ * -E2BIG    opts has members that this library does not know
+ * The message names the region's index.
+ */
+int xn_mem_create(struct xn_mem **mem, const struct xn_region *regions, unsigned n,
+		  const struct xn_mem_opts *opts);
+
+/* Unmaps. No device may use it any more (asserted). Set-up. */
+void xn_mem_destroy(struct xn_mem *mem);
+
+/* Where this process sees guest memory [gpa, gpa + len), in the engine's own
+ * mapping; NULL unless all of it lies in one region. Any thread. */
+void *xn_mem_ptr(const struct xn_mem *mem, uint64_t gpa, uint64_t len);
+
+struct xn_mem_info {
+	uint64_t guest_bytes;       /* all regions */
+	uint64_t umem_bytes;        /* what is registered with the kernel, and pinned */
+	uint64_t arena_bytes;       /* of these, the engine's own */
+	uint32_t bounce_frames;     /* engine frames in all */
+	uint32_t bounce_frames_free;
+	uint32_t regions;
+	uint32_t hugetlb_regions;
+};
+void xn_mem_get_info(const struct xn_mem *mem, struct xn_mem_info *info);
+
+enum xn_huge { XN_HUGE_NO, XN_HUGE_YES, XN_HUGE_AUTO };
+
+/*
+ * An fd of `bytes` of anonymous memory, fit for a region: a memfd, sealed
+ * against shrinking and growing; on 2 MiB huge pages with YES, or with AUTO
+ * where enough are free. *got_huge (may be NULL) tells. Owned by the caller.
+ * Any thread. -EINVAL size 0 or not a multiple of the page; -ENOMEM huge pages
+ * short (message says how to reserve them).
+ */
+int xn_ram_create(int *fd, uint64_t bytes, enum xn_huge huge, bool *got_huge);
+
+/* ---- ports: ways to a network ------------------------------------------ */
+
+struct xn_port;
+
+struct xn_port_opts {
+	size_t  sz;
+	/* Pre-set MAC for filter=mac; all 0: the interface's own. */
+	uint8_t mac[6];
+};
+
+/*
+ * spec   "xdp:IFNAME[,option...]"  an interface, through AF_XDP
+ *          queues=N      queue pairs (default 1), on host queues start..start+N-1
+ *          start=K       first host queue (default 0)
+ *          mode=auto     zero-copy if the driver can, else copy (default)
+ *               zero-copy|copy   that or fail
+ *               bounce   nothing is lent: every packet is copied once
+ *          attach=auto|native|generic   the XDP program; auto tries native first
+ *          filter=all    the whole interface belongs to the guest (default): a
+ *                        frame that the guest's queue cannot take is dropped
+ *                 mac    only the guest's MAC, broadcast and multicast; all
+ *                        else goes to the host's stack
+ *          tx=auto|gather|chain   how packets of several pieces leave
+ *          budget=N      packets a system call may send (default 1024; needs
+ *                        Linux 6.17, else the kernel's 32)
+ *        "null"          takes what the guest sends, never sends anything
+ *        "loopback"      gives back to the guest what it sends
+ *
+ * In the calling thread's network namespace; needs CAP_NET_ADMIN, CAP_NET_RAW
+ * and CAP_BPF for xdp. Set-up.
+ *
+ * -EINVAL   spec not understood (message names the word)
+ * -ENODEV   no such interface        -EPERM  privileges (message says which)
+ * -EBUSY    another XDP program is attached, or queue taken
+ * -EOPNOTSUPP  mode or attach asked for cannot be had
+ * -EMSGSIZE interface's MTU is longer than a chunk takes
+ */
+int xn_port_open(struct xn_port **port, const char *spec, const struct xn_port_opts *opts);
+
+/* Detaches and frees. No device may use it any more (asserted). Set-up. */
+void xn_port_close(struct xn_port *port);
+
+struct xn_port_info {
+	const char *kind;       /* "xdp", "null", "loopback" */
+	const char *attach;     /* "native", "generic" or "" */
+	const char *mode;       /* "zero-copy", "copy", "bounce" or "": known after start */
+	uint32_t queues;        /* queue pairs it can serve */
+	uint32_t max_frame;     /* longest frame without FCS, bytes */
+	uint16_t mtu;
+	uint8_t  mac[6];
+	bool     link_up;
+};
+void xn_port_get_info(const struct xn_port *port, struct xn_port_info *info);
+
+/* ---- the device -------------------------------------------------------- */
+
+struct xn_dev;
+struct xn_queue;
+
+#define XN_MAX_PAIRS 64u
+
+/* What happened that the VMM should know of. */
+enum xn_event_kind {
+	XN_EVENT_QUEUE_BROKEN,  /* vring `index` stopped by fault `name`: wants a reset */
+	XN_EVENT_LINK_DOWN,     /* the interface lost its carrier or was set down */
+	XN_EVENT_LINK_UP,
+	XN_EVENT_PORT_GONE,     /* the interface was deleted; the device stays, silent */
+};
+struct xn_event {
+	enum xn_event_kind kind;
+	unsigned    index;
+	const char *name;
+};
+
+struct xn_dev_opts {
+	size_t sz;
+	unsigned pairs;         /* queue pairs, 1..port's queues (default 1) */
+	/* Tells the guest that vring `index` has used buffers. NULL: only call_fd. */
+	void (*irq)(void *arg, unsigned index);
+	/* Queue thread for QUEUE_BROKEN, else the thread of xn_dev_handle_events. */
+	void (*event)(void *arg, const struct xn_event *e);
+	void *arg;
+};
+
+/* Feature bits (VIRTIO 1.2, 5.1.3 and 6) that a device on this port offers. */
+uint64_t xn_port_features(const struct xn_port *port);
+
+/* mem and port are borrowed until xn_dev_destroy; a port carries one device.
+ * Set-up. -EINVAL, -EBUSY (port has a device), -E2BIG, -ENOMEM. */
+int xn_dev_create(struct xn_dev **dev, struct xn_mem *mem, struct xn_port *port,
+		  const struct xn_dev_opts *opts);
+
+/* Stops if needed, gives everything back, frees. Set-up. */
+void xn_dev_destroy(struct xn_dev *dev);
+
+/* What the driver accepted. Set-up, stopped. -EINVAL: bits that are not
+ * offered, or without VIRTIO_F_VERSION_1. */
+int xn_dev_set_features(struct xn_dev *dev, uint64_t features);
+
+struct xn_vring {
+	uint32_t size;           /* descriptors: power of two, 1..32768 */
+	uint64_t desc_gpa, avail_gpa, used_gpa;   /* aligned to 16, 2, 4 */
+	uint16_t base;           /* where to go on: available index (0 when new) */
+	int      kick_fd;        /* eventfd the guest signals, or -1: polled only */
+	int      call_fd;        /* eventfd to signal to the guest, or -1 */
+};
+
+/*
+ * index 2i is the receive queue of pair i, 2i + 1 its transmit queue (VIRTIO
+ * 1.2, 5.1.2). Set-up, stopped. The fds are duplicated.
+ * -EINVAL index, size, alignment; a ring not wholly inside one region.
+ */
+int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *ring);
+
+/*
+ * From here on guest buffers are lent to the kernel. Set-up; afterwards each
+ * queue belongs to its thread. Needs all vrings of all pairs.
+ * -EINVAL   vrings missing or already started
+ * -ENOBUFS  RLIMIT_MEMLOCK too small (message: bytes needed)
+ * -EBUSY    host queue taken for longer than 2 s
+ * -EFAULT   a region cannot be pinned (message: which)   -ENOMEM, -ENODEV, ...
+ */
+int xn_dev_start(struct xn_dev *dev);
+
+/*
+ * After this returns, not a byte of guest memory changes any more, whatever
+ * arrives. Frames that had arrived are still delivered; receive buffers that
+ * were lent are taken back: the available index is rewound over them, so that
+ * the next start (or another back end) lends them again, and the few that
+ * cannot be rewound are returned with length 0. Set-up; no queue may be running.
+ * -EINVAL not started.
+ */
+int xn_dev_stop(struct xn_dev *dev);
+
+/* Available index to go on from; valid when stopped. */
+uint16_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index);
+
+/* Pair i; NULL if there is none. Valid until xn_dev_destroy. Any thread. */
+struct xn_queue *xn_dev_queue(struct xn_dev *dev, unsigned pair);
+
+/*
+ * The data path: one turn. Takes up to `budget` frames from the port and up to
+ * `budget` packets from the guest, with at most one system call to send and one
+ * notification a ring. Never blocks. Returns what it moved, in frames, packets
+ * and buffers; 0 means that there was nothing to do. Queue thread.
+ * budget: 1..256; larger values count as 256.
+ */
+unsigned xn_queue_run(struct xn_queue *q, unsigned budget);
+
+/*
+ * Before sleeping: asks the guest to notify. True: sleep on the fds of
+ * xn_queue_wait_fds. False: work came in meanwhile, call xn_queue_run first.
+ * The next xn_queue_run that moves something turns notifications off again.
+ * Queue thread.
+ */
+bool xn_queue_arm(struct xn_queue *q);
+
+/* Fills up to n of struct pollfd (fd, events); returns how many. After any of
+ * them is ready, call xn_queue_run. Valid until stop. Queue thread. */
+struct pollfd;
+unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n);
+
+/* Readable when something happened to the port; -1 if it never does. Owned by
+ * the device. Any thread. */
+int xn_dev_event_fd(const struct xn_dev *dev);
+
+/* Handles what made the event fd readable: calls the event callback. Never
+ * blocks. Any one thread at a time; queues may be running. */
+void xn_dev_handle_events(struct xn_dev *dev);
+
+/* ---- statistics -------------------------------------------------------- */
+
+struct xn_stat {
+	const char *name, *unit, *text;   /* static strings */
+	uint64_t value;
+};
+#define XN_ALL_PAIRS (~0u)
+
+/*
+ * Counters of one pair, or the sums of all; with XN_ALL_PAIRS also what the
+ * kernel and the XDP program counted. Fills up to n, returns how many there
+ * are. Values only grow while the device lives. Any thread.
+ */
+unsigned xn_dev_stats(struct xn_dev *dev, unsigned pair, struct xn_stat *out, unsigned n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

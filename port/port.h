@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The seam between device and wire: batches in, batches out.
+ *
+ *	engine/ (the guest's side)                      a port (the wire's side)
+ *	rx_post: heads with free buffers      --------> lends them, or keeps them
+ *	                                                and lends frames of its own
+ *	rx_poll: heads that hold a frame      <--------
+ *	tx_post: packets as pieces of memory  --------> lends, chains, gathers
+ *	tx_poll: heads that may be returned   <--------
+ *
+ * Life of a receive buffer (the table of bufs is the engine's, an entry belongs
+ * to the port from rx_post until its id comes out of rx_poll or of rx_stop):
+ *
+ *	guest --pop--> engine --rx_post--> port --rx_poll--> engine --push--> guest
+ *
+ * The port decides what is lent and what is bounced, and counts why. The engine
+ * knows nothing of AF_XDP, a port nothing of virtqueues.
+ *
+ * Calls of a queue come from one thread at a time. Counts cannot fail.
+ */
+#ifndef XN_PORT_PORT_H
+#define XN_PORT_PORT_H
+
+#include <poll.h>
+
+#include "base/counters.h"
+#include "base/types.h"
+#include "umem/mem.h"
+
+#define XN_BATCH_MAX 256u
+
+/* A receive buffer of the guest: header room and data, 1 piece and more. */
+struct xn_rx_buf {
+	xn_uoff  at;                  /* first byte of the first piece */
+	uint32_t len;                 /* bytes of the first piece */
+	uint32_t bytes;               /* of all pieces */
+	const struct xn_piece *rest;  /* the other pieces, in order; the engine's */
+	uint32_t n_rest;
+	uint32_t pad;
+};
+
+/*
+ * A receive buffer that comes back. A frame that is spread over several buffers
+ * comes back as that many entries in a row, all but the last with `more`; a batch
+ * never ends inside a frame.
+ */
+struct xn_rx_done {
+	uint16_t id;
+	uint16_t more;     /* 1: the frame goes on in the next entry */
+	uint32_t len;      /* bytes of the frame in this buffer (without header room) */
+};
+
+struct xn_tx_pkt {
+	uint16_t id;
+	uint16_t n_pieces;             /* 1 and more */
+	uint32_t bytes;                /* of all pieces: XN_ETH_HDR..port's max_frame */
+	const struct xn_piece *pieces; /* valid during the call */
+};
+
+struct xn_port;
+
+struct xn_portq_cfg {
+	struct xn_mem *mem;
+	unsigned index;                 /* queue pair */
+	uint32_t rx_heads, tx_heads;    /* ids are below these: virtqueue sizes */
+	uint32_t hdr_bytes;             /* room in front of a frame in its first buffer */
+	bool merge;                     /* may a frame be spread over buffers? */
+	const struct xn_rx_buf *bufs;   /* table indexed by id */
+	struct xn_counters *ctr;
+};
+
+/* A queue of a port. Ports embed it first in their own structs. */
+struct xn_portq {
+	const struct xn_portq_ops *ops;
+	struct xn_port *port;
+	struct xn_portq_cfg cfg;
+};
+
+struct xn_portq_ops {
+	/* Lends buffers bufs[ids[i]]. Returns how many of them it took, in order. */
+	unsigned (*rx_post)(struct xn_portq *q, const uint16_t *ids, unsigned n);
+	/* Up to n buffers back, at least one whole frame if n >= rx_heads of it. */
+	unsigned (*rx_poll)(struct xn_portq *q, struct xn_rx_done *done, unsigned n);
+	/* Takes packets. Returns how many, in order; the others did not fit now. */
+	unsigned (*tx_post)(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n);
+	/* Gets posted packets on their way: at most one system call. */
+	void (*tx_kick)(struct xn_portq *q);
+	/* Up to n ids whose memory is not needed any more. */
+	unsigned (*tx_poll)(struct xn_portq *q, uint16_t *ids, unsigned n);
+	/* How many packets tx_post takes for sure, each of one piece. */
+	unsigned (*tx_room)(struct xn_portq *q);
+	/* What to sleep on; returns how many of n entries it filled. */
+	unsigned (*wait_fds)(struct xn_portq *q, struct pollfd *fds, unsigned n);
+	/*
+	 * First half of a stop: no new frame arrives for this queue after it
+	 * returns. rx_poll, tx_kick and tx_poll still work, to drain.
+	 */
+	void (*quiesce)(struct xn_portq *q);
+	/*
+	 * Second half: after it returns nothing writes to guest memory and nothing
+	 * reads it on behalf of this queue. All ids still lent are the engine's
+	 * again. Frees q.
+	 */
+	void (*stop)(struct xn_portq *q);
+};
+
+struct xn_port_ops {
+	const char *kind;
+	/* Makes queue cfg->index ready. 0 or -errno. */
+	int  (*start)(struct xn_port *p, const struct xn_portq_cfg *cfg, struct xn_portq **q);
+	void (*get_info)(const struct xn_port *p, struct xn_port_info *info);
+	/* Port-wide counters beyond the queues'; appends up to n, returns how many
+	 * there are. May be NULL. */
+	unsigned (*stats)(struct xn_port *p, struct xn_stat *out, unsigned n);
+	/* Readable when handle_events has something to do; -1: never. */
+	int  (*event_fd)(const struct xn_port *p);
+	void (*handle_events)(struct xn_port *p, void (*event)(void *arg, const struct xn_event *),
+			      void *arg);
+	void (*close)(struct xn_port *p);
+};
+
+/* Ports embed it first in their own structs. */
+struct xn_port {
+	const struct xn_port_ops *ops;
+	uint32_t max_frame;     /* longest frame without FCS, bytes */
+	uint32_t n_queues;
+	bool in_use;            /* has a device */
+};
+
+/* The kinds, each in its own file. `rest` is what follows "kind:" (or ""). */
+int xn_port_open_xdp(struct xn_port **port, const char *rest, const struct xn_port_opts *opts);
+int xn_port_open_null(struct xn_port **port, const char *rest, const struct xn_port_opts *opts);
+int xn_port_open_loopback(struct xn_port **port, const char *rest, const struct xn_port_opts *opts);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The virtio-net header (VIRTIO 1.2, 5.1.6), VERSION_1 layout: 12 bytes, with
+ * num_buffers also where MRG_RXBUF was not negotiated (then it is 1).
+ */
+#ifndef XN_VIRTIO_NET_H
+#define XN_VIRTIO_NET_H
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <string.h>
+
+#include "base/types.h"
+
+#define XN_NET_HDR_BYTES 12u
+_Static_assert(sizeof(struct virtio_net_hdr_v1) == XN_NET_HDR_BYTES, "VERSION_1 header");
+
+#define XN_ETH_HDR_BYTES  14u
+#define XN_VLAN_TAG_BYTES 4u
+
+/*
+ * May this packet leave as it lies? Without CSUM and HOST_TSO/UFO/USO negotiated
+ * the driver must not ask for a checksum or for segmentation (5.1.6.2.1);
+ * unknown flag bits and num_buffers are ignored (5.1.6.2.2). One 16-bit load.
+ */
+static inline bool xn_net_hdr_plain(const void *g_hdr)
+{
+	uint16_t v;  /* flags in the low byte, gso_type in the high one */
+
+	__builtin_memcpy(&v, g_hdr, sizeof(v));
+	return !(v & (0xff00u | VIRTIO_NET_HDR_F_NEEDS_CSUM));
+}
+
+/* Writes a header without offloads for a frame in `buffers` receive buffers. */
+static inline void xn_net_hdr_write(void *g_hdr, uint16_t buffers)
+{
+	const uint64_t none = 0;
+	const uint32_t tail = (uint32_t)buffers << 16;  /* csum_offset, num_buffers */
+
+	__builtin_memcpy(g_hdr, &none, sizeof(none));
+	__builtin_memcpy((char *)g_hdr + 8, &tail, sizeof(tail));
+}
+
+#endif
