@@ -180,9 +180,12 @@ struct xn_port_opts {
  * spec   "xdp:IFNAME[,option...]"  an interface, through AF_XDP
  *          queues=N      queue pairs (default 1), on host queues start..start+N-1
  *          start=K       first host queue (default 0)
- *          mode=auto     zero-copy if the driver can, else copy (default)
- *               zero-copy|copy   that or fail
- *               bounce   nothing is lent: every packet is copied once
+ *          mode=auto     as copy (default)
+ *               copy     guest buffers are lent; the kernel copies once, user
+ *                        space never. Works with every driver
+ *               zero-copy  the driver's zero-copy mode, or fail. Guest buffers
+ *                        are not lent to it in this version: all are bounced
+ *               bounce   copy mode, and every packet is copied in user space too
  *          attach=auto|native|generic   the XDP program; auto tries native first
  *          filter=all    the whole interface belongs to the guest (default): a
  *                        frame that the guest's queue cannot take is dropped
@@ -211,7 +214,7 @@ void xn_port_close(struct xn_port *port);
 struct xn_port_info {
 	const char *kind;       /* "xdp", "null", "loopback" */
 	const char *attach;     /* "native", "generic" or "" */
-	const char *mode;       /* "zero-copy", "copy", "bounce" or "": known after start */
+	const char *mode;       /* "zero-copy", "copy", "bounce" or "" */
 	uint32_t queues;        /* queue pairs it can serve */
 	uint32_t max_frame;     /* longest frame without FCS, bytes */
 	uint16_t mtu;
@@ -250,7 +253,12 @@ struct xn_dev_opts {
 	void *arg;
 };
 
-/* Feature bits (VIRTIO 1.2, 5.1.3 and 6) that a device on this port offers. */
+/*
+ * Feature bits (VIRTIO 1.2, 5.1.3 and 6) that a device on this port offers: those
+ * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, MRG_RXBUF), and those that
+ * only concern config space and control queue, which are the VMM's to serve and to
+ * mask: MAC, MTU, STATUS, CTRL_VQ, MQ.
+ */
 uint64_t xn_port_features(const struct xn_port *port);
 
 /* mem and port are borrowed until xn_dev_destroy; a port carries one device.
@@ -275,7 +283,8 @@ struct xn_vring {
 
 /*
  * index 2i is the receive queue of pair i, 2i + 1 its transmit queue (VIRTIO
- * 1.2, 5.1.2). Set-up, stopped. The fds are duplicated.
+ * 1.2, 5.1.2). Set-up, stopped. The fds are duplicated, and set to O_NONBLOCK (which
+ * their other holders share).
  * -EINVAL index, size, alignment; a ring not wholly inside one region.
  */
 int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *ring);
@@ -347,7 +356,8 @@ struct xn_stat {
 /*
  * Counters of one pair, or the sums of all; with XN_ALL_PAIRS also what the
  * kernel and the XDP program counted. Fills up to n, returns how many there
- * are. Values only grow while the device lives. Any thread.
+ * are. Values only grow while the device lives. Any thread, but not during a
+ * set-up call.
  */
 unsigned xn_dev_stats(struct xn_dev *dev, unsigned pair, struct xn_stat *out, unsigned n);
 

@@ -24,20 +24,30 @@
 
 #include <poll.h>
 
+#include "base/atomics.h"
 #include "base/counters.h"
 #include "base/types.h"
 #include "umem/mem.h"
 
 #define XN_BATCH_MAX 256u
 
+#define XN_ETH_HDR_BYTES  14u
+#define XN_VLAN_TAG_BYTES 4u
+
 /* A receive buffer of the guest: header room and data, 1 piece and more. */
 struct xn_rx_buf {
-	xn_uoff  at;                  /* first byte of the first piece */
-	uint32_t len;                 /* bytes of the first piece */
-	uint32_t bytes;               /* of all pieces */
-	const struct xn_piece *rest;  /* the other pieces, in order; the engine's */
-	uint32_t n_rest;
+	xn_uoff  at;      /* first byte of the first piece */
+	uint32_t len;     /* bytes of the first piece */
+	uint32_t bytes;   /* of all pieces that are kept */
+	uint32_t rest;    /* index of the next piece in `rests`; 0: there is none */
 	uint32_t pad;
+};
+
+/* Further pieces of receive buffers: lists through one table; entry 0 is unused. */
+struct xn_rx_rest {
+	xn_uoff  at;
+	uint32_t len;
+	uint32_t next;    /* index; 0: the last */
 };
 
 /*
@@ -58,6 +68,9 @@ struct xn_tx_pkt {
 	const struct xn_piece *pieces; /* valid during the call */
 };
 
+/* Sum of `n` fields over batches goes to the counters once a batch. */
+#define XN_COUNT(ctr, name, n) xn_count_add(&(ctr)->v[XN_C_##name], (n))
+
 struct xn_port;
 
 struct xn_portq_cfg {
@@ -66,7 +79,8 @@ struct xn_portq_cfg {
 	uint32_t rx_heads, tx_heads;    /* ids are below these: virtqueue sizes */
 	uint32_t hdr_bytes;             /* room in front of a frame in its first buffer */
 	bool merge;                     /* may a frame be spread over buffers? */
-	const struct xn_rx_buf *bufs;   /* table indexed by id */
+	const struct xn_rx_buf *bufs;   /* table indexed by id; the engine's */
+	const struct xn_rx_rest *rests; /* likewise */
 	struct xn_counters *ctr;
 };
 
@@ -80,8 +94,9 @@ struct xn_portq {
 struct xn_portq_ops {
 	/* Lends buffers bufs[ids[i]]. Returns how many of them it took, in order. */
 	unsigned (*rx_post)(struct xn_portq *q, const uint16_t *ids, unsigned n);
-	/* Up to n buffers back, at least one whole frame if n >= rx_heads of it. */
-	unsigned (*rx_poll)(struct xn_portq *q, struct xn_rx_done *done, unsigned n);
+	/* Up to `frames` frames back, in up to n entries, n >= rx_heads (so any frame
+	 * fits). Returns how many entries. */
+	unsigned (*rx_poll)(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 	/* Takes packets. Returns how many, in order; the others did not fit now. */
 	unsigned (*tx_post)(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n);
 	/* Gets posted packets on their way: at most one system call. */

@@ -15,9 +15,6 @@
 #define XN_NET_HDR_BYTES 12u
 _Static_assert(sizeof(struct virtio_net_hdr_v1) == XN_NET_HDR_BYTES, "VERSION_1 header");
 
-#define XN_ETH_HDR_BYTES  14u
-#define XN_VLAN_TAG_BYTES 4u
-
 /*
  * May this packet leave as it lies? Without CSUM and HOST_TSO/UFO/USO negotiated
  * the driver must not ask for a checksum or for segmentation (5.1.6.2.1);

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Life cycle of the device: implements the middle of xsknet.h. States in engine/dev.h. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/opts.h"
+#include "engine/dev.h"
+
+#define BIT(n) (1ull << (n))
+#define DATA_PATH_FEATURES \
+	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
+	 BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_NET_F_MRG_RXBUF))
+#define VMM_FEATURES \
+	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_STATUS) | \
+	 BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ))
+
+#define DRAIN_NS 200000000ull   /* how long a stop waits for packets to leave */
+
+/* ---- create and destroy ---- */
+
+uint64_t xn_port_features(const struct xn_port *port)
+{
+	return DATA_PATH_FEATURES | VMM_FEATURES;
+}
+
+static struct xn_queue *queue_create(struct xn_dev *dev, unsigned pair)
+{
+	struct xn_queue *q = aligned_alloc(XN_CACHE_LINE, XN_ALIGN_UP(sizeof(*q), XN_CACHE_LINE));
+
+	if (!q)
+		return NULL;
+	memset(q, 0, sizeof(*q));
+	q->dev = dev;
+	q->pair = pair;
+	q->mem = dev->mem;
+	q->rx.index = 2 * pair;
+	q->tx.index = 2 * pair + 1;
+	q->rx.kick_fd = q->rx.call_fd = q->tx.kick_fd = q->tx.call_fd = -1;
+	q->max_frame = dev->port->max_frame;
+	q->keep_bytes = XN_NET_HDR_BYTES + dev->port->max_frame;
+	return q;
+}
+
+int xn_dev_create(struct xn_dev **out, struct xn_mem *mem, struct xn_port *port,
+		  const struct xn_dev_opts *in)
+{
+	struct xn_dev_opts opts;
+	struct xn_dev *dev;
+
+	*out = NULL;
+	if (!xn_opts_take(&opts, sizeof(opts), in))
+		return xn_fail(E2BIG, "device options are newer than this library");
+	if (!opts.pairs)
+		opts.pairs = 1;
+	if (opts.pairs > port->n_queues || opts.pairs > XN_MAX_PAIRS)
+		return xn_fail(EINVAL, "%u queue pairs wanted, the port serves %u",
+			       opts.pairs, XN_MIN(port->n_queues, XN_MAX_PAIRS));
+	if (port->in_use)
+		return xn_fail(EBUSY, "the port has a device already");
+	dev = calloc(1, sizeof(*dev));
+	if (!dev)
+		return xn_fail(ENOMEM, "out of memory for a device");
+	dev->mem = mem;
+	dev->port = port;
+	dev->opts = opts;
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(dev->rings); i++)
+		dev->rings[i].v.kick_fd = dev->rings[i].v.call_fd = -1;
+	mem->users++;
+	port->in_use = true;
+	for (unsigned i = 0; i < opts.pairs; i++) {
+		dev->queues[i] = queue_create(dev, i);
+		if (!dev->queues[i]) {
+			xn_dev_destroy(dev);
+			return xn_fail(ENOMEM, "out of memory for queue pair %u", i);
+		}
+	}
+	*out = dev;
+	return 0;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void xn_dev_destroy(struct xn_dev *dev)
+{
+	if (!dev)
+		return;
+	if (dev->running)
+		xn_dev_stop(dev);
+	for (unsigned i = 0; i < dev->opts.pairs; i++)
+		free(dev->queues[i]);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(dev->rings); i++) {
+		close_fd(dev->rings[i].v.kick_fd);
+		close_fd(dev->rings[i].v.call_fd);
+	}
+	dev->mem->users--;
+	dev->port->in_use = false;
+	free(dev);
+}
+
+/* ---- what the VMM says ---- */
+
+int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
+{
+	uint64_t odd = features & ~xn_port_features(dev->port);
+
+	if (dev->running)
+		return xn_fail(EINVAL, "features cannot change while the device runs");
+	if (odd)
+		return xn_fail(EINVAL, "features 0x%llx were not offered", (unsigned long long)odd);
+	if (!(features & BIT(VIRTIO_F_VERSION_1)))
+		return xn_fail(EINVAL, "VIRTIO_F_VERSION_1 is needed");
+	dev->features = features;
+	return 0;
+}
+
+/* Replaces *mine by a duplicate of theirs (-1: none). 0 or -errno. */
+static int take_fd(int *mine, int theirs)
+{
+	int fd = -1, flags;
+
+	if (theirs >= 0) {
+		fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
+		if (fd < 0)
+			return -errno;
+		flags = fcntl(fd, F_GETFL);
+		if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK)) {
+			close(fd);
+			return -EINVAL;
+		}
+	}
+	close_fd(*mine);
+	*mine = fd;
+	return 0;
+}
+
+static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned index, const struct xn_vring *v)
+{
+	return (struct xn_vq_cfg){
+		.size = v->size, .desc = XN_GPA(v->desc_gpa), .avail = XN_GPA(v->avail_gpa),
+		.used = XN_GPA(v->used_gpa), .base = v->base,
+		.dir = index & 1 ? XN_VQ_FROM_GUEST : XN_VQ_TO_GUEST,
+		.event_idx = dev->features & BIT(VIRTIO_RING_F_EVENT_IDX),
+		.indirect = dev->features & BIT(VIRTIO_RING_F_INDIRECT_DESC),
+		.suppress_kick = v->kick_fd < 0,
+	};
+}
+
+int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *ring)
+{
+	struct xn_ring_setup *r;
+	struct xn_vq_cfg cfg;
+	struct xn_vq trial;
+	int err;
+
+	if (dev->running)
+		return xn_fail(EINVAL, "vring %u cannot change while the device runs", index);
+	if (index >= 2 * dev->opts.pairs)
+		return xn_fail(EINVAL, "vring %u: the device has %u", index, 2 * dev->opts.pairs);
+	/* Set up once and thrown away: errors belong here, not to the start. */
+	cfg = ring_cfg(dev, index, ring);
+	err = xn_vq_init(&trial, dev->mem, &dev->queues[index / 2]->ctr, &cfg);
+	if (err)
+		return err;
+	xn_vq_fini(&trial);
+
+	r = &dev->rings[index];
+	err = take_fd(&r->v.kick_fd, ring->kick_fd);
+	if (!err)
+		err = take_fd(&r->v.call_fd, ring->call_fd);
+	if (err)
+		return xn_fail(-err, "vring %u: kick or call fd is not usable", index);
+	r->v.size = ring->size;
+	r->v.desc_gpa = ring->desc_gpa;
+	r->v.avail_gpa = ring->avail_gpa;
+	r->v.used_gpa = ring->used_gpa;
+	r->v.base = ring->base;
+	r->set = true;
+	return 0;
+}
+
+uint16_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index)
+{
+	return dev->rings[index].v.base;
+}
+
+struct xn_queue *xn_dev_queue(struct xn_dev *dev, unsigned pair)
+{
+	return pair < dev->opts.pairs ? dev->queues[pair] : NULL;
+}
+
+/* ---- start and stop ---- */
+
+static int start_side(struct xn_dev *dev, struct xn_queue *q, struct xn_ring_side *s)
+{
+	const struct xn_vring *v = &dev->rings[s->index].v;
+	const struct xn_vq_cfg cfg = ring_cfg(dev, s->index, v);
+
+	s->kick_fd = v->kick_fd;
+	s->call_fd = v->call_fd;
+	s->broken_told = false;
+	return xn_vq_init(&s->vq, dev->mem, &q->ctr, &cfg);
+}
+
+/* Ends what start_side began; the base is where the next start goes on. */
+static void end_side(struct xn_dev *dev, struct xn_ring_side *s)
+{
+	dev->rings[s->index].v.base = s->vq.avail_next;
+	xn_vq_fini(&s->vq);
+}
+
+static int start_queue(struct xn_dev *dev, struct xn_queue *q)
+{
+	const struct xn_portq_cfg cfg = {
+		.mem = dev->mem, .index = q->pair,
+		.rx_heads = dev->rings[q->rx.index].v.size,
+		.tx_heads = dev->rings[q->tx.index].v.size,
+		.hdr_bytes = XN_NET_HDR_BYTES,
+		.merge = dev->features & BIT(VIRTIO_NET_F_MRG_RXBUF),
+		.ctr = &q->ctr,
+	};
+	struct xn_portq_cfg with_tables = cfg;
+	int err = xn_queue_alloc(q, cfg.rx_heads, cfg.tx_heads);
+
+	if (err)
+		goto out_tables;
+	err = start_side(dev, q, &q->rx);
+	if (err)
+		goto out_tables;
+	err = start_side(dev, q, &q->tx);
+	if (err)
+		goto out_rx;
+	with_tables.bufs = q->bufs;
+	with_tables.rests = q->rests;
+	err = dev->port->ops->start(dev->port, &with_tables, &q->port);
+	if (err)
+		goto out_tx;
+	q->ops = q->port->ops;
+	q->running = true;
+	return 0;
+
+out_tx:
+	end_side(dev, &q->tx);
+out_rx:
+	end_side(dev, &q->rx);
+out_tables:
+	xn_queue_free(q);
+	return err;
+}
+
+/* What has arrived is delivered; what was posted for sending gets time to leave. */
+static void drain(struct xn_queue *q)
+{
+	uint64_t deadline = xn_now_ns() + DRAIN_NS;
+
+	q->ops->quiesce(q->port);
+	while (xn_rx_deliver(q, XN_BATCH_MAX))
+		;
+	for (;;) {
+		q->ops->tx_kick(q->port);
+		while (xn_tx_reclaim(q))
+			;
+		if (!q->tx.vq.outstanding || xn_now_ns() > deadline)
+			break;
+	}
+}
+
+static void stop_queue(struct xn_dev *dev, struct xn_queue *q)
+{
+	drain(q);
+	q->ops->stop(q->port);
+	q->port = NULL;
+	q->running = false;
+	xn_vq_reclaim_all(&q->rx.vq);
+	xn_vq_reclaim_all(&q->tx.vq);
+	xn_queue_flush(q);
+	end_side(dev, &q->tx);
+	end_side(dev, &q->rx);
+	xn_queue_free(q);
+}
+
+int xn_dev_start(struct xn_dev *dev)
+{
+	int err;
+
+	if (dev->running)
+		return xn_fail(EINVAL, "the device runs already");
+	if (!dev->features)
+		return xn_fail(EINVAL, "features first (xn_dev_set_features), then start");
+	for (unsigned i = 0; i < 2 * dev->opts.pairs; i++)
+		if (!dev->rings[i].set)
+			return xn_fail(EINVAL, "vring %u is not set (xn_dev_set_vring)", i);
+	for (unsigned i = 0; i < dev->opts.pairs; i++) {
+		err = start_queue(dev, dev->queues[i]);
+		if (err) {
+			while (i--)
+				stop_queue(dev, dev->queues[i]);
+			return err;
+		}
+	}
+	dev->running = true;
+	return 0;
+}
+
+int xn_dev_stop(struct xn_dev *dev)
+{
+	if (!dev->running)
+		return xn_fail(EINVAL, "the device does not run");
+	for (unsigned i = 0; i < dev->opts.pairs; i++)
+		stop_queue(dev, dev->queues[i]);
+	dev->running = false;
+	return 0;
+}
+
+/* ---- events ---- */
+
+int xn_dev_event_fd(const struct xn_dev *dev)
+{
+	return dev->port->ops->event_fd ? dev->port->ops->event_fd(dev->port) : -1;
+}
+
+void xn_dev_handle_events(struct xn_dev *dev)
+{
+	if (dev->port->ops->handle_events)
+		dev->port->ops->handle_events(dev->port, dev->opts.event, dev->opts.arg);
+}

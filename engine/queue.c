@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A queue pair's turn, its sleep, its tables. Theory in engine/queue.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/dev.h"
+
+int xn_queue_alloc(struct xn_queue *q, uint32_t rx_size, uint32_t tx_size)
+{
+	uint32_t larger = XN_MAX(rx_size, tx_size);
+	/* A buffer of one-byte pieces takes keep_bytes nodes: always enough for one. */
+	uint32_t nodes = 2 * XN_MAX(rx_size, q->keep_bytes) + 1;
+
+	q->max_done = XN_MAX(rx_size, XN_BATCH_MAX);
+	q->max_pieces = XN_MAX(2 * larger, 2 * XN_BATCH_MAX);
+	q->bufs = calloc(rx_size, sizeof(*q->bufs));
+	q->rests = calloc(nodes, sizeof(*q->rests));
+	q->done = calloc(q->max_done, sizeof(*q->done));
+	q->pieces = calloc(q->max_pieces, sizeof(*q->pieces));
+	if (!q->bufs || !q->rests || !q->done || !q->pieces)
+		return xn_fail(ENOMEM, "out of memory for rings of %u and %u descriptors",
+			       rx_size, tx_size);
+	for (uint32_t i = 1; i + 1 < nodes; i++)
+		q->rests[i].next = i + 1;
+	q->rest_free = 1;
+	q->rests_left = nodes - 1;
+	return 0;
+}
+
+void xn_queue_free(struct xn_queue *q)
+{
+	free(q->bufs);
+	free(q->rests);
+	free(q->done);
+	free(q->pieces);
+	q->bufs = NULL;
+	q->rests = NULL;
+	q->done = NULL;
+	q->pieces = NULL;
+}
+
+/* Tells the guest that the ring has used buffers. */
+static void notify(struct xn_queue *q, const struct xn_ring_side *s)
+{
+	const struct xn_dev_opts *o = &q->dev->opts;
+	static const uint64_t one = 1;
+
+	XN_COUNT(&q->ctr, irqs_sent, 1);
+	if (o->irq)
+		o->irq(o->arg, s->index);
+	/* It does not block: one that is full has been signalled already. */
+	if (s->call_fd >= 0)
+		(void)!write(s->call_fd, &one, sizeof(one));
+}
+
+static void flush_side(struct xn_queue *q, struct xn_ring_side *s)
+{
+	if (!xn_vq_publish(&s->vq))
+		return;
+	if (xn_vq_wants_irq(&s->vq))
+		notify(q, s);
+	else
+		XN_COUNT(&q->ctr, irqs_suppressed, 1);
+}
+
+void xn_queue_flush(struct xn_queue *q)
+{
+	flush_side(q, &q->rx);
+	flush_side(q, &q->tx);
+}
+
+/* A ring that a fault has stopped is told of once. */
+static void tell_broken(struct xn_queue *q, struct xn_ring_side *s)
+{
+	const struct xn_dev_opts *o = &q->dev->opts;
+	const struct xn_event e = { XN_EVENT_QUEUE_BROKEN, s->index, xn_fault_name(s->vq.broken) };
+
+	if (s->broken_told)
+		return;
+	s->broken_told = true;
+	if (o->event)
+		o->event(o->arg, &e);
+}
+
+unsigned xn_queue_run(struct xn_queue *q, unsigned budget)
+{
+	unsigned work;
+
+	if (XN_UNLIKELY(!q->running))
+		return 0;
+	budget = XN_MIN(budget, XN_BATCH_MAX);
+
+	work = xn_rx_deliver(q, budget);
+	work += xn_rx_refill(q);
+	work += xn_tx_send(q, budget);
+	work += xn_tx_reclaim(q);
+	xn_queue_flush(q);   /* also chains that were refused, which are no work */
+	if (XN_UNLIKELY(q->rx.vq.broken != XN_FAULT_NONE))
+		tell_broken(q, &q->rx);
+	if (XN_UNLIKELY(q->tx.vq.broken != XN_FAULT_NONE))
+		tell_broken(q, &q->tx);
+	if (!work)
+		return 0;
+	if (q->rx.vq.kicks_on)
+		xn_vq_disable_kick(&q->rx.vq);
+	if (q->tx.vq.kicks_on)
+		xn_vq_disable_kick(&q->tx.vq);
+	return work;
+}
+
+/* Empties an eventfd that the guest signals; it does not block (xn_dev_set_vring). */
+static void drain_kick(int fd)
+{
+	uint64_t v;
+
+	if (fd >= 0)
+		(void)!read(fd, &v, sizeof(v));
+}
+
+bool xn_queue_arm(struct xn_queue *q)
+{
+	bool idle;
+
+	if (!q->running)
+		return true;
+	/* First emptied, then asked for: a kick that comes after is not lost. */
+	drain_kick(q->rx.kick_fd);
+	drain_kick(q->tx.kick_fd);
+	idle = xn_vq_enable_kick(&q->rx.vq);
+	idle &= xn_vq_enable_kick(&q->tx.vq);
+	return idle;
+}
+
+unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n)
+{
+	const int kicks[] = { q->rx.kick_fd, q->tx.kick_fd };
+	unsigned k = 0;
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(kicks); i++)
+		if (kicks[i] >= 0 && k < n)
+			fds[k++] = (struct pollfd){ .fd = kicks[i], .events = POLLIN };
+	if (q->running)
+		k += q->ops->wait_fds(q->port, fds + k, n - k);
+	return k;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A queue pair: two virtqueues on one side, one port queue on the other.
+ *
+ * One turn (xn_queue_run), always in this order:
+ *
+ *	rx  port -> guest   frames that arrived, header written, heads used
+ *	    guest -> port   free buffers, posted
+ *	tx  guest -> port   packets, posted; one kick
+ *	    port -> guest   heads whose packets have left, used
+ *	publish each ring once, decide once for each whether to notify
+ *
+ * Everything is in batches through arrays of the queue's own; nothing is allocated
+ * between start and stop. The pair belongs to one thread at a time.
+ *
+ * Receive buffers. bufs[head] describes the buffer of that head from pop to push. A
+ * buffer in several pieces keeps the further ones in `rests`, a table of list nodes
+ * from a free list. Only the pieces that header and longest frame can reach are kept.
+ */
+#ifndef XN_ENGINE_QUEUE_H
+#define XN_ENGINE_QUEUE_H
+
+#include "port/port.h"
+#include "virtio/net.h"
+#include "virtio/vq.h"
+#include "xsknet.h"
+
+/* What a driver is asked for by a started ring, for one direction. */
+struct xn_ring_side {
+	struct xn_vq vq;
+	int kick_fd, call_fd;     /* -1: none */
+	unsigned index;           /* vring: 2 * pair, or 2 * pair + 1 */
+	bool broken_told;
+};
+
+struct xn_queue {
+	struct xn_ring_side rx, tx;
+	struct xn_portq *port;
+	const struct xn_portq_ops *ops;   /* port->ops */
+	const struct xn_mem *mem;
+	uint32_t max_frame;
+	uint32_t keep_bytes;              /* of a receive buffer: header and longest frame */
+
+	struct xn_rx_buf *bufs;           /* by head */
+	struct xn_rx_rest *rests;         /* [0] unused */
+	uint32_t rest_free;               /* free list through .next; 0: empty */
+	uint32_t rests_left;              /* nodes on the free list */
+
+	struct xn_chain chains[XN_BATCH_MAX];
+	struct xn_tx_pkt pkts[XN_BATCH_MAX];
+	uint16_t ids[XN_BATCH_MAX];
+	struct xn_rx_done *done;          /* max_done entries */
+	struct xn_piece *pieces;          /* max_pieces entries */
+	uint32_t max_done, max_pieces;
+
+	struct xn_counters ctr XN_CACHE_ALIGNED;
+	struct xn_dev *dev;
+	unsigned pair;
+	bool running;                     /* between start and stop */
+};
+
+/* engine/rx.c */
+unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget);
+unsigned xn_rx_refill(struct xn_queue *q);
+/* engine/tx.c */
+unsigned xn_tx_send(struct xn_queue *q, unsigned budget);
+unsigned xn_tx_reclaim(struct xn_queue *q);
+
+/* engine/queue.c: tables for rings of these sizes. 0 or -ENOMEM. */
+int  xn_queue_alloc(struct xn_queue *q, uint32_t rx_size, uint32_t tx_size);
+void xn_queue_free(struct xn_queue *q);
+/* Publishes what was pushed, notifies the guest if it wants that. */
+void xn_queue_flush(struct xn_queue *q);
+
+#endif

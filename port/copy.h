@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Copies between a frame and a guest's buffers: the bounce path of every port.
+ *
+ * Buffers that are not lent wait in a fifo, in the order in which the guest posted
+ * them. A frame that has to be copied takes the first one, and, where buffers may
+ * be merged, as many more as it needs.
+ */
+#ifndef XN_PORT_COPY_H
+#define XN_PORT_COPY_H
+
+#include <string.h>
+
+#include "port/port.h"
+
+/* A fifo of buffer ids; never overfull, since an id is in it at most once. */
+struct xn_id_fifo {
+	uint16_t *ids;
+	uint32_t first, end, mask;   /* free running; end - first are in it */
+};
+
+/* For ids 0..heads-1. 0 or -ENOMEM. */
+int  xn_id_fifo_init(struct xn_id_fifo *f, uint32_t heads);
+void xn_id_fifo_fini(struct xn_id_fifo *f);
+
+static inline uint32_t xn_id_fifo_count(const struct xn_id_fifo *f)
+{
+	return f->end - f->first;
+}
+
+static inline void xn_id_fifo_put(struct xn_id_fifo *f, uint16_t id)
+{
+	f->ids[f->end++ & f->mask] = id;
+}
+
+static inline uint16_t xn_id_fifo_at(const struct xn_id_fifo *f, uint32_t i)
+{
+	return f->ids[(f->first + i) & f->mask];
+}
+
+enum xn_spread { XN_SPREAD_OK, XN_SPREAD_NO_BUFFER, XN_SPREAD_TOO_SMALL, XN_SPREAD_NO_ROOM };
+
+/*
+ * Copies a frame into the first buffers of the fifo and takes these out of it; the
+ * first keeps cfg->hdr_bytes free. Fills done[0..*used), *used <= max. Otherwise
+ * nothing is written or taken:
+ * NO_BUFFER  the fifo's buffers together do not hold it
+ * TOO_SMALL  the first does not, and merging is off
+ * NO_ROOM    more buffers are needed than `max`
+ */
+enum xn_spread xn_spread_frame(const struct xn_portq_cfg *c, struct xn_id_fifo *fifo,
+			       const uint8_t *frame, uint32_t bytes,
+			       struct xn_rx_done *done, unsigned max, unsigned *used);
+
+/* Copies all pieces of a packet, one after the other, to dst. */
+static inline void xn_copy_from_pkt(const struct xn_mem *m, uint8_t *dst, const struct xn_tx_pkt *p)
+{
+	for (unsigned i = 0; i < p->n_pieces; i++) {
+		memcpy(dst, xn_mem_at(m, p->pieces[i].at), p->pieces[i].len);
+		dst += p->pieces[i].len;
+	}
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Watches one interface by rtnetlink: AF_XDP sockets do not tell when theirs goes
+ * down or is deleted (poll() stays silent; Linux 6.18), only netlink does.
+ */
+#ifndef XN_PORT_LINK_H
+#define XN_PORT_LINK_H
+
+#include <stdbool.h>
+
+struct mnl_socket;
+
+struct xn_link {
+	struct mnl_socket *nl;   /* NULL: not watching */
+	unsigned ifindex;
+	bool up, gone;
+};
+
+/* Starts watching, in the calling thread's network namespace. 0 or -errno. */
+int  xn_link_open(struct xn_link *l, unsigned ifindex, const char *ifname);
+void xn_link_close(struct xn_link *l);
+/* Readable when xn_link_read has something to do; -1: not watching. */
+int  xn_link_fd(const struct xn_link *l);
+/* Takes what has come; updates up and gone. Never blocks. */
+void xn_link_read(struct xn_link *l);
+
+#endif

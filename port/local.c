@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The two ports without a network; they need no privileges.
+ *
+ * loopback  what the guest sends comes back on the same queue pair, one copy later:
+ *           the first thing to try, and a device's tests run on it.
+ * null      takes every packet at once and never sends one: for guests that want a
+ *           card without a network, and to measure what the device alone costs.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "port/copy.h"
+
+#define LOCAL_MAX_FRAME 1518u   /* as an Ethernet interface of MTU 1500, with a VLAN tag */
+
+struct localq {
+	struct xn_portq q;
+	struct xn_id_fifo posted;     /* receive buffers of the guest, in order */
+	struct xn_rx_done *back;      /* filled and not yet given back, whole frames */
+	uint32_t n_back, given;
+	uint16_t *sent;               /* ids of packets that may go back */
+	uint32_t n_sent;
+	bool loops;
+	uint8_t frame[LOCAL_MAX_FRAME];
+};
+
+static struct localq *localq(struct xn_portq *q)
+{
+	return XN_CONTAINER_OF(q, struct localq, q);
+}
+
+static unsigned rx_post(struct xn_portq *q, const uint16_t *ids, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		xn_id_fifo_put(&localq(q)->posted, ids[i]);
+	return n;
+}
+
+static unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
+{
+	struct localq *x = localq(q);
+	unsigned out = 0;
+
+	while (frames && x->given < x->n_back) {
+		done[out] = x->back[x->given++];
+		frames -= !done[out++].more;
+	}
+	if (x->given == x->n_back)
+		x->given = x->n_back = 0;
+	return out;
+}
+
+/* The frame's way back, or the reason why there is none. */
+static void turn_around(struct localq *x, const struct xn_tx_pkt *p)
+{
+	struct xn_counters *ctr = x->q.cfg.ctr;
+	unsigned used = 0;
+
+	xn_copy_from_pkt(x->q.cfg.mem, x->frame, p);
+	switch (xn_spread_frame(&x->q.cfg, &x->posted, x->frame, p->bytes, x->back + x->n_back,
+				x->q.cfg.rx_heads - x->n_back, &used)) {
+	case XN_SPREAD_OK:
+		x->n_back += used;
+		XN_COUNT(ctr, rx_bounced, 1);
+		if (used > 1)
+			XN_COUNT(ctr, rx_merged, 1);
+		break;
+	case XN_SPREAD_TOO_SMALL:
+		XN_COUNT(ctr, rx_drop_too_small, 1);
+		break;
+	default:
+		XN_COUNT(ctr, rx_drop_no_buffer, 1);
+		break;
+	}
+}
+
+static unsigned tx_room(struct xn_portq *q)
+{
+	return q->cfg.tx_heads - localq(q)->n_sent;
+}
+
+static unsigned tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n)
+{
+	struct localq *x = localq(q);
+
+	n = XN_MIN(n, tx_room(q));
+	for (unsigned i = 0; i < n; i++) {
+		if (x->loops)
+			turn_around(x, &pkts[i]);
+		x->sent[x->n_sent++] = pkts[i].id;
+	}
+	if (x->loops)
+		XN_COUNT(q->cfg.ctr, tx_bounced, n);
+	return n;
+}
+
+static void tx_kick(struct xn_portq *q)
+{
+}
+
+static unsigned tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
+{
+	struct localq *x = localq(q);
+	unsigned i;
+
+	for (i = 0; i < n && x->n_sent; i++)
+		ids[i] = x->sent[--x->n_sent];
+	return i;
+}
+
+static unsigned wait_fds(struct xn_portq *q, struct pollfd *fds, unsigned n)
+{
+	return 0;   /* everything happens in tx_post */
+}
+
+static void quiesce(struct xn_portq *q)
+{
+}
+
+static void stop(struct xn_portq *q)
+{
+	struct localq *x = localq(q);
+
+	xn_id_fifo_fini(&x->posted);
+	free(x->back);
+	free(x->sent);
+	free(x);
+}
+
+static const struct xn_portq_ops queue_ops = {
+	.rx_post = rx_post, .rx_poll = rx_poll, .tx_post = tx_post, .tx_kick = tx_kick,
+	.tx_poll = tx_poll, .tx_room = tx_room, .wait_fds = wait_fds,
+	.quiesce = quiesce, .stop = stop,
+};
+
+static const struct xn_port_ops null_ops, loopback_ops;
+
+static int start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q)
+{
+	struct localq *x = calloc(1, sizeof(*x));
+
+	*q = NULL;
+	if (!x)
+		return xn_fail(ENOMEM, "%s: out of memory", port->ops->kind);
+	x->q = (struct xn_portq){ .ops = &queue_ops, .port = port, .cfg = *cfg };
+	x->loops = port->ops == &loopback_ops;
+	x->back = calloc(cfg->rx_heads, sizeof(*x->back));
+	x->sent = calloc(cfg->tx_heads, sizeof(*x->sent));
+	if (xn_id_fifo_init(&x->posted, cfg->rx_heads) || !x->back || !x->sent) {
+		stop(&x->q);
+		return xn_fail(ENOMEM, "%s: out of memory", port->ops->kind);
+	}
+	*q = &x->q;
+	return 0;
+}
+
+static void get_info(const struct xn_port *p, struct xn_port_info *info)
+{
+	info->mtu = LOCAL_MAX_FRAME - XN_ETH_HDR_BYTES - XN_VLAN_TAG_BYTES;
+	info->link_up = true;
+}
+
+static void port_close(struct xn_port *p)
+{
+	free(p);
+}
+
+static const struct xn_port_ops null_ops = {
+	.kind = "null", .start = start, .get_info = get_info, .close = port_close,
+};
+
+static const struct xn_port_ops loopback_ops = {
+	.kind = "loopback", .start = start, .get_info = get_info, .close = port_close,
+};
+
+static int open_local(struct xn_port **port, const struct xn_port_ops *ops, const char *rest)
+{
+	*port = NULL;
+	if (*rest)
+		return xn_fail(EINVAL, "%s: takes no options, not \"%s\"", ops->kind, rest);
+	*port = calloc(1, sizeof(**port));
+	if (!*port)
+		return xn_fail(ENOMEM, "%s: out of memory", ops->kind);
+	**port = (struct xn_port){ .ops = ops, .max_frame = LOCAL_MAX_FRAME,
+				   .n_queues = XN_MAX_PAIRS };
+	return 0;
+}
+
+int xn_port_open_null(struct xn_port **port, const char *rest, const struct xn_port_opts *opts)
+{
+	return open_local(port, &null_ops, rest);
+}
+
+int xn_port_open_loopback(struct xn_port **port, const char *rest, const struct xn_port_opts *opts)
+{
+	return open_local(port, &loopback_ops, rest);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From a word like "xdp:eth0" to a port. */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/opts.h"
+#include "port/port.h"
+
+static const struct {
+	const char *kind;
+	int (*open)(struct xn_port **, const char *rest, const struct xn_port_opts *);
+} kinds[] = {
+	{ "xdp",      xn_port_open_xdp },
+	{ "null",     xn_port_open_null },
+	{ "loopback", xn_port_open_loopback },
+};
+
+int xn_port_open(struct xn_port **port, const char *spec, const struct xn_port_opts *in)
+{
+	size_t len = strcspn(spec, ":");
+	const char *rest = spec[len] ? spec + len + 1 : "";
+	struct xn_port_opts opts;
+
+	*port = NULL;
+	if (!xn_opts_take(&opts, sizeof(opts), in))
+		return xn_fail(E2BIG, "port options are newer than this library");
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(kinds); i++)
+		if (strlen(kinds[i].kind) == len && !strncmp(spec, kinds[i].kind, len))
+			return kinds[i].open(port, rest, &opts);
+	return xn_fail(EINVAL, "port \"%.*s\" is not known: use xdp:IFNAME, null or loopback",
+		       (int)len, spec);
+}
+
+void xn_port_close(struct xn_port *port)
+{
+	if (!port)
+		return;
+	assert(!port->in_use);
+	port->ops->close(port);
+}
+
+void xn_port_get_info(const struct xn_port *port, struct xn_port_info *info)
+{
+	*info = (struct xn_port_info){ .kind = port->ops->kind, .attach = "", .mode = "",
+				       .queues = port->n_queues, .max_frame = port->max_frame };
+	port->ops->get_info(port, info);
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The AF_XDP port: spec, open, close, what it tells. Theory in port/xdp.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "port/xdp.h"
+
+/* ---- the spec: IFNAME[,name=value...] ---- */
+
+static int parse_number(unsigned *out, const char *name, const char *value, unsigned min, unsigned max)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = strtoul(value, &end, 10);
+	if (errno || *end || end == value || *value == '-' || v < min || v > max)
+		return xn_fail(EINVAL, "xdp: %s=%s: want a number from %u to %u", name, value, min, max);
+	*out = (unsigned)v;
+	return 0;
+}
+
+/* Index of value in the list of words; -EINVAL with the list in the message. */
+static int parse_word(const char *name, const char *value, const char *const *words, unsigned n)
+{
+	char list[80] = "";
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!strcmp(value, words[i]))
+			return (int)i;
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i ? ", " : "", words[i]);
+	}
+	return xn_fail(EINVAL, "xdp: %s=%s: want one of %s", name, value, list);
+}
+#define WORD(name, value, ...) \
+	parse_word(name, value, (const char *const[]){ __VA_ARGS__ }, \
+		   XN_ARRAY_SIZE(((const char *const[]){ __VA_ARGS__ })))
+
+static int parse_option(struct xn_xdp_spec *s, const char *name, const char *value)
+{
+	int w;
+
+	if (!strcmp(name, "queues"))
+		return parse_number(&s->queues, name, value, 1, XN_STEER_MAX_QUEUES);
+	if (!strcmp(name, "start"))
+		return parse_number(&s->start, name, value, 0, XN_STEER_MAX_QUEUES - 1);
+	if (!strcmp(name, "budget"))
+		return parse_number(&s->budget, name, value, 0, 65536);
+	if (!strcmp(name, "mode")) {
+		w = WORD(name, value, "auto", "copy", "zero-copy", "bounce");
+		s->mode = w == 2 ? XN_XSK_ZERO_COPY : XN_XSK_COPY;
+		s->bounce = w == 3;
+	} else if (!strcmp(name, "attach")) {
+		w = WORD(name, value, "auto", "native", "generic");
+		s->attach = w == 1 ? XN_ATTACH_NATIVE : w == 2 ? XN_ATTACH_GENERIC : XN_ATTACH_AUTO;
+	} else if (!strcmp(name, "filter")) {
+		w = WORD(name, value, "all", "mac");
+		s->filter_mac = w == 1;
+	} else if (!strcmp(name, "tx")) {
+		w = WORD(name, value, "auto", "gather", "chain");
+		s->tx = w == 1 ? XN_TX_GATHER : w == 2 ? XN_TX_CHAIN : XN_TX_AUTO;
+	} else {
+		return xn_fail(EINVAL, "xdp: option \"%s\" is not known: queues, start, mode, "
+			       "attach, filter, tx, budget are", name);
+	}
+	return w < 0 ? w : 0;
+}
+
+int xn_xdp_spec_parse(struct xn_xdp_spec *s, const char *rest)
+{
+	char words[256], *save, *word;
+	int err;
+
+	*s = (struct xn_xdp_spec){ .queues = 1, .budget = 1024, .mode = XN_XSK_COPY };
+	if (strlen(rest) >= sizeof(words))
+		return xn_fail(EINVAL, "xdp: options are longer than %zu characters", sizeof(words) - 1);
+	strcpy(words, rest);
+	word = strtok_r(words, ",", &save);
+	if (!word || *rest == ',')
+		return xn_fail(EINVAL, "xdp: which interface? write xdp:IFNAME");
+	if (strlen(word) >= sizeof(s->ifname))
+		return xn_fail(EINVAL, "xdp: \"%s\" is too long for an interface's name", word);
+	strcpy(s->ifname, word);
+
+	while ((word = strtok_r(NULL, ",", &save))) {
+		char *value = strchr(word, '=');
+
+		if (!value)
+			return xn_fail(EINVAL, "xdp: \"%s\": want name=value", word);
+		*value++ = 0;
+		err = parse_option(s, word, value);
+		if (err)
+			return err;
+	}
+	if (s->start + s->queues > XN_STEER_MAX_QUEUES)
+		return xn_fail(EINVAL, "xdp: start=%u,queues=%u: the last queue must be below %u",
+			       s->start, s->queues, XN_STEER_MAX_QUEUES);
+	return 0;
+}
+
+/* ---- the interface ---- */
+
+static int if_info_linux(const char *ifname, struct xn_if_info *info)
+{
+	struct ifreq req = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+
+	*info = (struct xn_if_info){ 0 };
+	if (fd < 0)
+		return xn_fail(errno, "cannot open a socket: %s", strerror(errno));
+	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", ifname);
+	if (ioctl(fd, SIOCGIFINDEX, &req)) {
+		err = errno == ENODEV ?
+		      xn_fail(ENODEV, "%s: no such interface in this network namespace "
+			      "(ip link lists them)", ifname) :
+		      xn_fail(errno, "%s: %s", ifname, strerror(errno));
+		goto out;
+	}
+	info->ifindex = (unsigned)req.ifr_ifindex;
+	if (!ioctl(fd, SIOCGIFMTU, &req))
+		info->mtu = (uint32_t)req.ifr_mtu;
+	if (!ioctl(fd, SIOCGIFHWADDR, &req))
+		memcpy(info->mac, req.ifr_hwaddr.sa_data, sizeof(info->mac));
+	if (!ioctl(fd, SIOCGIFFLAGS, &req))
+		info->up = req.ifr_flags & IFF_UP;
+	if (xn_probe_driver(ifname, info->driver, sizeof(info->driver)))
+		info->driver[0] = 0;
+out:
+	close(fd);
+	return err;
+}
+
+const struct xn_xdp_sys xn_xdp_sys_linux = {
+	.if_info = if_info_linux,
+	.steer_open = xn_steer_open, .steer_close = xn_steer_close,
+	.steer_set = xn_steer_set, .steer_clear = xn_steer_clear,
+	.steer_native = xn_steer_native, .steer_counters = xn_steer_counters,
+	.xsk_open = xn_xsk_open, .xsk_close = xn_xsk_close,
+	.xsk_statistics = xn_xsk_statistics, .barrier = xn_xsk_barrier,
+	.link_open = xn_link_open,
+};
+
+/* ---- what it tells ---- */
+
+static struct xn_xdp_port *xdp_port(const struct xn_port *port)
+{
+	return XN_CONTAINER_OF(port, struct xn_xdp_port, port);
+}
+
+static void get_info(const struct xn_port *port, struct xn_port_info *info)
+{
+	const struct xn_xdp_port *p = xdp_port(port);
+
+	info->attach = p->sys->steer_native(p->steer) ? "native" : "generic";
+	info->mode = p->spec.bounce ? "bounce" : p->zero_copy ? "zero-copy" : "copy";
+	info->mtu = (uint16_t)XN_MIN(p->info.mtu, 65535u);
+	memcpy(info->mac, p->info.mac, sizeof(info->mac));
+	info->link_up = p->link.nl ? p->link.up : p->info.up;
+}
+
+void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xdp_statistics *st)
+{
+	sum->rx_dropped += st->rx_dropped;
+	sum->rx_invalid_descs += st->rx_invalid_descs;
+	sum->tx_invalid_descs += st->tx_invalid_descs;
+	sum->rx_ring_full += st->rx_ring_full;
+	sum->rx_fill_ring_empty_descs += st->rx_fill_ring_empty_descs;
+	sum->tx_ring_empty_descs += st->tx_ring_empty_descs;
+}
+
+static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)
+{
+	struct xn_xdp_port *p = xdp_port(port);
+	struct xdp_statistics st = p->past;
+	uint64_t exits[XN_E_COUNT];
+	unsigned k = 0;
+
+	for (unsigned i = 0; i < port->n_queues; i++) {
+		struct xdp_statistics one;
+
+		if (!p->queues[i])
+			continue;
+		p->sys->xsk_statistics(&p->queues[i]->xsk, &one);
+		xn_xdp_add_statistics(&st, &one);
+	}
+	p->sys->steer_counters(p->steer, exits);
+	for (unsigned i = 0; i < XN_E_COUNT; i++, k++)
+		if (k < n)
+			out[k] = (struct xn_stat){ xn_steer_exit_name(i), "packets",
+						   xn_steer_exit_text(i), exits[i] };
+
+	const struct xn_stat kernel[] = {
+		{ "kernel_rx_dropped", "packets", "dropped by the kernel: longer than a chunk takes, "
+		  "or no room", st.rx_dropped },
+		{ "kernel_rx_ring_full", "packets", "dropped by the kernel: the RX ring was full",
+		  st.rx_ring_full },
+		{ "kernel_fill_empty", "packets", "dropped by the kernel: no receive buffer was lent",
+		  st.rx_fill_ring_empty_descs },
+		{ "kernel_rx_invalid", "descriptors", "refused by the kernel in the RX ring: always 0",
+		  st.rx_invalid_descs },
+		{ "kernel_tx_invalid", "descriptors", "refused by the kernel in the TX ring: always 0",
+		  st.tx_invalid_descs },
+	};
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(kernel); i++, k++)
+		if (k < n)
+			out[k] = kernel[i];
+	return k;
+}
+
+static int event_fd(const struct xn_port *port)
+{
+	return xn_link_fd(&xdp_port(port)->link);
+}
+
+static void handle_events(struct xn_port *port, void (*event)(void *, const struct xn_event *),
+			  void *arg)
+{
+	struct xn_xdp_port *p = xdp_port(port);
+	bool was_up = p->link.up, was_gone = p->link.gone;
+	struct xn_event e = { .name = p->spec.ifname };
+
+	if (!p->link.nl)
+		return;
+	xn_link_read(&p->link);
+	if (p->link.gone && !was_gone) {
+		xn_log(XN_LOG_ERROR, "%s: the interface was deleted or moved away; the device "
+		       "stays without a network until it is made again", p->spec.ifname);
+		e.kind = XN_EVENT_PORT_GONE;
+	} else if (p->link.up != was_up) {
+		xn_log(XN_LOG_INFO, "%s: link %s", p->spec.ifname, p->link.up ? "up" : "down");
+		e.kind = p->link.up ? XN_EVENT_LINK_UP : XN_EVENT_LINK_DOWN;
+	} else {
+		return;
+	}
+	if (event)
+		event(arg, &e);
+}
+
+/* ---- open and close ---- */
+
+static void port_close(struct xn_port *port)
+{
+	struct xn_xdp_port *p = xdp_port(port);
+
+	xn_link_close(&p->link);
+	if (p->steer)
+		p->sys->steer_close(p->steer);
+	free(p);
+}
+
+static const struct xn_port_ops port_ops = {
+	.kind = "xdp", .start = xn_xdp_queue_start, .get_info = get_info, .stats = stats,
+	.event_fd = event_fd, .handle_events = handle_events, .close = port_close,
+};
+
+/* The longest frame: MTU, Ethernet header, one VLAN tag; it has to fit a chunk. */
+static int choose_frame(struct xn_xdp_port *p)
+{
+	uint32_t longest = p->info.mtu + XN_ETH_HDR_BYTES + XN_VLAN_TAG_BYTES;
+
+	if (longest > XN_FRAME_BYTES_MAX)
+		return xn_fail(EMSGSIZE, "%s: MTU %u is more than fits one 4096-byte chunk: "
+			       "ip link set %s mtu %u", p->spec.ifname, p->info.mtu, p->spec.ifname,
+			       XN_FRAME_BYTES_MAX - XN_ETH_HDR_BYTES - XN_VLAN_TAG_BYTES);
+	p->port.max_frame = longest;
+	p->frame_bytes = XN_MAX(longest, XN_FRAME_BYTES_MIN);
+	return 0;
+}
+
+static int attach(struct xn_xdp_port *p, const struct xn_port_opts *opts)
+{
+	static const uint8_t none[6];
+	struct xn_steer_cfg cfg = {
+		.ifindex = p->info.ifindex, .ifname = p->spec.ifname, .attach = p->spec.attach,
+		.frame_bytes = p->frame_bytes, .filter_mac = p->spec.filter_mac,
+	};
+
+	if (memcmp(opts->mac, none, sizeof(none)))
+		memcpy(p->info.mac, opts->mac, sizeof(p->info.mac));
+	memcpy(cfg.mac, p->info.mac, sizeof(cfg.mac));
+	return p->sys->steer_open(&p->steer, &cfg);
+}
+
+int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn_port_opts *opts,
+			const struct xn_xdp_sys *sys)
+{
+	struct xn_xdp_port *p = calloc(1, sizeof(*p));
+	int err;
+
+	*port = NULL;
+	if (!p)
+		return xn_fail(ENOMEM, "xdp: out of memory");
+	p->sys = sys;
+	p->port.ops = &port_ops;
+	err = xn_xdp_spec_parse(&p->spec, rest);
+	if (!err)
+		err = sys->if_info(p->spec.ifname, &p->info);
+	if (!err)
+		err = choose_frame(p);
+	if (!err)
+		err = attach(p, opts);
+	if (!err)
+		err = sys->link_open(&p->link, p->info.ifindex, p->spec.ifname);
+	if (err) {
+		port_close(&p->port);
+		return err;
+	}
+	p->port.n_queues = p->spec.queues;
+	*port = &p->port;
+	return 0;
+}
+
+int xn_port_open_xdp(struct xn_port **port, const char *rest, const struct xn_port_opts *opts)
+{
+	return xn_port_open_xdp_on(port, rest, opts, &xn_xdp_sys_linux);
+}

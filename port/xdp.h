@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The AF_XDP port: a guest's buffers on the rings of AF_XDP sockets.
+ *
+ * Receive. A buffer whose bytes behind the virtio header are contiguous, inside the
+ * registered memory, and at least as many as the longest frame, is lent: its fill
+ * entry is chosen so that the frame lands behind the header (xsk/xsk.h). Any other
+ * buffer waits in a fifo (port/copy.h), and a bounce frame is lent in its place.
+ *
+ *	fill ring   | lent | lent | bounce | lent | ...      `lent` shadows it: slot by
+ *	lent[]      | id 7 | id 3 | frame  | id 9 | ...      slot, which entry is whose
+ *
+ * In copy mode frames come back in the order of the fill ring, so the shadow is
+ * read in step with the RX ring and its address only confirms; drivers in
+ * zero-copy mode may differ, then the entry is searched for.
+ *
+ * Transmit. One piece inside the registered memory is lent as it lies. Several
+ * pieces are gathered into one arena frame, or chained with XDP_PKT_CONTD: in copy
+ * mode a second descriptor costs the kernel about 440 ns, a copy of 1.5 KB 90 ns,
+ * so what fits a chunk is gathered. `sent` shadows the TX ring.
+ *
+ * When may a transmitted buffer go back to the guest? In copy mode sendto() has
+ * copied the data when it has consumed the descriptor (tx_copies): heads go back in
+ * ring order, at once, and completions are only counted. Otherwise when it is
+ * completed: completions lose bit 0 of an odd address (Linux 6.18, xsk_skb_destructor)
+ * and need not come in order, so they are matched without that bit.
+ */
+#ifndef XN_PORT_XDP_H
+#define XN_PORT_XDP_H
+
+#include <net/if.h>
+
+#include "base/log.h"
+#include "bpf/steer.h"
+#include "port/copy.h"
+#include "port/link.h"
+#include "port/port.h"
+#include "xsk/xsk.h"
+
+enum xn_tx_multi { XN_TX_AUTO, XN_TX_GATHER, XN_TX_CHAIN };
+
+struct xn_xdp_spec {
+	char ifname[IF_NAMESIZE];
+	unsigned queues, start, budget;
+	enum xn_xsk_mode mode;
+	bool bounce, filter_mac;
+	enum xn_attach attach;
+	enum xn_tx_multi tx;
+};
+
+/* What an interface is like when the port is opened. */
+struct xn_if_info {
+	unsigned ifindex;
+	uint32_t mtu;
+	uint8_t mac[6];
+	bool up;
+	char driver[32];
+};
+
+/*
+ * The kernel as the port sees it; tests put a fake one here, and the whole data
+ * path runs without privileges.
+ */
+struct xn_xdp_sys {
+	int  (*if_info)(const char *ifname, struct xn_if_info *info);
+	int  (*steer_open)(struct xn_steer **s, const struct xn_steer_cfg *cfg);
+	void (*steer_close)(struct xn_steer *s);
+	int  (*steer_set)(struct xn_steer *s, unsigned queue, int xsk_fd);
+	void (*steer_clear)(struct xn_steer *s, unsigned queue);
+	bool (*steer_native)(const struct xn_steer *s);
+	void (*steer_counters)(const struct xn_steer *s, uint64_t out[XN_E_COUNT]);
+	int  (*xsk_open)(struct xn_xsk *x, const struct xn_xsk_cfg *cfg);
+	void (*xsk_close)(struct xn_xsk *x);
+	void (*xsk_statistics)(const struct xn_xsk *x, struct xdp_statistics *st);
+	int  (*barrier)(void);
+	int  (*link_open)(struct xn_link *l, unsigned ifindex, const char *ifname);
+};
+extern const struct xn_xdp_sys xn_xdp_sys_linux;
+
+/* An entry of the fill ring: where it points, and whose buffer it is. */
+struct xn_lent {
+	uint64_t fill;      /* address as posted */
+	uint32_t id;        /* head, or XN_LENT_BOUNCE */
+	uint32_t pad;
+};
+#define XN_LENT_BOUNCE 0xffffffffu
+
+/* An entry of the TX ring. */
+struct xn_sent {
+	uint64_t addr;      /* as posted; for completions */
+	uint16_t id;        /* head, valid with `last` */
+	uint8_t  last;      /* last descriptor of its packet */
+	uint8_t  done;      /* completed (only without tx_copies) */
+	uint32_t frame;     /* arena frame to give back: index + 1; 0: none */
+};
+
+struct xn_xdpq {
+	struct xn_portq q;
+	struct xn_xsk xsk;
+	bool bounce;             /* nothing is lent */
+	bool tx_copies;          /* consumed means copied */
+	bool chain_tx;           /* several pieces are chained where possible */
+
+	/* -- receive -- */
+	struct xn_lent *lent;
+	uint32_t lent_mask;
+	uint32_t rx_posted, rx_taken;    /* free running: fill entries posted, taken back */
+	uint32_t bounce_posted;          /* of the outstanding ones, bounce frames */
+	struct xn_id_fifo held;          /* buffers that wait for a bounced frame */
+	xn_uoff *rx_frames;              /* stack of free bounce frames */
+	xn_uoff *rx_all;                 /* all of them, for the stop */
+	uint32_t n_rx_frames, all_rx_frames;
+
+	/* -- transmit -- */
+	struct xn_sent *sent;
+	uint32_t tx_posted, tx_done;     /* free running: descriptors */
+	uint32_t *tx_free;               /* stack of indices of free arena frames */
+	xn_uoff *tx_frames;
+	uint32_t n_tx_free, all_tx_frames;
+	uint16_t *tx_ready;              /* ids that may go back though nothing was sent */
+	uint32_t n_tx_ready;
+	uint64_t tx_retry_ns;            /* while down: not before this time */
+	bool tx_down;                    /* the kernel said that the interface is down */
+	bool tx_gone;                    /* ... that the socket is unbound: for good */
+	int retry_fd;                    /* timerfd: when to kick again a stuck ring */
+
+	struct xn_mem *mem;
+	unsigned host_queue;
+};
+
+struct xn_xdp_port {
+	struct xn_port port;
+	struct xn_xdp_spec spec;
+	const struct xn_xdp_sys *sys;
+	struct xn_if_info info;
+	uint32_t frame_bytes;            /* longest frame that fits what we post */
+	struct xn_steer *steer;
+	struct xn_link link;
+	struct xn_xdpq *queues[XN_STEER_MAX_QUEUES];
+	struct xdp_statistics past;      /* of sockets that are closed */
+	bool zero_copy;                  /* as bound last */
+};
+
+void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xdp_statistics *st);
+int xn_xdp_spec_parse(struct xn_xdp_spec *spec, const char *rest);
+int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn_port_opts *opts,
+			const struct xn_xdp_sys *sys);
+
+/* port/xdp_rx.c */
+unsigned xn_xdp_rx_post(struct xn_portq *q, const uint16_t *ids, unsigned n);
+unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
+/* port/xdp_tx.c */
+unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n);
+void     xn_xdp_tx_kick(struct xn_portq *q);
+unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n);
+unsigned xn_xdp_tx_room(struct xn_portq *q);
+/* Are there descriptors that the kernel has not taken yet? */
+bool     xn_xdp_tx_stuck(const struct xn_xdpq *x);
+
+/* port/xdp_queue.c */
+int  xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One queue of the AF_XDP port: start, wait, quiesce, stop. Theory in port/xdp.h.
+ *
+ * Stop is in two halves, so that nothing is lost and nothing is written late (I4):
+ * quiesce takes the socket out of the XSKMAP and waits until no kernel section can
+ * still see it; the engine drains the rings; stop unmaps them and closes.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "port/xdp.h"
+
+#define MIN_RING      64u
+#define RETRY_UP_NS   1000000l    /* a stuck TX ring is kicked again after 1 ms, */
+#define RETRY_DOWN_NS 10000000l   /* one on an interface that is down after 10 ms */
+
+static struct xn_xdpq *xdpq(struct xn_portq *q)
+{
+	return XN_CONTAINER_OF(q, struct xn_xdpq, q);
+}
+
+static struct xn_xdp_port *xdp_port(const struct xn_xdpq *x)
+{
+	return XN_CONTAINER_OF(x->q.port, struct xn_xdp_port, port);
+}
+
+/* One-shot timer for what no fd tells: that the kernel would take more packets. */
+static void set_retry(const struct xn_xdpq *x, long ns)
+{
+	struct itimerspec t = { .it_value.tv_nsec = ns };
+
+	timerfd_settime(x->retry_fd, 0, &t, NULL);
+}
+
+static unsigned wait_fds(struct xn_portq *q, struct pollfd *fds, unsigned n)
+{
+	struct xn_xdpq *x = xdpq(q);
+	unsigned k = 0;
+
+	if (x->tx_gone)
+		return 0;
+	if (k < n)
+		fds[k++] = (struct pollfd){ .fd = x->xsk.fd, .events = POLLIN };
+	if (x->tx_posted != x->tx_done && k < n) {
+		set_retry(x, x->tx_down ? RETRY_DOWN_NS : RETRY_UP_NS);
+		fds[k++] = (struct pollfd){ .fd = x->retry_fd, .events = POLLIN };
+	}
+	return k;
+}
+
+static void quiesce(struct xn_portq *q)
+{
+	struct xn_xdpq *x = xdpq(q);
+	struct xn_xdp_port *p = xdp_port(x);
+	int err;
+
+	p->sys->steer_clear(p->steer, x->host_queue);
+	err = p->sys->barrier();
+	if (err)   /* then close() is the barrier, and frames on their way are lost */
+		xn_log(XN_LOG_WARN, "%s: the kernel cannot tell when frames have arrived (%d)",
+		       p->spec.ifname, -err);
+}
+
+static void give_frames(struct xn_xdpq *x)
+{
+	/* All of them: the kernel has forgotten those that were still posted. */
+	xn_mem_give_frames(x->mem, x->rx_all, x->all_rx_frames);
+	xn_mem_give_frames(x->mem, x->tx_frames, x->all_tx_frames);
+}
+
+static void stop(struct xn_portq *q)
+{
+	struct xn_xdpq *x = xdpq(q);
+	struct xn_xdp_port *p = xdp_port(x);
+
+	if (x->xsk.fd >= 0) {
+		struct xdp_statistics st;
+
+		p->sys->steer_clear(p->steer, x->host_queue);
+		p->sys->xsk_statistics(&x->xsk, &st);
+		xn_xdp_add_statistics(&p->past, &st);
+		p->sys->xsk_close(&x->xsk);
+	}
+	p->queues[x->q.cfg.index] = NULL;
+	give_frames(x);
+	xn_id_fifo_fini(&x->held);
+	if (x->retry_fd >= 0)
+		close(x->retry_fd);
+	free(x->lent);
+	free(x->sent);
+	free(x->tx_ready);
+	free(x->tx_free);
+	free(x->tx_frames);
+	free(x->rx_frames);
+	free(x->rx_all);
+	free(x);
+}
+
+static const struct xn_portq_ops queue_ops = {
+	.rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll,
+	.tx_post = xn_xdp_tx_post, .tx_kick = xn_xdp_tx_kick,
+	.tx_poll = xn_xdp_tx_poll, .tx_room = xn_xdp_tx_room,
+	.wait_fds = wait_fds, .quiesce = quiesce, .stop = stop,
+};
+
+static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
+{
+	const struct xn_portq_cfg *c = &x->q.cfg;
+
+	x->lent_mask = fill_size - 1;
+	x->lent = calloc(fill_size, sizeof(*x->lent));
+	x->sent = calloc(tx_size, sizeof(*x->sent));
+	x->rx_all = calloc(c->rx_heads, sizeof(*x->rx_all));
+	x->rx_frames = calloc(c->rx_heads, sizeof(*x->rx_frames));
+	x->tx_frames = calloc(c->tx_heads, sizeof(*x->tx_frames));
+	x->tx_free = calloc(c->tx_heads, sizeof(*x->tx_free));
+	x->tx_ready = calloc(c->tx_heads, sizeof(*x->tx_ready));
+	x->retry_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (!x->lent || !x->sent || !x->rx_all || !x->rx_frames || !x->tx_frames ||
+	    !x->tx_free || !x->tx_ready || xn_id_fifo_init(&x->held, c->rx_heads))
+		return xn_fail(ENOMEM, "out of memory for a queue of %u and %u descriptors",
+			       c->rx_heads, c->tx_heads);
+	if (x->retry_fd < 0)
+		return xn_fail(errno, "cannot make a timer: raise the limit of open files");
+	return 0;
+}
+
+/* This queue's share of the bounce frames: half for each direction. */
+static int take_frames(struct xn_xdpq *x)
+{
+	const struct xn_portq_cfg *c = &x->q.cfg;
+	struct xn_mem_info mem;
+	uint32_t share;
+
+	xn_mem_get_info(x->mem, &mem);
+	share = mem.bounce_frames_free / (x->q.port->n_queues - c->index);
+	x->all_rx_frames = xn_mem_take_frames(x->mem, x->rx_all, XN_MIN(c->rx_heads, share / 2));
+	x->all_tx_frames = xn_mem_take_frames(x->mem, x->tx_frames, XN_MIN(c->tx_heads, share / 2));
+	if (!x->all_rx_frames || !x->all_tx_frames)
+		return xn_fail(ENOBUFS, "no bounce frames left for queue pair %u: raise "
+			       "xn_mem_opts.bounce_frames (now %u)", c->index, mem.bounce_frames);
+	memcpy(x->rx_frames, x->rx_all, x->all_rx_frames * sizeof(*x->rx_frames));
+	x->n_rx_frames = x->all_rx_frames;
+	for (x->n_tx_free = 0; x->n_tx_free < x->all_tx_frames; x->n_tx_free++)
+		x->tx_free[x->n_tx_free] = x->n_tx_free;
+	return 0;
+}
+
+/* A socket of this port whose UMEM registration can be shared; -1: the first. */
+static int shareable(const struct xn_xdp_port *p)
+{
+	for (unsigned i = 0; i < p->port.n_queues; i++)
+		if (p->queues[i])
+			return p->queues[i]->xsk.fd;
+	return -1;
+}
+
+static int open_socket(struct xn_xdpq *x, struct xn_xdp_port *p, uint32_t fill_size,
+		       uint32_t tx_size)
+{
+	const struct xn_xsk_cfg cfg = {
+		.ifindex = p->info.ifindex, .queue = x->host_queue, .ifname = p->spec.ifname,
+		.mem = x->mem, .frame_bytes = p->frame_bytes,
+		/* Strictly more RX slots than fill entries: see xsk/xsk.h. */
+		.fill_size = fill_size, .rx_size = 2 * fill_size,
+		.tx_size = tx_size, .comp_size = 2 * tx_size,
+		.mode = p->spec.mode, .tx_budget = p->spec.budget, .share_fd = shareable(p),
+	};
+	int err = p->sys->xsk_open(&x->xsk, &cfg);
+
+	if (err)
+		return err;
+	/* Indices run on from wherever the rings are (0 on a fresh socket). */
+	x->rx_posted = x->rx_taken = *x->xsk.fill.producer;
+	x->tx_posted = x->tx_done = *x->xsk.tx.producer;
+	return 0;
+}
+
+int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q)
+{
+	struct xn_xdp_port *p = XN_CONTAINER_OF(port, struct xn_xdp_port, port);
+	uint32_t fill_size = xn_pow2_up(XN_MAX(cfg->rx_heads, MIN_RING));
+	uint32_t tx_size = xn_pow2_up(XN_MAX(cfg->tx_heads, MIN_RING));
+	struct xn_xdpq *x = calloc(1, sizeof(*x));
+	int err;
+
+	*q = NULL;
+	if (!x)
+		return xn_fail(ENOMEM, "%s: out of memory", p->spec.ifname);
+	x->q = (struct xn_portq){ .ops = &queue_ops, .port = port, .cfg = *cfg };
+	x->mem = cfg->mem;
+	x->xsk.fd = x->retry_fd = -1;
+	x->host_queue = p->spec.start + cfg->index;
+	x->chain_tx = p->spec.tx == XN_TX_CHAIN;
+
+	err = alloc_tables(x, fill_size, tx_size);
+	if (!err)
+		err = take_frames(x);
+	if (!err)
+		err = open_socket(x, p, fill_size, tx_size);
+	if (err)
+		goto out_queue;
+	/*
+	 * Which geometry of guest buffers a zero-copy driver may be lent is not known
+	 * yet (chunks across pages can vanish without a trace), so it is lent none.
+	 */
+	x->bounce = p->spec.bounce || x->xsk.zero_copy;
+	x->tx_copies = !x->xsk.zero_copy && xn_probe_tx_copies(p->info.driver);
+	p->zero_copy = x->xsk.zero_copy;
+	p->queues[cfg->index] = x;
+	err = p->sys->steer_set(p->steer, x->host_queue, x->xsk.fd);
+	if (err)
+		goto out_queue;
+	*q = &x->q;
+	return 0;
+
+out_queue:
+	stop(&x->q);
+	return err;
+}
