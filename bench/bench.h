@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * xsknet-bench: what its parts tell each other.
+ *
+ *	opts.c   words of the command line     --> struct xn_opts
+ *	paths.c  three ways to drive packets   --> struct xn_path (path.h)
+ *	run.c    rounds, interleaved           --> struct xn_sample, one a round
+ *	summary.c medians over rounds          --> struct xn_summary
+ *	report.c json.c chart.c                    table, JSON, picture
+ *
+ * A cell is one direction at one size; in it each path has one sample a round. A
+ * figure that was not or cannot be measured is NAN, and null in JSON.
+ */
+#ifndef XN_BENCH_BENCH_H
+#define XN_BENCH_BENCH_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "xsknet.h"
+
+#define XN_EXIT_BAD_FRAMES  1     /* corrupt frames were seen */
+#define XN_EXIT_ENVIRONMENT 1
+#define XN_EXIT_USAGE       2
+#define XN_EXIT_INTERRUPTED 130
+
+enum xn_dir { XN_DIR_RX, XN_DIR_TX, XN_DIR_FWD, XN_DIR_RTT, XN_DIR_COUNT };
+enum xn_kind { XN_KIND_ZERO_COPY, XN_KIND_BOUNCE, XN_KIND_RAW, XN_KIND_COUNT };
+
+extern const char *const xn_dir_names[XN_DIR_COUNT];    /* "rx" */
+extern const char *const xn_dir_words[XN_DIR_COUNT];    /* "receive" */
+extern const char *const xn_kind_names[XN_KIND_COUNT];  /* "zero-copy" */
+
+#define XN_SIZES_MAX   16u
+#define XN_SIZE_MAX    1514u    /* Ethernet header and an MTU of 1500 */
+#define XN_ROUNDS_MAX  1000u
+#define XN_QUEUES_MAX  16u
+
+struct xn_opts {
+	bool dir[XN_DIR_COUNT];
+	bool kind[XN_KIND_COUNT];
+	uint32_t size[XN_SIZES_MAX];    /* bytes of a frame, without FCS */
+	unsigned n_sizes;
+	double secs;                    /* of one round of one path */
+	unsigned rounds;
+	uint64_t pace_pps;              /* 0: as fast as it goes */
+	unsigned queues;
+	const char *ifname;             /* NULL: laboratories of our own */
+	enum xn_huge huge;
+	const char *json, *svg;         /* NULL: none; "-": stdout */
+	bool footprint;
+};
+
+/* 0: go on; else what main returns + 1 (help and version end with 1: status 0).
+ * Says what is wrong on stderr. */
+int xn_opts_parse(struct xn_opts *o, int argc, char **argv);
+
+/* One path in one round. */
+struct xn_sample {
+	double pps;              /* good frames at the receiving end a second; rtt: round trips */
+	double offered_pps;
+	double cpu_ns, engine_ns;        /* a packet */
+	double copies, zero_copy_share;
+	double sleep_p50_us, sleep_p99_us, spin_p50_us, spin_p99_us;   /* rtt */
+	double idle_cpu;                 /* rtt: share of a processor used while nothing arrives */
+	double offered, lost, corrupt, reordered, duplicate;   /* frames */
+};
+
+struct xn_cell {
+	enum xn_dir dir;
+	uint32_t bytes;
+	unsigned rounds;         /* complete ones */
+	struct xn_sample *s[XN_KIND_COUNT];   /* NULL: path not measured */
+};
+
+/* What the paths found out about the machine. */
+struct xn_place {
+	char ifname[32];
+	char attach[16], mode[16];       /* of the zero-copy path if there is one */
+	bool huge;
+	int gen_cpu, near_cpu;           /* of queue 0 */
+};
+
+struct xn_bench {
+	struct xn_opts opts;
+	struct xn_place place;
+	struct xn_cell *cells;
+	unsigned n_cells;
+	double seconds;          /* the whole run took */
+	bool partial;
+};
+
+/* Set by SIGINT and SIGTERM: everybody comes to an end soon. */
+extern volatile sig_atomic_t xn_stop;
+
+/* Everything asked for. 0 or -errno (xn_last_error); with xn_stop set, 0 and what
+ * there is. */
+int  xn_bench_run(struct xn_bench *b);
+void xn_bench_free(struct xn_bench *b);
+
+/* ---- summary.c ---- */
+
+struct xn_summary {
+	const struct xn_cell *cell;
+	enum xn_kind kind;
+	double pps, pps_min, pps_max, gbps, offered_pps, raw_ratio;
+	double ratio_min, ratio_max;
+	double lost, lost_share, corrupt, reordered, duplicate;   /* sums */
+	double copies, zero_copy_share, engine_ns, cpu_ns;
+	double sleep_p50_us, sleep_p99_us, spin_p50_us, spin_p99_us, idle_cpu;
+};
+/* False: this path has no complete round in this cell. */
+bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary *out);
+/* Median of n values without the NANs; sorts v. NAN if there is none. */
+double xn_median(double *v, unsigned n);
+
+/* ---- report.c, json.c, chart.c, footprint.c ---- */
+
+struct xn_machine {
+	char kernel[160], arch[80], cpu[128], date[32];
+	unsigned cpus;
+};
+void xn_machine_get(struct xn_machine *m);
+
+void xn_report_table(const struct xn_bench *b, FILE *out);
+/* 0 or -errno. */
+int  xn_report_json(const struct xn_bench *b, const char *file);
+int  xn_report_svg(const struct xn_bench *b, const char *file);
+int  xn_footprint(const struct xn_opts *o);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The same for programs: {"machine": ..., "settings": ..., "results": [...]}. */
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "bench/bench.h"
+
+/* Takes a figure; json has no NAN, so what was not measured is null. */
+static void put(json_t *o, const char *key, double v)
+{
+	json_object_set_new(o, key, isnan(v) ? json_null() : json_real(v));
+}
+
+static void put_count(json_t *o, const char *key, double v)
+{
+	json_object_set_new(o, key, isnan(v) ? json_null() : json_integer((json_int_t)v));
+}
+
+static json_t *machine(const struct xn_bench *b)
+{
+	struct xn_machine m;
+
+	xn_machine_get(&m);
+	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:b}",
+			 "kernel", m.kernel, "arch", m.arch, "cpu", m.cpu, "cpus", (int)m.cpus,
+			 "date", m.date,
+			 "interface", b->opts.ifname ? b->opts.ifname : "veth",
+			 "attach", b->place.attach, "mode", b->place.mode,
+			 "hugepages", (int)b->place.huge);
+}
+
+static json_t *settings(const struct xn_bench *b)
+{
+	const struct xn_opts *o = &b->opts;
+	json_t *j = json_pack("{s:s, s:i, s:f, s:i, s:i, s:i, s:f, s:b}",
+			      "version", xn_version(), "rounds", (int)o->rounds, "secs", o->secs,
+			      "queues", (int)o->queues, "generator_cpu", b->place.gen_cpu,
+			      "near_cpu", b->place.near_cpu, "run_seconds", b->seconds,
+			      "partial", (int)b->partial);
+
+	json_object_set_new(j, "pace_pps", o->pace_pps ? json_integer((json_int_t)o->pace_pps) :
+							 json_null());
+	return j;
+}
+
+static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
+{
+	json_t *j = json_pack("{s:s, s:s, s:i, s:i}", "dir", xn_dir_names[s->cell->dir],
+			      "path", xn_kind_names[s->kind], "size_bytes", (int)s->cell->bytes,
+			      "queues", s->cell->dir == XN_DIR_RTT ? 1 : (int)b->opts.queues);
+
+	put(j, "pps", s->pps);
+	put(j, "gbps", s->gbps);
+	put(j, "offered_pps", s->offered_pps);
+	put_count(j, "lost", s->lost);
+	put_count(j, "corrupt", s->corrupt);
+	put_count(j, "reordered", s->reordered);
+	put(j, "raw_ratio", s->raw_ratio);
+	put(j, "user_copies_per_packet", s->copies);
+	put(j, "zero_copy_share", s->zero_copy_share);
+	put(j, "engine_ns_per_packet", s->engine_ns);
+	put(j, "cpu_ns_per_packet", s->cpu_ns);
+	put(j, "rtt_p50_us", s->sleep_p50_us);
+	put(j, "rtt_p99_us", s->sleep_p99_us);
+	/* -- beyond the table's columns -- */
+	put(j, "rtt_spin_p50_us", s->spin_p50_us);
+	put(j, "rtt_spin_p99_us", s->spin_p99_us);
+	put(j, "idle_cpu", s->idle_cpu);
+	put(j, "pps_min", s->pps_min);
+	put(j, "pps_max", s->pps_max);
+	put(j, "raw_ratio_min", s->ratio_min);
+	put(j, "raw_ratio_max", s->ratio_max);
+	put(j, "lost_share", s->lost_share);
+	put_count(j, "duplicate", s->duplicate);
+	put_count(j, "rounds", s->cell->rounds);
+	return j;
+}
+
+int xn_report_json(const struct xn_bench *b, const char *file)
+{
+	json_t *root = json_object(), *results = json_array();
+	const bool to_stdout = !strcmp(file, "-");
+	FILE *f = to_stdout ? stdout : fopen(file, "w");
+	int err = 0;
+
+	json_object_set_new(root, "machine", machine(b));
+	json_object_set_new(root, "settings", settings(b));
+	json_object_set_new(root, "results", results);
+	for (unsigned i = 0; i < b->n_cells; i++)
+		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
+			struct xn_summary s;
+
+			if (xn_summarize(&b->cells[i], k, &s))
+				json_array_append_new(results, result(b, &s));
+		}
+	if (!f || json_dumpf(root, f, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) ||
+	    fputc('\n', f) == EOF || fflush(f))
+		err = xn_fail(errno ? errno : EIO, "--json %s: %s", file,
+			      strerror(errno ? errno : EIO));
+	if (f && !to_stdout)
+		fclose(f);
+	json_decref(root);
+	return err;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A path: one way to get packets between a program and the wire, with all that it
+ * needs of its own, so that several are alive at once and rounds can alternate
+ * between them without any set-up.
+ *
+ *	xn_path   laboratory (namespaces, veth, generators, sink) + the near end
+ *	xn_near   the thread that drives one queue of the near end, for one round
+ *
+ * Near ends: guest_path.c (guest driver + engine, lending or bouncing) and raw.c
+ * (the plain AF_XDP loop). A turn is one pass of at most XN_TURN frames through
+ * the near end. What a turn costs is booked twice: ticks in the near end's own
+ * code (the engine, or the raw loop's ring work) are counted, ticks in which the
+ * packet's owner writes or checks it (guest driver, stamping, checking) are not.
+ */
+#ifndef XN_BENCH_PATH_H
+#define XN_BENCH_PATH_H
+
+#include "bench/bench.h"
+#include "bench/clock.h"
+#include "bench/guest.h"
+#include "bench/lab.h"
+
+#define XN_TURN      64u
+/* Descriptors of a ring: a third of a millisecond of frames at 3 Mpps. */
+#define XN_RING_SIZE 1024u
+#define XN_VNET_HDR  12u      /* virtio-net header (VIRTIO 1.2, 5.1.6) */
+
+struct xn_path;
+
+struct xn_near {
+	struct xn_path *path;
+	unsigned queue;
+	uint32_t bytes, stream;
+	uint64_t seq;                /* tx: next frame's number */
+	struct xn_check check;       /* rx, rtt: the judgement of what arrived */
+
+	uint64_t packets;            /* moved by turns */
+	uint64_t own_ticks;          /* in turns that moved something */
+};
+
+struct xn_copies {
+	uint64_t rx, rx_copied, tx, tx_copied;   /* packets */
+};
+
+struct xn_path_ops {
+	/* In the near end's namespace. 0 or -errno. close accepts half-made ones. */
+	int  (*open)(struct xn_path *p);
+	void (*close)(struct xn_path *p);
+
+	/* Turns; return how many frames they moved, 0: there was nothing to do. */
+	unsigned (*rx)(struct xn_near *w);
+	/* Sends up to n new frames; 0: only looks after those on their way. */
+	unsigned (*tx)(struct xn_near *w, unsigned n);
+	unsigned (*fwd)(struct xn_near *w);
+	/* Frames that this queue has sent and not got back. */
+	unsigned (*tx_pending)(const struct xn_near *w);
+
+	/* Round trip. Sends one frame, returns the time at which it was handed over
+	 * (0: no room). look: the time at which it came back, 0: not yet. */
+	uint64_t (*send_one)(struct xn_near *w);
+	uint64_t (*look)(struct xn_near *w);
+	/* Sleeps until something may have arrived. */
+	void (*sleep)(struct xn_near *w, int ms);
+
+	/* Packets so far, and copies made of them in user space. NULL: unknown. */
+	void (*copies)(struct xn_path *p, struct xn_copies *out);
+};
+
+struct xn_path {
+	const struct xn_path_ops *ops;
+	const struct xn_opts *opts;
+	enum xn_kind kind;
+	unsigned queues;
+
+	bool has_lab;
+	struct xn_lab lab;
+	struct xn_gen *gen[XN_QUEUES_MAX];
+	struct xn_sink *sink;
+	enum xn_sink_mode sink_mode;
+
+	const char *ifname;          /* near end */
+	uint8_t near_mac[6], far_mac[6];
+	char attach[16], mode[16];   /* of the near end, once open */
+	bool huge;
+};
+
+/* 0 or -errno (xn_last_error). destroy takes NULL. */
+int  xn_path_create(struct xn_path **p, enum xn_kind kind, const struct xn_opts *o);
+void xn_path_destroy(struct xn_path *p);
+/* What the far end does with frames from now on. 0 or -errno. */
+int  xn_path_set_sink(struct xn_path *p, enum xn_sink_mode mode);
+
+/* The two near ends make their objects with these. */
+struct xn_path *xn_guest_path_new(void);
+struct xn_path *xn_raw_path_new(void);
+
+/* Makes `frame` the next one of w's stream: writes all of it where it is not one of
+ * this stream and length yet, else only its stamp. Then counts. */
+void xn_near_stamp(struct xn_near *w, uint8_t *frame);
+
+/* ---- worker.c: the threads of one round ---- */
+
+/* Which processors: generators from the first on, near ends from the last. */
+int xn_gen_cpu(unsigned queue);
+int xn_near_cpu(unsigned queue);
+
+/* One round of one path. 0 or -errno; after xn_stop the sample is not whole. */
+int xn_round_run(struct xn_path *p, enum xn_dir dir, uint32_t bytes, struct xn_sample *out);
+
+#endif

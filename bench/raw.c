@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The yardstick: AF_XDP as it is, driven as well as we can, with no virtio.
+ *
+ * What the engine is compared with has to be on equal terms: the same kind of
+ * memory, the same XDP program, the same ring sizes and batch, and frames that land
+ * at the same odd places. So the addresses come from a guest's receive rings: its
+ * driver is asked once where its buffers lie, and never runs. Ring 2i gives the
+ * buffers that queue i receives into, ring 2i + 1 those that it sends from.
+ *
+ *	rx   peek, check, put the same address back on the fill ring
+ *	tx   stamp, post, one system call a batch, drain completions
+ *	fwd  received descriptor to TX ring; to the fill ring when it is completed
+ *	rtt  one frame; look; poll(); look
+ *
+ * Completions are counted, not matched: they lose bit 0 of odd addresses (Linux
+ * 6.18, xsk_skb_destructor), and the kernel takes descriptors in order.
+ */
+#include <errno.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/types.h"
+#include "bench/path.h"
+#include "bpf/steer.h"
+#include "xsk/xsk.h"
+
+#define TX_BUDGET 1024u     /* as the engine's default (xsknet.h, budget=) */
+#define FCS_AND_VLAN 18u    /* beyond the MTU: Ethernet header and a VLAN tag */
+
+struct raw_queue {
+	struct xn_xsk x;
+	uint64_t rx_at[XN_RING_SIZE];      /* where frames land */
+	uint64_t tx_at[XN_RING_SIZE];
+	uint64_t lent[XN_RING_SIZE];       /* fwd: fill addresses in the TX ring, in order */
+	uint32_t tx_posted, tx_done;       /* free running */
+	uint32_t fwd_posted, fwd_done;     /* free running: entries of lent[] */
+};
+
+struct raw_path {
+	struct xn_path p;
+	struct xn_guest *guest;
+	struct xn_mem *mem;
+	struct xn_steer *steer;
+	struct raw_queue *q;
+	unsigned n_open;
+};
+
+static struct raw_path *of(const struct xn_path *p)
+{
+	return XN_CONTAINER_OF(p, struct raw_path, p);
+}
+
+static struct raw_queue *queue_of(const struct xn_near *w)
+{
+	return &of(w->path)->q[w->queue];
+}
+
+static inline uint8_t *at(const struct xn_near *w, uint64_t uoff)
+{
+	return xn_mem_at(of(w->path)->mem, XN_UOFF(uoff));
+}
+
+/* ---- making it ---- */
+
+/* VIRTIO 1.2, 2.7.5 */
+struct g_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+/* Where the frames of a guest's receive ring land: behind the virtio header. */
+static int read_places(struct raw_path *r, unsigned pair, uint64_t *places)
+{
+	struct xn_vring ring;
+	struct xn_mem_hit hit = { 0 };
+	const struct g_desc *g_descs;
+
+	xn_guest_start(r->guest, pair);
+	xn_guest_vring(r->guest, 2 * pair, &ring);
+	g_descs = xn_mem_ptr(r->mem, ring.desc_gpa, XN_RING_SIZE * sizeof(*g_descs));
+	for (unsigned i = 0; i < XN_RING_SIZE; i++) {
+		xn_uoff uoff;
+
+		if (!g_descs || !xn_mem_find(r->mem, &hit, XN_GPA(g_descs[i].addr),
+					     g_descs[i].len, &uoff))
+			return xn_fail(EIO, "guest model: receive buffer %u lies nowhere", i);
+		places[i] = uoff.v + XN_VNET_HDR;
+	}
+	return 0;
+}
+
+static int make_memory(struct raw_path *r, uint32_t frame_bytes)
+{
+	const uint32_t room = XN_VNET_HDR + frame_bytes;
+	const struct xn_guest_cfg cfg = {
+		.pairs = 2 * r->p.queues, .queue_size = XN_RING_SIZE, .huge = r->p.opts->huge,
+		.rx_buf_bytes = room <= 1536 ? 0 : (uint32_t)XN_ALIGN_UP(room, 64),
+	};
+	const struct xn_mem_opts mo = { .sz = sizeof(mo), .bounce_frames = 16 };
+	struct xn_region region;
+	int err = xn_guest_create(&r->guest, &cfg);
+
+	if (err)
+		return err;
+	xn_guest_region(r->guest, &region);
+	r->p.huge = xn_guest_got_huge(r->guest);
+	err = xn_mem_create(&r->mem, &region, 1, &mo);
+	for (unsigned i = 0; i < r->p.queues && !err; i++) {
+		err = read_places(r, 2 * i, r->q[i].rx_at);
+		if (!err)
+			err = read_places(r, 2 * i + 1, r->q[i].tx_at);
+	}
+	return err;
+}
+
+static int get_mtu(const char *ifname, uint32_t *mtu)
+{
+	struct ifreq ifr = { 0 };
+	int err = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	memcpy(ifr.ifr_name, ifname, strnlen(ifname, IFNAMSIZ - 1));
+	if (fd < 0 || ioctl(fd, SIOCGIFMTU, &ifr) < 0)
+		err = xn_fail(errno, "MTU of %s: %s", ifname, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	*mtu = (uint32_t)ifr.ifr_mtu;
+	return err;
+}
+
+static void post_all(struct raw_queue *q)
+{
+	uint32_t idx, n = xsk_ring_prod__reserve(&q->x.fill, XN_RING_SIZE, &idx);
+
+	for (uint32_t i = 0; i < n; i++)
+		*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) = q->rx_at[i] - q->x.land;
+	xsk_ring_prod__submit(&q->x.fill, n);
+}
+
+static int open_queue(struct raw_path *r, unsigned i, uint32_t frame_bytes)
+{
+	const struct xn_xsk_cfg cfg = {
+		.ifindex = if_nametoindex(r->p.ifname), .ifname = r->p.ifname, .queue = i,
+		.mem = r->mem, .frame_bytes = frame_bytes,
+		.fill_size = XN_RING_SIZE, .rx_size = 2 * XN_RING_SIZE,
+		.tx_size = XN_RING_SIZE, .comp_size = 2 * XN_RING_SIZE,
+		.mode = XN_XSK_AUTO, .tx_budget = TX_BUDGET,
+		.share_fd = i ? r->q[0].x.fd : -1,
+	};
+	int err = xn_xsk_open(&r->q[i].x, &cfg);
+
+	if (err)
+		return err;
+	r->n_open++;
+	post_all(&r->q[i]);
+	return xn_steer_set(r->steer, i, r->q[i].x.fd);
+}
+
+static int raw_open(struct xn_path *p)
+{
+	struct raw_path *r = of(p);
+	struct xn_steer_cfg sc = { .ifindex = if_nametoindex(p->ifname), .ifname = p->ifname };
+	uint32_t mtu;
+	int err = get_mtu(p->ifname, &mtu);
+
+	if (err)
+		return err;
+	sc.frame_bytes = XN_MAX(mtu + FCS_AND_VLAN, XN_FRAME_BYTES_MIN);
+	if (sc.frame_bytes > XN_FRAME_BYTES_MAX)
+		return xn_fail(EMSGSIZE, "%s: MTU %u is longer than a chunk takes", p->ifname, mtu);
+	r->q = calloc(p->queues, sizeof(*r->q));
+	if (!r->q)
+		return xn_fail(ENOMEM, "out of memory");
+	for (unsigned i = 0; i < p->queues; i++)
+		r->q[i].x.fd = -1;
+	err = make_memory(r, sc.frame_bytes);
+	if (!err)
+		err = xn_steer_open(&r->steer, &sc);
+	for (unsigned i = 0; i < p->queues && !err; i++)
+		err = open_queue(r, i, sc.frame_bytes);
+	if (err)
+		return err;
+	snprintf(p->attach, sizeof(p->attach), "%s",
+		 xn_steer_native(r->steer) ? "native" : "generic");
+	snprintf(p->mode, sizeof(p->mode), "%s", r->q[0].x.zero_copy ? "zero-copy" : "copy");
+	return 0;
+}
+
+static void raw_close(struct xn_path *p)
+{
+	struct raw_path *r = of(p);
+
+	for (unsigned i = r->n_open; i-- > 0;) {
+		xn_steer_clear(r->steer, i);
+		xn_xsk_close(&r->q[i].x);
+	}
+	if (r->steer)
+		xn_steer_close(r->steer);
+	free(r->q);
+	xn_mem_destroy(r->mem);
+	xn_guest_destroy(r->guest);
+}
+
+/* ---- driving it ---- */
+
+/* Takes up to n received descriptors; the caller releases them. */
+static unsigned take(struct raw_queue *q, struct xdp_desc *d, unsigned n)
+{
+	uint32_t idx;
+
+	n = xsk_ring_cons__peek(&q->x.rx, n, &idx);
+	for (unsigned i = 0; i < n; i++)
+		d[i] = *xsk_ring_cons__rx_desc(&q->x.rx, idx + i);
+	xsk_ring_cons__release(&q->x.rx, n);
+	return n;
+}
+
+/* There is always room: the fill ring has as many entries as there are buffers. */
+static void give_back(struct raw_queue *q, const struct xdp_desc *d, unsigned n)
+{
+	uint32_t idx;
+
+	if (!n || !xsk_ring_prod__reserve(&q->x.fill, n, &idx))
+		return;
+	for (unsigned i = 0; i < n; i++)
+		*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) = xsk_umem__extract_addr(d[i].addr);
+	xsk_ring_prod__submit(&q->x.fill, n);
+}
+
+static void check(struct xn_near *w, const struct xdp_desc *d, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		xn_check_frame(&w->check, at(w, xsk_umem__add_offset_to_addr(d[i].addr)), d[i].len);
+}
+
+static unsigned raw_rx(struct xn_near *w)
+{
+	struct raw_queue *q = queue_of(w);
+	struct xdp_desc d[XN_TURN];
+	const uint64_t t0 = xn_ticks();
+	const unsigned n = take(q, d, XN_TURN);
+	uint64_t t1;
+
+	if (!n)
+		return 0;
+	t1 = xn_ticks();
+	check(w, d, n);
+	w->own_ticks -= xn_ticks() - t1;
+	give_back(q, d, n);
+	w->own_ticks += xn_ticks() - t0;
+	w->packets += n;
+	return n;
+}
+
+/* What was sent is free again; returns how many. */
+static unsigned drain(struct raw_queue *q)
+{
+	uint32_t idx, n = xsk_ring_cons__peek(&q->x.comp, XN_RING_SIZE, &idx);
+
+	if (n)
+		xsk_ring_cons__release(&q->x.comp, n);
+	q->tx_done += n;
+	return n;
+}
+
+static void post(struct raw_queue *q, uint32_t idx, uint64_t addr, uint32_t bytes)
+{
+	*xsk_ring_prod__tx_desc(&q->x.tx, idx) = (struct xdp_desc){ .addr = addr, .len = bytes };
+}
+
+static unsigned raw_tx(struct xn_near *w, unsigned n)
+{
+	struct raw_queue *q = queue_of(w);
+	const uint64_t t0 = xn_ticks();
+	const unsigned done = drain(q);
+	const uint32_t pending = q->tx_posted - q->tx_done;
+	uint64_t t1, stamping;
+	uint32_t idx;
+
+	n = XN_MIN(n, XN_MIN(XN_TURN, XN_RING_SIZE - pending));
+	if (n && !xsk_ring_prod__reserve(&q->x.tx, n, &idx))
+		n = 0;
+	t1 = xn_ticks();
+	for (unsigned i = 0; i < n; i++)
+		xn_near_stamp(w, at(w, q->tx_at[(q->tx_posted + i) % XN_RING_SIZE]));
+	stamping = xn_ticks() - t1;
+	for (unsigned i = 0; i < n; i++)
+		post(q, idx + i, q->tx_at[(q->tx_posted + i) % XN_RING_SIZE], w->bytes);
+	if (n)
+		xsk_ring_prod__submit(&q->x.tx, n);
+	q->tx_posted += n;
+	if (q->tx_posted != q->tx_done)
+		q->x.send(&q->x);
+	if (n || done)
+		w->own_ticks += xn_ticks() - t0 - stamping;
+	w->packets += n;
+	return n + done;
+}
+
+/* Buffers of forwarded frames that were sent go back to the fill ring. */
+static unsigned fwd_refill(struct raw_queue *q)
+{
+	const unsigned n = drain(q);
+	uint32_t idx;
+
+	if (!n || !xsk_ring_prod__reserve(&q->x.fill, n, &idx))
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) =
+			q->lent[q->fwd_done++ % XN_RING_SIZE];
+	xsk_ring_prod__submit(&q->x.fill, n);
+	return n;
+}
+
+static unsigned raw_fwd(struct xn_near *w)
+{
+	struct raw_queue *q = queue_of(w);
+	struct xdp_desc d[XN_TURN];
+	const uint64_t t0 = xn_ticks();
+	unsigned done = fwd_refill(q), n = take(q, d, XN_TURN);
+	uint32_t idx;
+
+	if (n && !xsk_ring_prod__reserve(&q->x.tx, n, &idx)) {
+		give_back(q, d, n);
+		n = 0;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		post(q, idx + i, xsk_umem__add_offset_to_addr(d[i].addr), d[i].len);
+		q->lent[q->fwd_posted++ % XN_RING_SIZE] = xsk_umem__extract_addr(d[i].addr);
+	}
+	if (n)
+		xsk_ring_prod__submit(&q->x.tx, n);
+	q->tx_posted += n;
+	if (q->tx_posted != q->tx_done)
+		q->x.send(&q->x);
+	if (n || done)
+		w->own_ticks += xn_ticks() - t0;
+	w->packets += n;
+	return n + done;
+}
+
+static unsigned raw_tx_pending(const struct xn_near *w)
+{
+	const struct raw_queue *q = queue_of(w);
+
+	return q->tx_posted - q->tx_done;
+}
+
+/* ---- round trip ---- */
+
+static uint64_t raw_send_one(struct xn_near *w)
+{
+	struct raw_queue *q = queue_of(w);
+	const uint64_t addr = q->tx_at[q->tx_posted % XN_RING_SIZE];
+	uint32_t idx;
+	uint64_t t;
+
+	drain(q);
+	if (!xsk_ring_prod__reserve(&q->x.tx, 1, &idx))
+		return 0;
+	xn_near_stamp(w, at(w, addr));
+	t = xn_ticks();
+	post(q, idx, addr, w->bytes);
+	xsk_ring_prod__submit(&q->x.tx, 1);
+	q->tx_posted++;
+	q->x.send(&q->x);
+	return t;
+}
+
+static uint64_t raw_look(struct xn_near *w)
+{
+	struct raw_queue *q = queue_of(w);
+	const uint64_t good = w->check.frames;
+	struct xdp_desc d[XN_TURN];
+	const unsigned n = take(q, d, XN_TURN);
+	uint64_t t;
+
+	if (!n)
+		return 0;
+	t = xn_ticks();
+	check(w, d, n);
+	give_back(q, d, n);
+	return w->check.frames > good ? t : 0;
+}
+
+static void raw_sleep(struct xn_near *w, int ms)
+{
+	struct pollfd fd = { .fd = queue_of(w)->x.fd, .events = POLLIN };
+
+	poll(&fd, 1, ms);
+}
+
+static const struct xn_path_ops raw_ops = {
+	.open = raw_open, .close = raw_close,
+	.rx = raw_rx, .tx = raw_tx, .fwd = raw_fwd, .tx_pending = raw_tx_pending,
+	.send_one = raw_send_one, .look = raw_look, .sleep = raw_sleep,
+};
+
+struct xn_path *xn_raw_path_new(void)
+{
+	struct raw_path *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->p.ops = &raw_ops;
+	return &r->p;
+}

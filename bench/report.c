@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table for people. */
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+
+static void read_cpu(char *out, size_t bytes)
+{
+	FILE *f = fopen("/proc/cpuinfo", "r");
+	char line[256];
+
+	snprintf(out, bytes, "unknown CPU");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *at = strchr(line, ':');
+
+		if (strncmp(line, "model name", 10) || !at)
+			continue;
+		at += strspn(at, ": ");
+		at[strcspn(at, "\n")] = 0;
+		snprintf(out, bytes, "%s", at);
+		break;
+	}
+	if (f)
+		fclose(f);
+}
+
+void xn_machine_get(struct xn_machine *m)
+{
+	struct utsname u;
+	struct tm tm;
+	time_t now = time(NULL);
+
+	memset(m, 0, sizeof(*m));
+	if (!uname(&u)) {
+		snprintf(m->kernel, sizeof(m->kernel), "%s %s", u.sysname, u.release);
+		snprintf(m->arch, sizeof(m->arch), "%s", u.machine);
+	}
+	read_cpu(m->cpu, sizeof(m->cpu));
+	m->cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	if (gmtime_r(&now, &tm))
+		strftime(m->date, sizeof(m->date), "%Y-%m-%d %H:%M UTC", &tm);
+}
+
+/* A figure in its column; "-" where there is none. */
+static void cell(FILE *out, int width, int digits, double v)
+{
+	char text[32] = "-";
+
+	if (!isnan(v))
+		snprintf(text, sizeof(text), "%.*f", digits, v);
+	fprintf(out, " %*s", width, text);
+}
+
+static void range(FILE *out, int width, double lo, double hi)
+{
+	char text[48] = "-";
+
+	if (!isnan(lo))
+		snprintf(text, sizeof(text), "%.2f-%.2f", lo, hi);
+	fprintf(out, " %*s", width, text);
+}
+
+static void head(const struct xn_bench *b, FILE *out)
+{
+	const struct xn_opts *o = &b->opts;
+	struct xn_machine m;
+
+	xn_machine_get(&m);
+	fprintf(out, "xsknet-bench %s, %s\n", xn_version(), m.date);
+	fprintf(out, "%s %s, %s, %u processors%s\n", m.kernel, m.arch, m.cpu, m.cpus,
+		m.cpus < 2 ? " (too few: generator and engine share one)" : "");
+	fprintf(out, "%s, XDP %s, AF_XDP %s mode, guest RAM on %s pages, %u queue%s\n",
+		o->ifname ? o->ifname : "veth pair", b->place.attach[0] ? b->place.attach : "?",
+		b->place.mode[0] ? b->place.mode : "?", b->place.huge ? "2 MiB" : "4 KiB",
+		o->queues, o->queues > 1 ? "s" : "");
+	fprintf(out, "medians of %u rounds of %.3g s, paths in turns", o->rounds, o->secs);
+	if (o->pace_pps)
+		fprintf(out, ", paced to %llu frames/s", (unsigned long long)o->pace_pps);
+	fprintf(out, "; the run took %.0f s\n", b->seconds);
+	if (b->partial)
+		fprintf(out, "PARTIAL: stopped by a signal; only complete rounds are shown\n");
+}
+
+static void flow_line(const struct xn_summary *s, FILE *out)
+{
+	fprintf(out, "%-9s %5u  %-9s", xn_dir_words[s->cell->dir], s->cell->bytes,
+		xn_kind_names[s->kind]);
+	cell(out, 6, 3, s->pps / 1e6);
+	range(out, 10, s->pps_min / 1e6, s->pps_max / 1e6);
+	cell(out, 7, 2, s->gbps);
+	cell(out, 6, 3, s->raw_ratio);
+	cell(out, 6, 1, s->lost_share * 100);
+	cell(out, 5, 0, s->corrupt);
+	cell(out, 5, 0, s->reordered + s->duplicate);
+	cell(out, 6, 3, s->copies);
+	cell(out, 6, 1, s->zero_copy_share * 100);
+	cell(out, 6, 1, s->engine_ns);
+	cell(out, 6, 0, s->cpu_ns);
+	fputc('\n', out);
+}
+
+static void trip_line(const struct xn_summary *s, FILE *out)
+{
+	fprintf(out, "%-10s %4u  %-9s", xn_dir_words[s->cell->dir], s->cell->bytes,
+		xn_kind_names[s->kind]);
+	cell(out, 9, 2, s->sleep_p50_us);
+	cell(out, 9, 2, s->sleep_p99_us);
+	cell(out, 9, 2, s->spin_p50_us);
+	cell(out, 9, 2, s->spin_p99_us);
+	cell(out, 8, 0, s->lost);
+	cell(out, 8, 0, s->corrupt);
+	cell(out, 7, 3, s->copies);
+	cell(out, 7, 1, s->zero_copy_share * 100);
+	cell(out, 7, 1, s->idle_cpu * 100);
+	fputc('\n', out);
+}
+
+static const char flow_head[] =
+"\n"
+"                           Mpps  (min-max)  Gbit/s    of   lost corru moved copies  lent engine    cpu\n"
+"direction bytes  path      median     Mpps frames    raw      %    pt  late  /pkt      % ns/pkt ns/pkt\n";
+
+static const char trip_head[] =
+"\n"
+"                            asleep    asleep  spinning  spinning                copies    lent    idle\n"
+"direction bytes  path       p50 us    p99 us    p50 us    p99 us     lost  corrupt    /pkt       %  CPU %\n";
+
+static void flow_legend(FILE *out)
+{
+	fputs("\nof raw: against the raw AF_XDP loop in the same round, median. lost: offered and not arrived; a\n"
+	      "receiver that is offered more than it can take loses the rest. engine: inside the engine without\n"
+	      "sendto(); cpu: all that the near end's thread does for a packet, kernel included, guest excluded.\n",
+	      out);
+}
+
+static void lines(const struct xn_bench *b, FILE *out, bool trips)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < b->n_cells; i++)
+		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
+			struct xn_summary s;
+
+			if ((b->cells[i].dir == XN_DIR_RTT) != trips ||
+			    !xn_summarize(&b->cells[i], k, &s))
+				continue;
+			if (!any)
+				fputs(trips ? trip_head : flow_head, out);
+			any = true;
+			if (trips)
+				trip_line(&s, out);
+			else
+				flow_line(&s, out);
+		}
+	if (any && !trips)
+		flow_legend(out);
+	if (any && trips)
+		fputs("\none frame in flight; asleep: poll() when there is nothing; spinning: never sleeps\n", out);
+}
+
+void xn_report_table(const struct xn_bench *b, FILE *out)
+{
+	head(b, out);
+	if (b->opts.ifname)
+		fprintf(out, "No far end answers on %s: loss, order and corruption are not measured, tx counts\n"
+			"frames given to the kernel, rx counts whatever arrives.\n", b->opts.ifname);
+	lines(b, out, false);
+	lines(b, out, true);
+}

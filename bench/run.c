@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The order of things. Machines change their speed by the minute, most of all shared
+ * ones, so paths are only compared within a round, where they run one right after
+ * the other; the order rotates from round to round.
+ *
+ *	round 1   zero-copy  bounce     raw
+ *	round 2   bounce     raw        zero-copy
+ *	round 3   raw        zero-copy  bounce       ...
+ *
+ * All paths are alive at once, each in a laboratory of its own, and idle when it is
+ * not their turn. Only an interface of the user's (--ifname) is too good for that:
+ * it can carry one XDP program, so a path lives for one turn there.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/types.h"
+#include "bench/path.h"
+
+volatile sig_atomic_t xn_stop;
+
+struct cast {
+	struct xn_bench *b;
+	struct xn_path *path[XN_KIND_COUNT];
+	unsigned done, all;       /* turns */
+	bool tty;
+};
+
+static bool wanted(const struct cast *c, unsigned kind)
+{
+	return c->b->opts.kind[kind];
+}
+
+static void note_place(struct cast *c, const struct xn_path *p)
+{
+	struct xn_place *pl = &c->b->place;
+
+	/* The engine's own path tells best, then raw. */
+	if (pl->attach[0] && p->kind != XN_KIND_ZERO_COPY)
+		return;
+	snprintf(pl->ifname, sizeof(pl->ifname), "%s", p->ifname);
+	snprintf(pl->attach, sizeof(pl->attach), "%s", p->attach);
+	snprintf(pl->mode, sizeof(pl->mode), "%s", p->mode);
+	pl->huge = p->huge;
+}
+
+static void show_progress(const struct cast *c, const struct xn_cell *cell, unsigned round)
+{
+	if (!c->tty)
+		return;
+	fprintf(stderr, "\r\033[K%3u %%  %s, %u bytes, round %u of %u",
+		c->done * 100 / XN_MAX(c->all, 1u), xn_dir_words[cell->dir], cell->bytes,
+		round + 1, c->b->opts.rounds);
+	fflush(stderr);
+}
+
+static void show_cell(const struct cast *c, const struct xn_cell *cell)
+{
+	if (c->tty)
+		return;
+	fprintf(stderr, "xsknet-bench: %3u %%  %s, %u bytes:",
+		c->done * 100 / XN_MAX(c->all, 1u), xn_dir_words[cell->dir], cell->bytes);
+	for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
+		struct xn_summary s;
+
+		if (!xn_summarize(cell, k, &s))
+			continue;
+		if (cell->dir == XN_DIR_RTT)
+			fprintf(stderr, "  %s %.2f us", xn_kind_names[k], s.sleep_p50_us);
+		else
+			fprintf(stderr, "  %s %.3f Mpps", xn_kind_names[k], s.pps / 1e6);
+	}
+	fputc('\n', stderr);
+}
+
+static int run_turn(struct cast *c, struct xn_cell *cell, unsigned kind, unsigned round)
+{
+	int err = 0;
+
+	if (c->b->opts.ifname) {
+		err = xn_path_create(&c->path[kind], kind, &c->b->opts);
+		if (err)
+			return err;
+		note_place(c, c->path[kind]);
+	}
+	err = xn_round_run(c->path[kind], cell->dir, cell->bytes, &cell->s[kind][round]);
+	if (c->b->opts.ifname) {
+		xn_path_destroy(c->path[kind]);
+		c->path[kind] = NULL;
+	}
+	c->done++;
+	return err;
+}
+
+static int run_cell(struct cast *c, struct xn_cell *cell)
+{
+	int err = 0;
+
+	for (unsigned round = 0; round < c->b->opts.rounds && !err && !xn_stop; round++) {
+		show_progress(c, cell, round);
+		for (unsigned i = 0; i < XN_KIND_COUNT && !err && !xn_stop; i++) {
+			const unsigned kind = (i + round) % XN_KIND_COUNT;
+
+			if (wanted(c, kind))
+				err = run_turn(c, cell, kind, round);
+		}
+		/* A round that was cut short compares nothing. */
+		if (!err && !xn_stop)
+			cell->rounds = round + 1;
+	}
+	if (!err)
+		show_cell(c, cell);
+	return err;
+}
+
+static int make_cells(struct cast *c)
+{
+	struct xn_bench *b = c->b;
+	const struct xn_opts *o = &b->opts;
+
+	b->cells = calloc(XN_DIR_COUNT * o->n_sizes, sizeof(*b->cells));
+	if (!b->cells)
+		return xn_fail(ENOMEM, "out of memory");
+	for (unsigned d = 0; d < XN_DIR_COUNT; d++)
+		for (unsigned i = 0; i < o->n_sizes && o->dir[d]; i++) {
+			struct xn_cell *cell = &b->cells[b->n_cells++];
+
+			cell->dir = d;
+			cell->bytes = o->size[i];
+			for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
+				if (!wanted(c, k))
+					continue;
+				cell->s[k] = calloc(o->rounds, sizeof(*cell->s[k]));
+				if (!cell->s[k])
+					return xn_fail(ENOMEM, "out of memory");
+				c->all += o->rounds;
+			}
+		}
+	return 0;
+}
+
+static int make_paths(struct cast *c)
+{
+	int err = 0;
+
+	for (unsigned k = 0; k < XN_KIND_COUNT && !err && !c->b->opts.ifname; k++) {
+		if (!wanted(c, k))
+			continue;
+		err = xn_path_create(&c->path[k], k, &c->b->opts);
+		if (!err)
+			note_place(c, c->path[k]);
+	}
+	return err;
+}
+
+static int check_cpus(const struct xn_opts *o)
+{
+	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (o->ifname || (long)o->queues <= cpus)
+		return 0;
+	return xn_fail(EINVAL, "--queues %u: needs as many processors, this machine has %ld",
+		       o->queues, cpus);
+}
+
+int xn_bench_run(struct xn_bench *b)
+{
+	struct cast c = { .b = b, .tty = isatty(STDERR_FILENO) };
+	const uint64_t t0 = xn_now_ns();
+	int err = check_cpus(&b->opts);
+
+	b->place.gen_cpu = xn_gen_cpu(0);
+	b->place.near_cpu = xn_near_cpu(0);
+	if (!err)
+		err = make_cells(&c);
+	if (!err)
+		err = make_paths(&c);
+	for (unsigned i = 0; i < b->n_cells && !err && !xn_stop; i++)
+		err = run_cell(&c, &b->cells[i]);
+	if (c.tty)
+		fputs("\r\033[K", stderr);
+	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
+		xn_path_destroy(c.path[k]);
+	b->partial = xn_stop;
+	b->seconds = (double)(xn_now_ns() - t0) / 1e9;
+	return err;
+}
+
+void xn_bench_free(struct xn_bench *b)
+{
+	for (unsigned i = 0; i < b->n_cells; i++)
+		for (unsigned k = 0; k < XN_KIND_COUNT; k++)
+			free(b->cells[i].s[k]);
+	free(b->cells);
+	b->cells = NULL;
+	b->n_cells = 0;
+}

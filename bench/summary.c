@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Many rounds to one line: medians of rates, costs and times, sums of what went wrong. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "bench/bench.h"
+
+static int by_value(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+double xn_median(double *v, unsigned n)
+{
+	unsigned m = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if (!isnan(v[i]))
+			v[m++] = v[i];
+	if (!m)
+		return NAN;
+	qsort(v, m, sizeof(*v), by_value);
+	return m % 2 ? v[m / 2] : (v[m / 2 - 1] + v[m / 2]) / 2;
+}
+
+#define FIELD(s, at) (*(const double *)((const char *)(s) + (at)))
+#define MEDIAN_OF(c, kind, member) \
+	median_of((c)->s[kind], (c)->rounds, offsetof(struct xn_sample, member))
+#define SUM_OF(c, kind, member) \
+	sum_of((c)->s[kind], (c)->rounds, offsetof(struct xn_sample, member))
+
+static double median_of(const struct xn_sample *s, unsigned n, size_t at)
+{
+	double v[XN_ROUNDS_MAX];
+
+	for (unsigned i = 0; i < n; i++)
+		v[i] = FIELD(&s[i], at);
+	return xn_median(v, n);
+}
+
+static double sum_of(const struct xn_sample *s, unsigned n, size_t at)
+{
+	double sum = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		sum += FIELD(&s[i], at);
+	return sum;      /* NAN if any is */
+}
+
+/* Ratios within a round, then their median: what the machine did between two rounds
+ * cancels out. */
+static void compare(const struct xn_cell *c, enum xn_kind kind, struct xn_summary *out)
+{
+	const struct xn_sample *mine = c->s[kind], *raw = c->s[XN_KIND_RAW];
+	double v[XN_ROUNDS_MAX];
+
+	out->raw_ratio = out->ratio_min = out->ratio_max = NAN;
+	if (!raw || c->dir == XN_DIR_RTT)
+		return;
+	for (unsigned i = 0; i < c->rounds; i++) {
+		v[i] = raw[i].pps > 0 ? mine[i].pps / raw[i].pps : NAN;
+		out->ratio_min = fmin(out->ratio_min, v[i]);
+		out->ratio_max = fmax(out->ratio_max, v[i]);
+	}
+	out->raw_ratio = xn_median(v, c->rounds);
+}
+
+bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary *out)
+{
+	if (!c->s[kind] || !c->rounds)
+		return false;
+	*out = (struct xn_summary){ .cell = c, .kind = kind, .pps_min = NAN, .pps_max = NAN };
+	out->pps = MEDIAN_OF(c, kind, pps);
+	for (unsigned i = 0; i < c->rounds; i++) {
+		out->pps_min = fmin(out->pps_min, c->s[kind][i].pps);
+		out->pps_max = fmax(out->pps_max, c->s[kind][i].pps);
+	}
+	out->gbps = c->dir == XN_DIR_RTT ? NAN : out->pps * c->bytes * 8 / 1e9;
+	out->offered_pps = MEDIAN_OF(c, kind, offered_pps);
+	compare(c, kind, out);
+	out->lost = SUM_OF(c, kind, lost);
+	out->lost_share = out->lost / SUM_OF(c, kind, offered);
+	out->corrupt = SUM_OF(c, kind, corrupt);
+	out->reordered = SUM_OF(c, kind, reordered);
+	out->duplicate = SUM_OF(c, kind, duplicate);
+	out->copies = MEDIAN_OF(c, kind, copies);
+	out->zero_copy_share = MEDIAN_OF(c, kind, zero_copy_share);
+	out->engine_ns = MEDIAN_OF(c, kind, engine_ns);
+	out->cpu_ns = MEDIAN_OF(c, kind, cpu_ns);
+	out->sleep_p50_us = MEDIAN_OF(c, kind, sleep_p50_us);
+	out->sleep_p99_us = MEDIAN_OF(c, kind, sleep_p99_us);
+	out->spin_p50_us = MEDIAN_OF(c, kind, spin_p50_us);
+	out->spin_p99_us = MEDIAN_OF(c, kind, spin_p99_us);
+	out->idle_cpu = MEDIAN_OF(c, kind, idle_cpu);
+	return true;
+}
