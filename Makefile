@@ -27,8 +27,8 @@ LIBS     := -lbpf -lxdp -lmnl -lnuma
 
 # ---- what there is: explicit lists --------------------------------------
 
-LIB_SRC := base/log.c base/names.c \
-           umem/map.c umem/frames.c umem/ram.c \
+LIB_SRC := base/log.c base/names.c base/version.c \
+           umem/map.c umem/region.c umem/frames.c umem/ram.c \
            xsk/xsk.c xsk/probe.c \
            bpf/steer.c \
            virtio/vq.c \

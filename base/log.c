@@ -53,11 +53,14 @@ void xn_log(enum xn_log_level level, const char *fmt, ...)
 
 int xn_fail(int err, const char *fmt, ...)
 {
+	char line[LINE_BYTES];
 	va_list ap;
 
+	/* Not straight into last_error: it may be one of the arguments. */
 	va_start(ap, fmt);
-	vsnprintf(last_error, sizeof(last_error), fmt, ap);
+	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
+	memcpy(last_error, line, sizeof(line));
 	if (sink.fn && XN_LOG_ERROR <= sink.level)
 		sink.fn(sink.arg, XN_LOG_ERROR, last_error);
 	return -err;

@@ -124,14 +124,16 @@ struct xn_mem_opts {
  * that is truncated is not seen by the kernel, which goes on with old pages.
  *
  * -EINVAL   no region, too many, overlapping, wrapping, not aligned, empty;
- *           host mapping that is private or has a hole; window outside
- * -EACCES   region's fd not open for reading and writing
+ *           host mapping that is private or has a hole; window outside; no
+ *           such NUMA node
+ * -EACCES   region's fd or host mapping not for reading and writing, or sealed
  * -EBADF    region's fd is not an fd
  * -ENXIO    region reaches past the end of its file
  * -ENOTSUP  region's file is on a file system that AF_XDP cannot pin
- *           (only memfd, tmpfs and hugetlbfs can; Linux mm/gup.c)
+ *           (only memfd, tmpfs and hugetlbfs can; Linux mm/gup.c); hugetlb given
+ *           by host (Linux cannot map it twice: give the fd)
  * -ENOMEM   address space, memory or huge pages are short
- * -E2BIG    opts has members that this library does not know
+ * -E2BIG    opts has members or flags that this library does not know
  * The message names the region's index.
  */
 int xn_mem_create(struct xn_mem **mem, const struct xn_region *regions, unsigned n,
@@ -141,7 +143,8 @@ int xn_mem_create(struct xn_mem **mem, const struct xn_region *regions, unsigned
 void xn_mem_destroy(struct xn_mem *mem);
 
 /* Where this process sees guest memory [gpa, gpa + len), in the engine's own
- * mapping; NULL unless all of it lies in one region. Any thread. */
+ * mapping; NULL unless all of it lies in one region, on one side of the window's
+ * edges (neighbours that could be joined count as one). Any thread. */
 void *xn_mem_ptr(const struct xn_mem *mem, uint64_t gpa, uint64_t len);
 
 struct xn_mem_info {
@@ -162,7 +165,7 @@ enum xn_huge { XN_HUGE_NO, XN_HUGE_YES, XN_HUGE_AUTO };
  * against shrinking and growing; on 2 MiB huge pages with YES, or with AUTO
  * where enough are free. *got_huge (may be NULL) tells. Owned by the caller.
  * Any thread. -EINVAL size 0 or not a multiple of the page; -ENOMEM huge pages
- * short (message says how to reserve them).
+ * short (message says how to reserve them); -EMFILE.
  */
 int xn_ram_create(int *fd, uint64_t bytes, enum xn_huge huge, bool *got_huge);
 
