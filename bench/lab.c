@@ -143,10 +143,12 @@ static void close_ns(int *fd)
 
 void xn_lab_destroy(struct xn_lab *lab)
 {
+	int back;
+
 	/* Without this the pair would stay until the kernel's clean-up worker comes by. */
-	if (lab->near_ifindex && !xn_lab_enter_near(lab)) {
+	if (lab->near_ifindex && !xn_lab_visit(lab->near_ns, &back)) {
 		xn_nl_link_delete(XN_LAB_NEAR);
-		xn_lab_leave(lab);
+		xn_lab_return(back);
 	}
 	lab->near_ifindex = lab->far_ifindex = 0;
 	close_ns(&lab->near_ns);
@@ -167,6 +169,23 @@ int xn_lab_enter_far(const struct xn_lab *lab)
 int xn_lab_leave(const struct xn_lab *lab)
 {
 	return enter(lab->home_ns);
+}
+
+int xn_lab_visit(int ns, int *back)
+{
+	int err = open_ns(back);
+
+	if (!err)
+		err = enter(ns);
+	if (err)
+		close_ns(back);
+	return err;
+}
+
+void xn_lab_return(int back)
+{
+	enter(back);
+	close(back);
 }
 
 int xn_link_set(const char *ifname, bool up)

@@ -19,6 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bench/judge.h"
+
 #define XN_LAB_NEAR "xn0"
 #define XN_LAB_FAR  "xn1"
 
@@ -46,6 +48,11 @@ int xn_lab_enter_near(const struct xn_lab *lab);
 int xn_lab_enter_far(const struct xn_lab *lab);
 int xn_lab_leave(const struct xn_lab *lab);   /* back home */
 
+/* For a call in between: to a namespace of the lab, and back to where the thread was,
+ * which *back (an fd) remembers; on failure the thread has not moved and *back is -1. */
+int  xn_lab_visit(int ns, int *back);
+void xn_lab_return(int back);
+
 /* Sets an interface of the calling thread's namespace up or down; deletes it. 0 or -errno. */
 int xn_link_set(const char *ifname, bool up);
 int xn_link_delete(const char *ifname);
@@ -55,7 +62,7 @@ int xn_link_delete(const char *ifname);
 enum xn_sink_mode { XN_SINK_COUNT, XN_SINK_REFLECT };
 
 struct xn_sink_counts {
-	uint64_t frames, bytes;      /* with a good stamp */
+	uint64_t frames, bytes;      /* with a good stamp, each counted once */
 	uint64_t lost, reordered, duplicate, corrupt;
 	uint64_t foreign;            /* without our stamp */
 };
@@ -79,30 +86,24 @@ struct xn_gen_cfg {
 };
 
 struct xn_gen_counts {
-	uint64_t sent;          /* frames that veth took */
+	uint64_t sent;          /* frames that veth took: its own count, exact as long as
+				   generators of one lab do not share a queue */
 	uint64_t offered;       /* frames stamped (sent + dropped on the way in) */
-	double   seconds;       /* first to last */
+	double   seconds;       /* first frame to stop */
 };
 
 struct xn_gen;
 /* Loads what is needed and starts a thread; it generates between start and stop. */
 int  xn_gen_create(struct xn_gen **g, const struct xn_lab *lab);
 void xn_gen_destroy(struct xn_gen *g);
+/* Returns when the first frame is under way. -EINVAL: length; or what the kernel says. */
 int  xn_gen_start(struct xn_gen *g, const struct xn_gen_cfg *cfg);
 /* Returns when the last frame has been handed over. */
 void xn_gen_stop(struct xn_gen *g, struct xn_gen_counts *out);
 
 /* ---- checker: the same judgement in user space, for frames that arrive near ---- */
 
-#define XN_CHECK_WINDOW 4096u   /* how far back a late frame is told from a duplicate */
-
-struct xn_check {
-	uint32_t stream;             /* whose frames */
-	uint32_t bytes;              /* their length */
-	uint64_t next;               /* expected seq */
-	uint64_t frames, lost, reordered, duplicate, corrupt, foreign;
-	uint64_t seen[XN_CHECK_WINDOW / 64];
-};
+/* struct xn_check and what its counters mean: bench/judge.h. */
 void xn_check_reset(struct xn_check *c, uint32_t stream, uint32_t bytes);
 /* Judges one frame: reads its stamp and its tail. */
 void xn_check_frame(struct xn_check *c, const void *frame, uint32_t bytes);
