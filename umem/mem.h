@@ -72,6 +72,16 @@ struct xn_mem_hit {
 bool xn_mem_search(const struct xn_mem *m, struct xn_mem_hit *hit, xn_gpa gpa,
 		   uint64_t len, xn_uoff *at);
 
+/* Fast path of xn_mem_find: the span that was hit last, and nothing else. */
+static inline bool xn_mem_find_hit(const struct xn_mem_hit *hit, xn_gpa gpa, uint64_t len,
+				   xn_uoff *at)
+{
+	uint64_t into = gpa.v - hit->gpa;
+
+	at->v = gpa.v + hit->delta;
+	return into < hit->bytes && len <= hit->bytes - into;
+}
+
 /*
  * UMEM offset of guest bytes [gpa, gpa + len), len >= 1, if all of them lie in
  * one span. Addresses that wrap around are refused like all others outside.
@@ -79,13 +89,7 @@ bool xn_mem_search(const struct xn_mem *m, struct xn_mem_hit *hit, xn_gpa gpa,
 static inline bool xn_mem_find(const struct xn_mem *m, struct xn_mem_hit *hit, xn_gpa gpa,
 			       uint64_t len, xn_uoff *at)
 {
-	uint64_t into = gpa.v - hit->gpa;
-
-	if (XN_LIKELY(into < hit->bytes && len <= hit->bytes - into)) {
-		at->v = gpa.v + hit->delta;
-		return true;
-	}
-	return xn_mem_search(m, hit, gpa, len, at);
+	return XN_LIKELY(xn_mem_find_hit(hit, gpa, len, at)) || xn_mem_search(m, hit, gpa, len, at);
 }
 
 /*

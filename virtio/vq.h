@@ -67,7 +67,6 @@ struct xn_vq_cfg {
 	uint16_t base;                 /* available index to go on from */
 	enum xn_vq_dir dir;
 	bool event_idx, indirect;      /* as negotiated */
-	bool suppress_kick;
 };
 
 struct xn_vq {
