@@ -16,6 +16,12 @@
  * says EINVAL (such a copy would not be seen by the guest), and the same for
  * hugetlb, whose mappings must not grow.
  *
+ * The order, checks first, has a second reason: where mmap or mremap with a fixed
+ * address fails, what was mapped there is gone all the same (measured with
+ * hugetlb on Linux 6.18). Another thread's memory could come to lie in that hole
+ * of the reservation, and go with it. So whatever can be foreseen is tried out
+ * elsewhere, before there is a reservation.
+ *
  * Not done: looking for changes afterwards. The file may be truncated or punched
  * later by whoever holds it; xn_ram_create seals against the first.
  */
@@ -102,6 +108,23 @@ static int check_huge_numbers(const struct xn_region *r, unsigned i, uint64_t pa
 		       r->size, r->fd_offset, page >> 10);
 }
 
+/*
+ * Are there huge pages enough? Mapping reserves them or fails; the reservation
+ * belongs to the file, and outlives this mapping.
+ */
+static int try_huge(const struct xn_region *r, unsigned i)
+{
+	void *p = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd,
+		       (off_t)r->fd_offset);
+
+	if (p == MAP_FAILED)
+		return xn_fail(ENOMEM, "region %u: cannot map %#" PRIx64 " bytes of hugetlbfs: %s: "
+			       "reserve more huge pages (vm.nr_hugepages)", i, r->size,
+			       strerror(errno));
+	munmap(p, r->size);
+	return 0;
+}
+
 static int probe_fd(const struct xn_region *r, unsigned i, struct xn_backing *b)
 {
 	struct statfs fs;
@@ -120,7 +143,10 @@ static int probe_fd(const struct xn_region *r, unsigned i, struct xn_backing *b)
 			       r->fd_offset + r->size, (uint64_t)st.st_size);
 	b->page = fs.f_type == HUGETLBFS_MAGIC ? (uint64_t)fs.f_bsize : XN_PAGE_SIZE;
 	b->offset = r->fd_offset;
-	return check_huge_numbers(r, i, b->page);
+	if (b->page == XN_PAGE_SIZE)
+		return 0;
+	err = check_huge_numbers(r, i, b->page);
+	return err ? err : try_huge(r, i);
 }
 
 static int map_fd(const struct xn_region *r, unsigned i, uint64_t from, uint64_t bytes, void *at)
@@ -133,9 +159,8 @@ static int map_fd(const struct xn_region *r, unsigned i, uint64_t from, uint64_t
 	if (errno == EACCES || errno == EPERM)
 		return xn_fail(EACCES, "region %u: fd %d cannot be mapped for writing: %s", i,
 			       r->fd, strerror(errno));
-	return xn_fail(ENOMEM, "region %u: cannot map %#" PRIx64 " bytes of fd %d: %s (on "
-		       "hugetlbfs: reserve more huge pages, vm.nr_hugepages)", i, bytes, r->fd,
-		       strerror(errno));
+	return xn_fail(ENOMEM, "region %u: cannot map %#" PRIx64 " bytes of fd %d: %s", i, bytes,
+		       r->fd, strerror(errno));
 }
 
 /* ---- regions that are mapped already ---------------------------------------- */
@@ -238,6 +263,17 @@ static bool ends_inside_file(uint64_t end)
 	return !madvise(last, XN_PAGE_SIZE, MADV_POPULATE_READ) || errno != EFAULT;
 }
 
+/* Huge pages, and what its owner has sealed (mseal), cannot be mapped twice. */
+static bool can_be_duplicated(uint64_t at)
+{
+	void *p = mremap((void *)(uintptr_t)at, 0, XN_PAGE_SIZE, MREMAP_MAYMOVE);
+
+	if (p == MAP_FAILED)
+		return errno != EINVAL && errno != EPERM;
+	munmap(p, XN_PAGE_SIZE);
+	return true;
+}
+
 static int check_vma(const struct xn_vma *v, unsigned i, uint64_t at, uint64_t end)
 {
 	if (!v)
@@ -245,12 +281,17 @@ static int check_vma(const struct xn_vma *v, unsigned i, uint64_t at, uint64_t e
 			       at);
 	if (!v->shared)
 		return xn_fail(EINVAL, "region %u: host address %#" PRIx64 " is mapped "
-			       "MAP_PRIVATE: guest RAM must be MAP_SHARED, best from a memfd", i, at);
+			       "MAP_PRIVATE: guest RAM must be MAP_SHARED, best from a memfd",
+			       i, at);
 	if (!v->read || !v->write)
 		return xn_fail(EACCES, "region %u: host address %#" PRIx64 " is not mapped for "
 			       "reading and writing", i, at);
 	if (!vma_can_be_pinned(v))
 		return fail_not_pinnable(i, "what is mapped at `host`");
+	if (!can_be_duplicated(at))
+		return xn_fail(ENOTSUP, "region %u: the kernel cannot map twice what is at host "
+			       "address %#" PRIx64 " (huge pages?): give the region's fd instead",
+			       i, at);
 	if (!ends_inside_file(XN_MIN(v->hi, end)))
 		return xn_fail(ENXIO, "region %u: host mapping reaches past the end of its file",
 			       i);
@@ -282,10 +323,6 @@ static int duplicate(unsigned i, uint64_t from, uint64_t bytes, void *at)
 
 	if (p != MAP_FAILED)
 		return 0;
-	if (errno == EINVAL)
-		return xn_fail(ENOTSUP, "region %u: the kernel cannot map twice what is at host "
-			       "address %#" PRIx64 " (huge pages?): give the region's fd instead",
-			       i, from);
 	return xn_fail(ENOMEM, "region %u: cannot map %#" PRIx64 " bytes at host address %#" PRIx64
 		       " a second time: %s", i, bytes, from, strerror(errno));
 }

@@ -259,6 +259,7 @@ static void fds_that_cannot_write_are_refused(void **state)
 	}
 	assert_int_equal(fcntl(sealed, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
 	expect_region_error(EACCES, fd_region(LOW_GPA, PAGE, sealed, 0));
+	assert_non_null(strstr(xn_last_error(), "sealed"));
 	close(sealed);
 	close(fd);
 }
@@ -1142,7 +1143,7 @@ static void frames_taken_are_gone_until_they_are_given_back(void **state)
 #define NR_HUGE   "/proc/sys/vm/nr_hugepages"
 #define TEST_HUGE 8ul
 
-static unsigned long huge_before;
+static unsigned long huge_before;   /* as the machine had it when this program began */
 static bool huge_raised;
 
 static unsigned long meminfo(const char *name)
@@ -1157,6 +1158,18 @@ static unsigned long meminfo(const char *name)
 			v = strtoul(line + strlen(name), NULL, 10);
 	fclose(f);
 	return v;
+}
+
+static bool read_number(const char *path, unsigned long *n)
+{
+	FILE *f = fopen(path, "r");
+	bool ok;
+
+	if (!f)
+		return false;
+	ok = fscanf(f, "%lu", n) == 1;
+	fclose(f);
+	return ok;
 }
 
 static bool write_number(const char *path, unsigned long n)
@@ -1178,9 +1191,15 @@ static unsigned long huge_free(void)
 /* Tests with huge pages need 8 that are free; raises the number if it may. */
 static int need_huge(void **state)
 {
-	huge_before = meminfo("HugePages_Total:");
-	if (meminfo("Hugepagesize:") == 2048 && huge_free() < TEST_HUGE)
-		huge_raised = write_number(NR_HUGE, huge_before + TEST_HUGE - huge_free());
+	unsigned long free_now = huge_free();
+
+	if (meminfo("Hugepagesize:") != 2048 || free_now >= TEST_HUGE)
+		return 0;
+	/* The number is read once: a test that failed may hold pages until the end. */
+	if (!huge_raised && !read_number(NR_HUGE, &huge_before))
+		return 0;
+	huge_raised = true;
+	write_number(NR_HUGE, meminfo("HugePages_Total:") + TEST_HUGE - free_now);
 	return 0;
 }
 
@@ -1188,7 +1207,6 @@ static int restore_huge(void **state)
 {
 	if (huge_raised)
 		write_number(NR_HUGE, huge_before);
-	huge_raised = false;
 	return 0;
 }
 
