@@ -73,7 +73,8 @@ unsigned xn_guest_tx_pending(const struct xn_guest *g, unsigned pair);
  * Forward without a copy: sends a received frame from its receive buffer (the
  * header in front of it is cleared), and posts that buffer for receive again when
  * the transmit has been returned. Returns how many were taken; the others are still
- * the caller's (rx_done).
+ * the caller's (rx_done). Stops at a merged frame: those are not forwarded. Not
+ * between reserve and submit.
  */
 unsigned xn_guest_forward(struct xn_guest *g, unsigned pair, const struct xn_guest_frame *f, unsigned n);
 

@@ -59,6 +59,8 @@ int xn_link_delete(const char *ifname);
 
 /* ---- sink: what happens to frames that arrive at the far end ---- */
 
+/* REFLECT sends good frames back with their addresses swapped. veth takes them only
+ * as long as the near end has an XDP program too (as an AF_XDP port has). */
 enum xn_sink_mode { XN_SINK_COUNT, XN_SINK_REFLECT };
 
 struct xn_sink_counts {
@@ -93,7 +95,8 @@ struct xn_gen_counts {
 };
 
 struct xn_gen;
-/* Loads what is needed and starts a thread; it generates between start and stop. */
+/* The near end needs an XDP program, else veth takes no frame: sent stays 0.
+ * Loads what is needed and starts a thread; it generates between start and stop. */
 int  xn_gen_create(struct xn_gen **g, const struct xn_lab *lab);
 void xn_gen_destroy(struct xn_gen *g);
 /* Returns when the first frame is under way. -EINVAL: length; or what the kernel says. */

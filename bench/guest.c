@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The driver side of split virtqueues (VIRTIO 1.2, 2.7) for virtio-net.
+ *
+ * Receive. Descriptor i always describes receive buffer i, so posting is one word in
+ * the available ring:
+ *
+ *	posted --device--> used --xn_guest_rx--> caller --rx_done--> posted
+ *	                                            \--forward--> in tx --reap--> posted
+ *
+ * Transmit. Packets take slots. A slot is one descriptor, or two that are always
+ * chained (header, data); slot s has transmit buffer s, unless it forwards a receive
+ * buffer. Free slots are a stack: the buffer used last is the one still in cache.
+ * The device may return slots in any order.
+ *
+ * What the two sides share, and the order in which it has to be seen:
+ *
+ *	driver                                  device
+ *	 write descriptor, avail->ring[]
+ *	 store-release avail->idx       (A)      load-acquire avail->idx
+ *	 full fence                     (B)      full fence
+ *	 load used->flags                        load avail->idx once more
+ *	 load-acquire used->idx         (C)      store-release used->idx
+ *	 read used->ring[], the frame
+ *
+ * (A) and (C) let whoever sees the index see what it covers. (B) is for sleepers
+ * only: either the device sees the new index, or we see that it wants a kick.
+ *
+ * Deliberately not here: indirect descriptors, EVENT_IDX, packed rings, offloads, and
+ * any distrust: this is the guest, and the device is the engine under test.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <linux/virtio_ring.h>
+
+#include "base/atomics.h"
+#include "base/log.h"
+#include "base/types.h"
+#include "bench/guest.h"
+
+#define HDR_BYTES       12u     /* struct virtio_net_hdr with num_buffers (5.1.6.1) */
+#define NUM_BUFFERS_AT  10u
+#define RX_BUF_BYTES    1536u
+#define TX_BUF_BYTES    2048u
+#define TX_SPLIT_AT     64u     /* where the data is when it is apart from its header */
+#define MAX_QUEUE       32768u
+#define NO_RX           UINT16_MAX
+
+struct ring {
+	struct vring_desc *desc;
+	struct vring_avail *avail;
+	const struct vring_used *used;
+	uint16_t mask;
+	uint16_t next_avail;    /* ours, ahead of avail->idx until published */
+	uint16_t next_used;     /* first used element that we have not looked at */
+	uint16_t used_idx;      /* what we saw of used->idx last */
+	int kick_fd, call_fd;
+	uint64_t at;            /* offset of the ring's memory in RAM */
+	uint64_t avail_at, used_at;
+};
+
+struct pair {
+	struct ring rx;
+	uint16_t continuations; /* buffers of the frame begun that are still to come */
+	uint8_t **rx_buf;       /* by descriptor */
+
+	struct ring tx XN_CACHE_ALIGNED;
+	uint8_t *tx_buf;        /* of slot 0 */
+	uint16_t *free;         /* stack of slots */
+	uint16_t *rx_of_slot;   /* receive buffer that a slot forwards, or NO_RX */
+	uint32_t n_free;
+} XN_CACHE_ALIGNED;
+
+struct xn_guest {
+	struct xn_guest_cfg cfg;
+	int fd;
+	bool got_huge;
+	uint8_t *ram;
+	uint64_t ram_bytes;
+	uint32_t tx_buf_bytes, tx_slots;
+	struct pair *pairs;
+};
+
+/* ---- where things are in RAM ---------------------------------------------- */
+
+static uint64_t take(uint64_t *at, uint64_t bytes, uint64_t align)
+{
+	uint64_t here = XN_ALIGN_UP(*at, align);
+
+	*at = here + bytes;
+	return here;
+}
+
+static void place_ring(struct ring *r, uint32_t n, uint64_t *at)
+{
+	r->at = take(at, n * sizeof(struct vring_desc), XN_PAGE_SIZE);
+	/* The parts that different sides write are apart by a cache line or more. */
+	r->avail_at = take(at, 6 + 2ull * n, XN_CACHE_LINE);
+	r->used_at = take(at, 6 + 8ull * n, XN_CACHE_LINE);
+	r->mask = (uint16_t)(n - 1);
+}
+
+/*
+ * Where receive buffer i begins, behind the one before it. Linux cuts them off a
+ * page_frag one after the other, so that they cross page borders; the odd gap after
+ * each eighth lets them begin at every remainder, odd ones too.
+ */
+static uint64_t place_rx_buf(const struct xn_guest *g, uint32_t i, uint64_t *at)
+{
+	uint64_t here = *at;
+
+	*at += g->cfg.rx_buf_bytes + (i % 8 == 7 ? i / 8 % 32 * 2 + 1 : 0);
+	return here;
+}
+
+/* With `ram` NULL only measures. Returns the end of what is used. */
+static uint64_t place_pair(struct xn_guest *g, struct pair *p, uint64_t at)
+{
+	uint32_t n = g->cfg.queue_size;
+	uint64_t tx;
+
+	place_ring(&p->rx, n, &at);
+	place_ring(&p->tx, n, &at);
+	tx = take(&at, (uint64_t)g->tx_slots * g->tx_buf_bytes, XN_PAGE_SIZE);
+	at = XN_ALIGN_UP(at, XN_PAGE_SIZE) + 1;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t rx = place_rx_buf(g, i, &at);
+
+		if (g->ram)
+			p->rx_buf[i] = g->ram + rx;
+	}
+	if (g->ram)
+		p->tx_buf = g->ram + tx;
+	return at;
+}
+
+static void map_ring(const struct xn_guest *g, struct ring *r)
+{
+	r->desc = (struct vring_desc *)(g->ram + r->at);
+	r->avail = (struct vring_avail *)(g->ram + r->avail_at);
+	r->used = (const struct vring_used *)(g->ram + r->used_at);
+}
+
+/* Goes through the same steps twice: first how much RAM, then what is where. */
+static uint64_t place_all(struct xn_guest *g)
+{
+	uint64_t at = 0;
+
+	for (unsigned i = 0; i < g->cfg.pairs; i++) {
+		at = place_pair(g, &g->pairs[i], at);
+		if (g->ram) {
+			map_ring(g, &g->pairs[i].rx);
+			map_ring(g, &g->pairs[i].tx);
+		}
+	}
+	return at;
+}
+
+static uint64_t gpa_of(const struct xn_guest *g, const uint8_t *p)
+{
+	return g->cfg.gpa_base + (uint64_t)(p - g->ram);
+}
+
+/* ---- life ------------------------------------------------------------------ */
+
+static int make_fds(struct xn_guest *g)
+{
+	for (unsigned i = 0; i < 2 * g->cfg.pairs; i++) {
+		struct pair *p = &g->pairs[i / 2];
+		struct ring *r = i % 2 ? &p->tx : &p->rx;
+
+		if (!g->cfg.kicks)
+			continue;
+		r->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		r->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (r->kick_fd < 0 || r->call_fd < 0)
+			return xn_fail(errno, "cannot make an eventfd: %s", strerror(errno));
+	}
+	return 0;
+}
+
+static int make_pairs(struct xn_guest *g)
+{
+	uint32_t n = g->cfg.queue_size;
+
+	g->pairs = aligned_alloc(64, g->cfg.pairs * sizeof(*g->pairs));
+	if (!g->pairs)
+		return xn_fail(ENOMEM, "no memory for a guest");
+	memset(g->pairs, 0, g->cfg.pairs * sizeof(*g->pairs));
+	for (unsigned i = 0; i < g->cfg.pairs; i++) {
+		struct pair *p = &g->pairs[i];
+
+		p->rx.kick_fd = p->rx.call_fd = p->tx.kick_fd = p->tx.call_fd = -1;
+		p->rx_buf = calloc(n, sizeof(*p->rx_buf));
+		p->free = calloc(n, sizeof(*p->free));
+		p->rx_of_slot = calloc(n, sizeof(*p->rx_of_slot));
+	}
+	for (unsigned i = 0; i < g->cfg.pairs; i++)
+		if (!g->pairs[i].rx_buf || !g->pairs[i].free || !g->pairs[i].rx_of_slot)
+			return xn_fail(ENOMEM, "no memory for a guest");
+	return make_fds(g);
+}
+
+static int make_ram(struct xn_guest *g)
+{
+	uint64_t need = place_all(g);
+	uint64_t bytes = g->cfg.ram_bytes ? g->cfg.ram_bytes :
+			 XN_ALIGN_UP(need, g->cfg.huge == XN_HUGE_NO ? XN_PAGE_SIZE : XN_HUGE_SIZE);
+	void *ram;
+	int err;
+
+	if (bytes < need)
+		return xn_fail(EINVAL, "the guest needs %llu bytes of RAM for its rings and buffers",
+			       (unsigned long long)need);
+	err = xn_ram_create(&g->fd, bytes, g->cfg.huge, &g->got_huge);
+	if (err)
+		return err;
+	ram = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, g->fd, 0);
+	if (ram == MAP_FAILED)
+		return xn_fail(errno, "cannot map the guest's RAM of %llu bytes: %s",
+			       (unsigned long long)bytes, strerror(errno));
+	g->ram = ram;
+	g->ram_bytes = bytes;
+	place_all(g);
+	return 0;
+}
+
+static int check_cfg(const struct xn_guest_cfg *cfg)
+{
+	if (!cfg->pairs || cfg->pairs > XN_MAX_PAIRS)
+		return xn_fail(EINVAL, "a guest has 1 to %u queue pairs, not %u", XN_MAX_PAIRS, cfg->pairs);
+	if (!xn_is_pow2(cfg->queue_size) || cfg->queue_size > MAX_QUEUE || cfg->queue_size < 2)
+		return xn_fail(EINVAL, "queue size is a power of two, 2 to %u, not %u", MAX_QUEUE,
+			       cfg->queue_size);
+	if (cfg->rx_buf_bytes && cfg->rx_buf_bytes <= HDR_BYTES)
+		return xn_fail(EINVAL, "receive buffers need more than the %u bytes of the header",
+			       HDR_BYTES);
+	return 0;
+}
+
+int xn_guest_create(struct xn_guest **out, const struct xn_guest_cfg *cfg)
+{
+	struct xn_guest *g;
+	int err = check_cfg(cfg);
+
+	*out = NULL;
+	if (err)
+		return err;
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return xn_fail(ENOMEM, "no memory for a guest");
+	g->cfg = *cfg;
+	g->fd = -1;
+	if (!g->cfg.rx_buf_bytes)
+		g->cfg.rx_buf_bytes = RX_BUF_BYTES;
+	g->tx_slots = cfg->split_tx_header ? cfg->queue_size / 2 : cfg->queue_size;
+	g->tx_buf_bytes = XN_MAX(TX_BUF_BYTES, (uint32_t)XN_ALIGN_UP(g->cfg.rx_buf_bytes + TX_SPLIT_AT, 64));
+	err = make_pairs(g);
+	if (!err)
+		err = make_ram(g);
+	if (err) {
+		xn_guest_destroy(g);
+		return err;
+	}
+	for (unsigned i = 0; i < cfg->pairs; i++)
+		xn_guest_start(g, i);
+	*out = g;
+	return 0;
+}
+
+static void close_ring(struct ring *r)
+{
+	if (r->kick_fd >= 0)
+		close(r->kick_fd);
+	if (r->call_fd >= 0)
+		close(r->call_fd);
+}
+
+void xn_guest_destroy(struct xn_guest *g)
+{
+	if (!g)
+		return;
+	if (g->ram)
+		munmap(g->ram, g->ram_bytes);
+	if (g->fd >= 0)
+		close(g->fd);
+	for (unsigned i = 0; g->pairs && i < g->cfg.pairs; i++) {
+		struct pair *p = &g->pairs[i];
+
+		close_ring(&p->rx);
+		close_ring(&p->tx);
+		free(p->rx_buf);
+		free(p->free);
+		free(p->rx_of_slot);
+	}
+	free(g->pairs);
+	free(g);
+}
+
+/* ---- what the VMM is told --------------------------------------------------- */
+
+void xn_guest_region(const struct xn_guest *g, struct xn_region *r)
+{
+	*r = (struct xn_region){ .gpa = g->cfg.gpa_base, .size = g->ram_bytes, .fd = g->fd };
+}
+
+void xn_guest_vring(const struct xn_guest *g, unsigned index, struct xn_vring *v)
+{
+	const struct pair *p = &g->pairs[index / 2];
+	const struct ring *r = index % 2 ? &p->tx : &p->rx;
+
+	*v = (struct xn_vring){
+		.size = g->cfg.queue_size,
+		.desc_gpa = g->cfg.gpa_base + r->at,
+		.avail_gpa = g->cfg.gpa_base + r->avail_at,
+		.used_gpa = g->cfg.gpa_base + r->used_at,
+		.kick_fd = r->kick_fd, .call_fd = r->call_fd,
+	};
+}
+
+bool xn_guest_got_huge(const struct xn_guest *g)
+{
+	return g->got_huge;
+}
+
+/* ---- rings ------------------------------------------------------------------- */
+
+static void reset_ring(struct xn_guest *g, struct ring *r)
+{
+	/* The three parts lie behind one another, up to the end of the used ring. */
+	memset(g->ram + r->at, 0, r->used_at + 6 + 8ull * g->cfg.queue_size - r->at);
+	r->next_avail = r->next_used = r->used_idx = 0;
+	r->avail->flags = r->call_fd >= 0 ? 0 : VRING_AVAIL_F_NO_INTERRUPT;
+}
+
+/* Offers everything up to next_avail to the device; once a batch. */
+static void publish(struct ring *r)
+{
+	const uint64_t one = 1;
+	ssize_t n;
+
+	/* (A): the entries before the index that covers them. */
+	xn_store_release16(&r->avail->idx, r->next_avail);
+	if (r->kick_fd < 0)
+		return;
+	/* (B): our index before its flags; pairs with the device's fence before sleep. */
+	xn_fence_full();
+	if (xn_load_once16(&r->used->flags) & VRING_USED_F_NO_NOTIFY)
+		return;
+	/* It can only fail when 2^64 - 2 kicks are waiting already. */
+	n = write(r->kick_fd, &one, sizeof(one));
+	(void)n;
+}
+
+static inline void offer(struct ring *r, uint16_t head)
+{
+	r->avail->ring[r->next_avail++ & r->mask] = head;
+}
+
+/* How many used elements there are, up to n; looks at the shared index only when
+ * what it saw last is used up. */
+static inline unsigned used_ready(struct ring *r, unsigned n)
+{
+	uint16_t ready = (uint16_t)(r->used_idx - r->next_used);
+
+	if (ready < n) {
+		/* (C): pairs with the device's release; its elements and data come after. */
+		r->used_idx = xn_load_acquire16(&r->used->idx);
+		ready = (uint16_t)(r->used_idx - r->next_used);
+	}
+	return XN_MIN(ready, n);
+}
+
+static inline const struct vring_used_elem *used_next(struct ring *r)
+{
+	return &r->used->ring[r->next_used++ & r->mask];
+}
+
+void xn_guest_start(struct xn_guest *g, unsigned pair)
+{
+	struct pair *p = &g->pairs[pair];
+
+	reset_ring(g, &p->rx);
+	reset_ring(g, &p->tx);
+	p->continuations = 0;
+	for (uint32_t i = 0; i < g->cfg.queue_size; i++) {
+		p->rx.desc[i] = (struct vring_desc){
+			.addr = gpa_of(g, p->rx_buf[i]), .len = g->cfg.rx_buf_bytes,
+			.flags = VRING_DESC_F_WRITE,
+		};
+		offer(&p->rx, (uint16_t)i);
+	}
+	p->n_free = g->tx_slots;
+	for (uint32_t i = 0; i < g->tx_slots; i++) {
+		/* Lowest on top, so that a run begins at the first buffer. */
+		p->free[i] = (uint16_t)(g->tx_slots - 1 - i);
+		p->rx_of_slot[i] = NO_RX;
+		memset(p->tx_buf + (uint64_t)i * g->tx_buf_bytes, 0, HDR_BYTES);
+	}
+	publish(&p->rx);
+}
+
+/* ---- receive ------------------------------------------------------------------ */
+
+/* Fills in one frame; false: the buffer came back without one. */
+static inline bool take_frame(struct pair *p, const struct vring_used_elem *e, struct xn_guest_frame *f)
+{
+	uint16_t id = (uint16_t)e->id;
+	const uint8_t *buf = p->rx_buf[id];
+	uint16_t buffers;
+
+	f->id = id;
+	if (XN_UNLIKELY(p->continuations)) {
+		p->continuations--;
+		f->data = buf;
+		f->bytes = e->len;
+		f->buffers = 0;
+		return true;
+	}
+	if (XN_UNLIKELY(e->len < HDR_BYTES))
+		return false;
+	memcpy(&buffers, buf + NUM_BUFFERS_AT, sizeof(buffers));
+	f->data = buf + HDR_BYTES;
+	f->bytes = e->len - HDR_BYTES;
+	f->buffers = buffers;
+	if (XN_UNLIKELY(buffers > 1))
+		p->continuations = (uint16_t)(buffers - 1);
+	return true;
+}
+
+unsigned xn_guest_rx(struct xn_guest *g, unsigned pair, struct xn_guest_frame *f, unsigned n)
+{
+	struct pair *p = &g->pairs[pair];
+	unsigned ready = used_ready(&p->rx, n), got = 0;
+
+	for (unsigned i = 0; i < ready; i++) {
+		const struct vring_used_elem *e = used_next(&p->rx);
+
+		assert(e->id <= p->rx.mask && "device returned a descriptor that does not exist");
+		if (XN_LIKELY(take_frame(p, e, &f[got])))
+			got++;
+		else
+			offer(&p->rx, f[got].id);
+	}
+	if (XN_UNLIKELY(got < ready))
+		publish(&p->rx);
+	return got;
+}
+
+void xn_guest_rx_done(struct xn_guest *g, unsigned pair, const struct xn_guest_frame *f, unsigned n)
+{
+	struct pair *p = &g->pairs[pair];
+
+	if (!n)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		offer(&p->rx, f[i].id);
+	publish(&p->rx);
+}
+
+/* ---- transmit ------------------------------------------------------------------ */
+
+/* Describes and offers `bytes` of frame at `data`, whose header is at `hdr`. */
+static inline void send_slot(struct xn_guest *g, struct pair *p, uint16_t slot, const uint8_t *hdr,
+			     const uint8_t *data, uint32_t bytes)
+{
+	uint16_t head = slot;
+
+	if (XN_LIKELY(!g->cfg.split_tx_header)) {
+		p->tx.desc[head] = (struct vring_desc){ .addr = gpa_of(g, hdr), .len = HDR_BYTES + bytes };
+	} else {
+		head = (uint16_t)(2 * slot);
+		p->tx.desc[head] = (struct vring_desc){
+			.addr = gpa_of(g, hdr), .len = HDR_BYTES,
+			.flags = VRING_DESC_F_NEXT, .next = (uint16_t)(head + 1),
+		};
+		p->tx.desc[head + 1] = (struct vring_desc){ .addr = gpa_of(g, data), .len = bytes };
+	}
+	offer(&p->tx, head);
+}
+
+unsigned xn_guest_tx_reap(struct xn_guest *g, unsigned pair)
+{
+	struct pair *p = &g->pairs[pair];
+	unsigned n = used_ready(&p->tx, UINT16_MAX), reposted = 0;
+	unsigned shift = g->cfg.split_tx_header;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t head = used_next(&p->tx)->id;
+		uint16_t slot = (uint16_t)(head >> shift);
+
+		assert(head <= p->tx.mask && "device returned a descriptor that does not exist");
+		assert(p->n_free < g->tx_slots && "device returned more than it was given");
+		p->free[p->n_free++] = slot;
+		if (p->rx_of_slot[slot] == NO_RX)
+			continue;
+		offer(&p->rx, p->rx_of_slot[slot]);
+		p->rx_of_slot[slot] = NO_RX;
+		reposted++;
+	}
+	if (reposted)
+		publish(&p->rx);
+	return n;
+}
+
+static unsigned free_slots(struct xn_guest *g, unsigned pair, unsigned n)
+{
+	struct pair *p = &g->pairs[pair];
+
+	if (p->n_free < n)
+		xn_guest_tx_reap(g, pair);
+	return XN_MIN(p->n_free, n);
+}
+
+unsigned xn_guest_tx_reserve(struct xn_guest *g, unsigned pair, uint8_t **data, unsigned n)
+{
+	struct pair *p = &g->pairs[pair];
+	uint32_t at = g->cfg.split_tx_header ? TX_SPLIT_AT : HDR_BYTES;
+
+	n = free_slots(g, pair, n);
+	/* The slots stay on the stack; submit takes them off in the same order. */
+	for (unsigned i = 0; i < n; i++)
+		data[i] = p->tx_buf + (uint64_t)p->free[p->n_free - 1 - i] * g->tx_buf_bytes + at;
+	return n;
+}
+
+void xn_guest_tx_submit(struct xn_guest *g, unsigned pair, const uint32_t *bytes, unsigned n)
+{
+	struct pair *p = &g->pairs[pair];
+	uint32_t at = g->cfg.split_tx_header ? TX_SPLIT_AT : HDR_BYTES;
+
+	assert(n <= p->n_free && "submits more than was reserved");
+	if (!n)
+		return;
+	for (unsigned i = 0; i < n; i++) {
+		uint16_t slot = p->free[--p->n_free];
+		uint8_t *buf = p->tx_buf + (uint64_t)slot * g->tx_buf_bytes;
+
+		assert(at + bytes[i] <= g->tx_buf_bytes && "frame is longer than the buffer");
+		send_slot(g, p, slot, buf, buf + at, bytes[i]);
+	}
+	publish(&p->tx);
+}
+
+unsigned xn_guest_tx_pending(const struct xn_guest *g, unsigned pair)
+{
+	return g->tx_slots - g->pairs[pair].n_free;
+}
+
+unsigned xn_guest_forward(struct xn_guest *g, unsigned pair, const struct xn_guest_frame *f, unsigned n)
+{
+	struct pair *p = &g->pairs[pair];
+	unsigned i;
+
+	n = free_slots(g, pair, n);
+	for (i = 0; i < n && f[i].buffers == 1; i++) {
+		uint16_t slot = p->free[--p->n_free];
+		uint8_t *hdr = p->rx_buf[f[i].id];
+
+		/* What the device said of the frame is not what we ask of it. */
+		memset(hdr, 0, HDR_BYTES);
+		p->rx_of_slot[slot] = f[i].id;
+		send_slot(g, p, slot, hdr, f[i].data, f[i].bytes);
+	}
+	if (i)
+		publish(&p->tx);
+	return i;
+}
