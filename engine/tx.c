@@ -112,8 +112,7 @@ static void drop(struct xn_queue *q, uint16_t head, enum xn_counter why)
  */
 static unsigned send_chains(struct xn_queue *q, unsigned n)
 {
-	uint64_t bytes = 0;
-	unsigned dropped = 0, k = 0, taken;
+	unsigned dropped = 0, k = 0;
 
 	while (dropped + k < n) {
 		const struct xn_chain *c = &q->chains[dropped + k];
@@ -128,12 +127,7 @@ static unsigned send_chains(struct xn_queue *q, unsigned n)
 		drop(q, c->head, why);
 		dropped++;
 	}
-	taken = k ? q->ops->tx_post(q->port, q->pkts, k) : 0;
-	for (unsigned i = 0; i < taken; i++)
-		bytes += q->pkts[i].bytes;
-	XN_COUNT(&q->ctr, tx_packets, taken);
-	XN_COUNT(&q->ctr, tx_bytes, bytes);
-	return dropped + taken;
+	return dropped + (k ? q->ops->tx_post(q->port, q->pkts, k) : 0);
 }
 
 unsigned xn_tx_send(struct xn_queue *q, unsigned budget)

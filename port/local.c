@@ -84,13 +84,17 @@ static unsigned tx_room(struct xn_portq *q)
 static unsigned tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n)
 {
 	struct localq *x = localq(q);
+	uint64_t bytes = 0;
 
 	n = XN_MIN(n, tx_room(q));
 	for (unsigned i = 0; i < n; i++) {
+		bytes += pkts[i].bytes;
 		if (x->loops)
 			turn_around(x, &pkts[i]);
 		x->sent[x->n_sent++] = pkts[i].id;
 	}
+	XN_COUNT(q->cfg.ctr, tx_packets, n);
+	XN_COUNT(q->cfg.ctr, tx_bytes, bytes);
 	if (x->loops)
 		XN_COUNT(q->cfg.ctr, tx_bounced, n);
 	return n;

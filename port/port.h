@@ -97,7 +97,8 @@ struct xn_portq_ops {
 	/* Up to `frames` frames back, in up to n entries, n >= rx_heads (so any frame
 	 * fits). Returns how many entries. */
 	unsigned (*rx_poll)(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
-	/* Takes packets. Returns how many, in order; the others did not fit now. */
+	/* Takes packets. Returns how many, in order; the others did not fit now. Counts
+	 * them: as tx_packets and tx_bytes, or under the reason of a drop. */
 	unsigned (*tx_post)(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n);
 	/* Gets posted packets on their way: at most one system call. */
 	void (*tx_kick)(struct xn_portq *q);

@@ -84,6 +84,12 @@ static bool send_chained(struct xn_xdpq *x, const struct xn_tx_pkt *p)
 	return true;
 }
 
+static inline void count_sent(struct xn_xdpq *x, uint64_t packets, uint64_t bytes)
+{
+	XN_COUNT(x->q.cfg.ctr, tx_packets, packets);
+	XN_COUNT(x->q.cfg.ctr, tx_bytes, bytes);
+}
+
 /* Everything but the normal case. False: it does not fit now. */
 static bool send_unusual(struct xn_xdpq *x, const struct xn_tx_pkt *p)
 {
@@ -101,6 +107,7 @@ static bool send_unusual(struct xn_xdpq *x, const struct xn_tx_pkt *p)
 		if (!send_chained(x, p))
 			return false;
 		XN_COUNT(ctr, tx_chained, 1);
+		count_sent(x, 1, p->bytes);
 		return true;
 	}
 	if (p->bytes > XN_CHUNK_BYTES) {   /* fits no frame, and cannot be chained */
@@ -110,6 +117,7 @@ static bool send_unusual(struct xn_xdpq *x, const struct xn_tx_pkt *p)
 	}
 	if (!send_copied(x, p))
 		return false;
+	count_sent(x, 1, p->bytes);
 	xn_count_add(&ctr->v[how], 1);
 	if (x->bounce)
 		XN_COUNT(ctr, tx_bounce_forced, 1);
@@ -123,6 +131,7 @@ unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsign
 	struct xn_xdpq *x = xdpq(q);
 	bool plain = !x->bounce && !x->tx_down;
 	uint32_t from = x->tx_posted, lent = 0;
+	uint64_t bytes = 0;
 	unsigned i;
 
 	for (i = 0; i < n; i++) {
@@ -134,6 +143,7 @@ unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsign
 				break;
 			put(x, p->pieces[0].at.v, p->bytes, 0, p->id, true, 0);
 			lent++;
+			bytes += p->bytes;
 		} else if (!send_unusual(x, p)) {
 			break;
 		}
@@ -143,6 +153,7 @@ unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsign
 	if (x->tx_posted != from)
 		xsk_ring_prod__submit(&x->xsk.tx, x->tx_posted - from);
 	XN_COUNT(q->cfg.ctr, tx_lent, lent);
+	count_sent(x, lent, bytes);
 	return i;
 }
 

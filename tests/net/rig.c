@@ -151,8 +151,10 @@ void rig_frame(const struct rig *r, uint8_t *f, uint32_t len, uint32_t seed)
 
 void rig_far_send(struct rig *r, const uint8_t *f, uint32_t len)
 {
-	ssize_t n = send(r->far, f, len, 0);
+	ssize_t n;
 
+	turn(r);   /* lends what the driver has posted */
+	n = send(r->far, f, len, 0);
 	if (n != (ssize_t)len)
 		fail_msg("far end cannot send %u bytes: %s", len, strerror(errno));
 }
