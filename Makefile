@@ -1,29 +1,70 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# xsknet. `make help` lists what there is. Everything is built into build/.
+# xsknet. `make help` lists targets and variables: the lines that begin with `#:`.
+# Everything is built into build/, variants into folders of their own below it.
 
-VERSION := 0.1.0
+#: Targets
+#:   all        library, xsknet-bench and the examples (default)
+#:   bench      install what is missing, build, run xsknet-bench ARGS
+#:   check      install what is missing, build, run every test below
+#:   unit       unit tests, with a fake kernel and a fake guest; no root needed
+#:   kernel     the kernel facts that the code relies on; root
+#:   net        the real thing on a veth pair; root
+#:   instr      instructions for each packet, counted by callgrind
+#:   cost       nanoseconds for each packet, against the fake kernel
+#:   layers     who may include whom, and where atomics may be
+#:   symbols    shared object, symbol map and xsknet.h name the same functions
+#:   docs       man pages: every counter and guest fault has its line
+#:   consumer   staged install, and programs built against it through pkg-config
+#:   smoke      a short xsknet-bench, whose JSON is looked at; root
+#:   tidy       clang-tidy
+#:   cppcheck   cppcheck
+#:   deps       install what is missing for all of these
+#:   install    to DESTDIR/PREFIX; uninstall takes it away again
+#:   format     clang-format on every C file
+#:   clean      remove build/
+#: Variables
+#:   V=1              show the commands
+#:   WERROR=1         warnings are errors
+#:   CC=clang         another compiler, into build/clang
+#:   SAN=address,undefined   sanitizers, into build/san-address-undefined
+#:   CFLAGS, CPPFLAGS, LDFLAGS   added behind our own
+#:   CLANG, BPFTOOL   for the XDP programs
+#:   ARGS="..."       words for xsknet-bench (bench) or cost (cost)
+#:   STEPS="..."      which steps of check (default: all)
+#:   PREFIX, LIBDIR, DESTDIR     where install puts things (/usr/local)
+
+VERSION := $(shell awk '/define XN_VERSION_(MAJOR|MINOR|PATCH)/ { v = v "." $$3 } END { print substr(v, 2) }' include/xsknet.h)
+SO_MAJOR := $(firstword $(subst ., ,$(VERSION)))
+
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
+INCDIR  := $(PREFIX)/include
+BINDIR  := $(PREFIX)/bin
+MANDIR  := $(PREFIX)/share/man
 DESTDIR ?=
 
-
-comma := ,
-B    := build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
-CC   ?= cc
-CLANG ?= clang
-BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/bin/bpftool /usr/lib/linux-tools/*/bpftool) bpftool)
-Q    := $(if $(V),,@)
-say   = $(if $(V),,@printf '  %-7s %s\n' $(1) $(patsubst build/%,%,$(2)))
+comma   := ,
+variant := $(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+B       := build$(variant)
+CLANG   ?= clang
+# Ubuntu's /usr/sbin/bpftool is a script that works only with the tools of the
+# running kernel; the programs themselves lie in linux-tools.
+BPFTOOL ?= $(lastword bpftool $(wildcard /usr/bin/bpftool /usr/sbin/bpftool /usr/lib/linux-tools/*/bpftool))
+Q       := $(if $(V),,@)
+say      = $(if $(V),,@printf '  %-7s %s\n' $(1) $(patsubst build/%,%,$(2)))
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
         -Wundef -Wwrite-strings -Wpointer-arith -Wvla -Wformat=2 -Wno-unused-parameter \
         $(if $(WERROR),-Werror)
-HARD := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIC
-OPT  ?= -O2
-CPPFLAGS += -I. -Iinclude -I$(B) -D_GNU_SOURCE
-CFLAGS   += -std=gnu11 -g $(OPT) $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,$(HARD))
-LDFLAGS  += $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now
-LIBS     := -lbpf -lxdp -lmnl -lnuma
+# gcc warns that ThreadSanitizer does not know fences.
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all \
+              $(if $(findstring thread,$(SAN)),$(if $(findstring clang,$(CC)),,-Wno-tsan)))
+HARD := $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+
+XN_CPPFLAGS := -I. -Iinclude -I$(B) -D_GNU_SOURCE $(CPPFLAGS)
+XN_CFLAGS   := -std=gnu11 -g -O2 -fPIC $(WARN) $(HARD) $(SANFLAGS) $(CFLAGS)
+XN_LDFLAGS  := $(SANFLAGS) -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
+LIBS        := -lbpf -lxdp -lmnl -lnuma
 
 # ---- what there is: explicit lists --------------------------------------
 
@@ -32,86 +73,207 @@ LIB_SRC := base/log.c base/names.c base/version.c \
            xsk/xsk.c xsk/probe.c \
            bpf/steer.c \
            virtio/vq.c \
-           port/open.c port/xdp.c port/xdp_rx.c port/xdp_tx.c port/link.c port/null.c port/loopback.c \
+           port/open.c port/copy.c port/local.c port/link.c \
+           port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c
-BENCH_SRC := bench/main.c bench/opts.c bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c \
-             bench/guest.c bench/paths.c bench/raw.c bench/run.c bench/report.c bench/chart.c bench/footprint.c
-BPF_SRC   := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
+# The laboratory: what bench, cost program and tests share.
+LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c
+BENCH_SRC := $(LAB_SRC) \
+             bench/main.c bench/opts.c bench/clock.c bench/paths.c bench/guest_path.c bench/raw.c \
+             bench/worker.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \
+             bench/chart.c bench/footprint.c
+BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
+# Fakes and rigs for the tests.
+RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/net/rig.c
 
 UNIT_TESTS   := base mem vq vq_hostile vq_oracle port_xdp engine check
 KERNEL_TESTS := facts
-NET_TESTS    := veth faults
-EXAMPLES     := vmm
+NET_TESTS    := veth faults example
+TSAN_TESTS   := vq_hostile
+VMM_SRC      := examples/vmm.c examples/guest.c
+
+MAN := docs/xsknet-bench.1 docs/xsknet.7
 
 # ---- from lists to files -------------------------------------------------
 
-LIB_OBJ   := $(LIB_SRC:%.c=$(B)/%.o)
-BENCH_OBJ := $(BENCH_SRC:%.c=$(B)/%.o)
-SKEL      := $(BPF_SRC:%.bpf.c=$(B)/%.skel.h)
-FAKE_OBJ  := $(B)/tests/fake/kernel.o
-LAB_OBJ   := $(patsubst %.c,$(B)/%.o,bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c)
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+LIB_OBJ    := $(call obj,$(LIB_SRC))
+BENCH_OBJ  := $(call obj,$(BENCH_SRC))
+RIG_OBJ    := $(call obj,$(LAB_SRC) $(RIG_SRC))
+VMM_OBJ    := $(call obj,$(VMM_SRC))
+SKEL       := $(BPF_SRC:%.bpf.c=$(B)/%.skel.h)
+UNIT_BIN   := $(UNIT_TESTS:%=$(B)/tests/unit/%)
+KERNEL_BIN := $(KERNEL_TESTS:%=$(B)/tests/kernel/%)
+NET_BIN    := $(NET_TESTS:%=$(B)/tests/net/%)
+TEST_BIN   := $(UNIT_BIN) $(KERNEL_BIN) $(NET_BIN)
+TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tests/kernel/test_%.o) \
+              $(NET_TESTS:%=$(B)/tests/net/test_%.o)
+ALL_OBJ    := $(sort $(LIB_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) $(B)/bench/cost.o)
+SO         := libxsknet.so.$(VERSION)
 
-.PHONY: all
-all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknet-bench $(EXAMPLES:%=$(B)/examples/%)
+.PHONY: all objects programs
+all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknet-bench $(B)/examples/vmm
+objects: $(ALL_OBJ)
+programs: all $(TEST_BIN) $(B)/cost
+
+link = $(Q)$(CC) $(XN_CFLAGS) $(XN_LDFLAGS) -o $@ $(1) $(filter %.o %.a,$^) $(LIBS)
 
 $(B)/libxsknet.a: $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(B)/libxsknet.so: $(LIB_OBJ) libxsknet.map
+$(B)/$(SO): $(LIB_OBJ) libxsknet.map
 	$(call say,LD,$@)
-	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -Wl,-soname,libxsknet.so.0 -Wl,--version-script=libxsknet.map -o $@ $(LIB_OBJ) $(LIBS)
+	$(call link,-shared -Wl$(comma)-soname$(comma)libxsknet.so.$(SO_MAJOR) -Wl$(comma)--version-script=libxsknet.map)
 
+$(B)/libxsknet.so: $(B)/$(SO)
+	$(Q)ln -sf $(SO) $(B)/libxsknet.so.$(SO_MAJOR) && ln -sf libxsknet.so.$(SO_MAJOR) $@
+
+# bench/clock.c measures the time in sendto(), which is the kernel's.
+$(B)/xsknet-bench: LIBS += -ljansson -lpthread -lm
 $(B)/xsknet-bench: $(BENCH_OBJ) $(B)/libxsknet.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -ljansson -lpthread -lm
+	$(call link,-Wl$(comma)--wrap=sendto)
 
-$(B)/cost: $(B)/bench/cost.o $(B)/bench/guest.o $(B)/bench/check.o $(FAKE_OBJ) $(B)/libxsknet.a
+$(B)/cost: LIBS += -lpthread -lm
+$(B)/cost: $(B)/bench/cost.o $(B)/librig.a $(B)/libxsknet.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call link)
 
-$(B)/examples/%: $(B)/examples/%.o $(B)/libxsknet.a
+$(B)/examples/vmm: $(VMM_OBJ) $(B)/libxsknet.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call link)
 
-$(B)/tests/unit/%: $(B)/tests/unit/test_%.o $(FAKE_OBJ) $(LAB_OBJ) $(B)/libxsknet.a
-	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka -lpthread
+# An archive, so that each test gets of it only what it uses.
+$(B)/librig.a: $(RIG_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(B)/tests/kernel/% $(B)/tests/net/%: LIBS += -lcmocka -lpthread
-$(B)/tests/kernel/%: $(B)/tests/kernel/test_%.o $(LAB_OBJ) $(B)/libxsknet.a
+$(TEST_BIN): LIBS += -lcmocka -lpthread -lm
+$(UNIT_BIN): $(B)/tests/unit/%: $(B)/tests/unit/test_%.o $(B)/librig.a $(B)/libxsknet.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
-$(B)/tests/net/%: $(B)/tests/net/test_%.o $(LAB_OBJ) $(B)/libxsknet.a
+	$(call link)
+$(KERNEL_BIN): $(B)/tests/kernel/%: $(B)/tests/kernel/test_%.o $(B)/librig.a $(B)/libxsknet.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call link)
+$(NET_BIN): $(B)/tests/net/%: $(B)/tests/net/test_%.o $(B)/librig.a $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link)
 
-$(B)/%.o: %.c | $(SKEL)
+$(B)/%.o: %.c $(B)/flags | $(SKEL)
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(XN_CPPFLAGS) $(XN_CFLAGS) -MMD -MP -c -o $@ $<
+
+# <asm/types.h> for clang's BPF target, on multiarch systems
+BPF_INC = $(addprefix -I,$(wildcard /usr/include/$(shell $(CLANG) -print-multiarch 2>/dev/null)))
 
 $(B)/%.bpf.o: %.bpf.c
 	$(call say,BPF,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CLANG) -target bpf -D__bpf__ -g -O2 -mcpu=v3 -Wall -Wextra -I. $(BPF_INC) -MMD -MP -c -o $@ $<
+	$(Q)$(CLANG) -target bpf -D__bpf__ -g -O2 -mcpu=v3 -Wall -Wextra $(if $(WERROR),-Werror) -I. $(BPF_INC) -MMD -MP -c -o $@ $<
 
 $(B)/%.skel.h: $(B)/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $(subst .,_,$(notdir $*))_bpf > $@.tmp && mv $@.tmp $@
 
-# <asm/types.h> for clang's BPF target, on multiarch systems
-BPF_INC := $(addprefix -I,$(wildcard /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)))
+# Changes when the flags do: then everything is compiled anew.
+$(B)/flags: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '$(CC) $(XN_CPPFLAGS) $(XN_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(XN_CPPFLAGS) $(XN_CFLAGS)' > $@
 
--include $(LIB_OBJ:.o=.d) $(BENCH_OBJ:.o=.d) $(wildcard $(B)/tests/*/*.d $(B)/examples/*.d $(B)/bpf/*.d $(B)/bench/*.d)
+-include $(ALL_OBJ:.o=.d) $(BPF_SRC:%.c=$(B)/%.d)
 .SECONDARY:
 .DELETE_ON_ERROR:
+.PHONY: FORCE
 
-UNIT_BIN := $(UNIT_TESTS:%=$(B)/tests/unit/%)
-.PHONY: unit
+# ---- tests ---------------------------------------------------------------
+
+ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+.PHONY: deps bench check unit kernel net instr cost layers symbols docs consumer smoke tidy cppcheck
+deps:
+	$(Q)tests/deps build check
+
+# A second make, so that what was just installed is found.
+bench:
+	$(Q)tests/deps build
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(ROOT) $(B)/xsknet-bench $(ARGS)
+
+check:
+	$(Q)tests/deps build check
+	$(Q)MAKE="$(MAKE)" tests/check $(STEPS)
+
 unit: $(UNIT_BIN)
 	$(Q)tests/run $^
+kernel: $(KERNEL_BIN)
+	$(Q)tests/run $^
+net: $(NET_BIN) $(B)/xsknet-bench $(B)/examples/vmm
+	$(Q)tests/run $(NET_BIN)
 
-.PHONY: clean
+# One guest thread scribbles over rings while the engine reads them: every access
+# of the engine to guest memory has to be an atomic one.
+.PHONY: tsan
+tsan: $(TSAN_TESTS:%=$(B)/tests/unit/%)
+	$(Q)tests/run $^
+
+cost: $(B)/cost
+	$(Q)$(B)/cost $(ARGS)
+instr: $(B)/cost
+	$(Q)tests/instr $(B)/cost $(B)/instr
+
+layers:
+	$(Q)tests/layers --self-test && tests/layers
+symbols: $(B)/libxsknet.so $(B)/libxsknet.a
+	$(Q)CC="$(CC)" tests/symbols $(B)
+docs:
+	$(Q)CC="$(CC)" tests/docs $(MAN)
+consumer: all
+	$(Q)CC="$(CC)" MAKE="$(MAKE)" tests/consumer/run $(B)
+smoke: $(B)/xsknet-bench
+	$(Q)tests/smoke $(B)/xsknet-bench $(B)
+
+# The flags by which clang understands the sources as gcc does.
+TIDY_FLAGS := -std=gnu11 $(XN_CPPFLAGS) -Wall -Wextra -Wno-unused-parameter
+TIDY_SRC   := $(sort $(LIB_SRC) $(BENCH_SRC) $(RIG_SRC) $(VMM_SRC) $(TEST_OBJ:$(B)/%.o=%.c) bench/cost.c)
+tidy: $(SKEL)
+	$(Q)printf '%s\n' $(TIDY_SRC) | \
+		xargs -P "$$(nproc)" -I {} clang-tidy --quiet --warnings-as-errors='*' {} -- $(TIDY_FLAGS)
+cppcheck: $(SKEL)
+	$(Q)mkdir -p $(B)/cppcheck
+	$(Q)cppcheck -q -j "$$(nproc)" --error-exitcode=1 --inline-suppr --std=c11 --library=posix \
+		--enable=warning,performance,portability --suppressions-list=.cppcheck \
+		--cppcheck-build-dir=$(B)/cppcheck -I. -Iinclude -I$(B) -D_GNU_SOURCE $(TIDY_SRC)
+
+# ---- install -------------------------------------------------------------
+
+.PHONY: install uninstall format clean help
+D := $(DESTDIR)
+install: all
+	install -d $(D)$(INCDIR) $(D)$(LIBDIR)/pkgconfig $(D)$(BINDIR)
+	install -m 644 include/xsknet.h $(D)$(INCDIR)
+	install -m 644 $(B)/libxsknet.a $(D)$(LIBDIR)
+	install -m 755 $(B)/$(SO) $(D)$(LIBDIR)
+	ln -sf $(SO) $(D)$(LIBDIR)/libxsknet.so.$(SO_MAJOR)
+	ln -sf libxsknet.so.$(SO_MAJOR) $(D)$(LIBDIR)/libxsknet.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' xsknet.pc.in \
+		> $(D)$(LIBDIR)/pkgconfig/xsknet.pc
+	install -m 755 $(B)/xsknet-bench $(D)$(BINDIR)
+	for m in $(MAN); do install -D -m 644 $$m $(D)$(MANDIR)/man$${m##*.}/$${m##*/} || exit 1; done
+
+uninstall:
+	rm -f $(D)$(INCDIR)/xsknet.h $(D)$(LIBDIR)/libxsknet.a $(D)$(LIBDIR)/$(SO) \
+		$(D)$(LIBDIR)/libxsknet.so.$(SO_MAJOR) $(D)$(LIBDIR)/libxsknet.so \
+		$(D)$(LIBDIR)/pkgconfig/xsknet.pc $(D)$(BINDIR)/xsknet-bench
+	for m in $(MAN); do rm -f $(D)$(MANDIR)/man$${m##*.}/$${m##*/}; done
+
+format:
+	$(Q)find base umem xsk bpf virtio port engine bench tests examples include -name '*.[ch]' \
+		-exec clang-format -i {} +
+
+help:
+	@sed -n 's/^#: \{0,1\}//p' Makefile
+
 clean:
 	$(Q)rm -rf build
