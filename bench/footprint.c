@@ -38,8 +38,8 @@ static double proc_bytes(const char *file, const char *name)
 }
 
 struct usage {
-	double available, slab, vmalloc, percpu;
-	double pinned, locked, rss;
+	double available, slab, vmalloc, percpu, tables;
+	double pinned, locked, own, shared;
 };
 
 static void look(struct usage *u)
@@ -50,9 +50,11 @@ static void look(struct usage *u)
 	u->slab = proc_bytes(mi, "Slab");
 	u->vmalloc = proc_bytes(mi, "VmallocUsed");
 	u->percpu = proc_bytes(mi, "Percpu");
+	u->tables = proc_bytes(mi, "PageTables");
 	u->pinned = proc_bytes(st, "VmPin");
 	u->locked = proc_bytes(st, "VmLck");
-	u->rss = proc_bytes(st, "VmRSS");
+	u->own = proc_bytes(st, "RssAnon");
+	u->shared = proc_bytes(st, "RssShmem");
 }
 
 struct subject {
@@ -115,6 +117,7 @@ static int build(struct subject *s, const struct xn_opts *o, uint64_t ram_bytes)
 	return err;
 }
 
+/* Leaves the thread in the near end's namespace: sockets are made at the start. */
 static int open_port(struct subject *s, const struct xn_opts *o)
 {
 	const struct xn_lab_cfg lc = { .queues = o->queues };
@@ -128,10 +131,7 @@ static int open_port(struct subject *s, const struct xn_opts *o)
 	err = xn_lab_enter_near(&s->lab);
 	if (err)
 		return err;
-	err = xn_port_open(&s->port, spec, NULL);
-	if (xn_lab_leave(&s->lab) && !err)
-		err = xn_fail(EIO, "cannot return to the network namespace we came from");
-	return err;
+	return xn_port_open(&s->port, spec, NULL);
 }
 
 static void destroy(struct subject *s)
@@ -142,8 +142,10 @@ static void destroy(struct subject *s)
 	if (s->map)
 		munmap(s->map, s->bytes);
 	xn_guest_destroy(s->guest);
-	if (s->has_lab)
+	if (s->has_lab) {
+		xn_lab_leave(&s->lab);
 		xn_lab_destroy(&s->lab);
+	}
 }
 
 static double mb(double bytes)
@@ -154,27 +156,34 @@ static double mb(double bytes)
 static void show(const struct subject *s, const struct xn_opts *o, const struct usage *a,
 		 const struct usage *b, const struct usage *c, const double secs[2])
 {
+	const double slab = b->slab - a->slab, vmalloc = b->vmalloc - a->vmalloc;
+	const double percpu = b->percpu - a->percpu, tables = b->tables - a->tables;
+	const double kernel = slab + vmalloc + percpu + tables;
 	struct xn_mem_info info;
-	const double kernel = a->available - b->available;
-	const double named = b->slab + b->vmalloc + b->percpu - a->slab - a->vmalloc - a->percpu;
 
 	xn_mem_get_info(s->mem, &info);
 	printf("guest of %.0f GiB on %s pages, %u queue pair%s\n",
 	       (double)info.guest_bytes / (double)GIB, s->huge ? "2 MiB" : "4 KiB", o->queues,
 	       o->queues > 1 ? "s" : "");
-	printf("  kernel memory           %8.1f MB   %.1f MB a queue pair, %.2f %% of the RAM each\n",
+	printf("  kernel memory             %8.1f MB   %.1f MB a queue pair, %.2f %% of the RAM each\n",
 	       mb(kernel), mb(kernel) / o->queues,
 	       100 * kernel / o->queues / (double)info.guest_bytes);
-	printf("    of it slab, vmalloc and percpu %.1f MB (vmalloc %.1f MB)\n", mb(named),
-	       mb(b->vmalloc - a->vmalloc));
-	printf("  registered and pinned   %8.1f MB   %.1f MB are the engine's own\n",
-	       mb((double)info.umem_bytes), mb((double)info.arena_bytes));
-	printf("    VmPin %+.1f MB, VmLck %+.1f MB\n", mb(b->pinned - a->pinned),
-	       mb(b->locked - a->locked));
-	printf("  process, resident       %8.1f MB   guest RAM included; %+.1f MB by the start\n",
-	       mb(b->rss), mb(b->rss - a->rss));
-	printf("  start %.3f s, stop %.3f s; %.1f MB not yet given back by the kernel after it\n\n",
-	       secs[0], secs[1], fmax(0, mb(a->available - c->available)));
+	printf("    vmalloc %.1f MB, slab %.1f MB, percpu %.1f MB, page tables %.1f MB\n",
+	       mb(vmalloc), mb(slab), mb(percpu), mb(tables));
+	printf("  the engine's own frames   %8.1f MB   bounce frames and arenas\n",
+	       mb((double)info.arena_bytes));
+	printf("  fall of MemAvailable      %8.1f MB   an estimate of the kernel's, give or take 40 MB\n",
+	       mb(a->available - b->available));
+	printf("  registered and pinned     %8.1f MB   RAM and the engine's frames\n",
+	       mb((double)info.umem_bytes));
+	printf("    VmPin %+.1f MB, VmLck %+.1f MB (AF_XDP counts by user, against RLIMIT_MEMLOCK)\n",
+	       mb(b->pinned - a->pinned), mb(b->locked - a->locked));
+	printf("  process, memory of its own%8.1f MB   RssAnon; %+.1f MB by the start\n", mb(b->own),
+	       mb(b->own - a->own));
+	printf("    RssShmem %+.1f MB: the same RAM, seen through the engine's mapping\n",
+	       mb(b->shared - a->shared));
+	printf("  start %.3f s, stop %.3f s; after it vmalloc %+.1f MB\n\n", secs[0], secs[1],
+	       mb(c->vmalloc - a->vmalloc));
 }
 
 /* Freed in the background (Linux xsk_destruct: a work item after an RCU period). */

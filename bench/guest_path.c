@@ -117,9 +117,33 @@ static inline unsigned run_engine(struct xn_near *w, struct guest_path *g)
 	const uint64_t t = xn_ticks();
 	const unsigned moved = xn_queue_run(g->q[w->queue], XN_TURN);
 
-	if (moved)
-		w->own_ticks += xn_ticks() - t;
+	if (moved) {
+		const uint64_t took = xn_ticks() - t;
+
+		w->own_ticks += took;
+		w->engine_ticks += took;
+	}
 	return moved;
+}
+
+static void check(struct xn_near *w, const struct xn_guest_frame *f, unsigned n)
+{
+	const uint64_t t = xn_ticks();
+
+	for (unsigned i = 0; i < n; i++)
+		xn_check_frame(&w->check, f[i].data, f[i].bytes);
+	w->own_ticks += xn_ticks() - t;
+}
+
+static void stamp(struct xn_near *w, uint8_t **data, uint32_t *bytes, unsigned n)
+{
+	const uint64_t t = xn_ticks();
+
+	for (unsigned i = 0; i < n; i++) {
+		xn_near_stamp(w, data[i]);
+		bytes[i] = w->bytes;
+	}
+	w->own_ticks += xn_ticks() - t;
 }
 
 static unsigned guest_rx(struct xn_near *w)
@@ -129,8 +153,9 @@ static unsigned guest_rx(struct xn_near *w)
 	unsigned moved = run_engine(w, g), n;
 
 	n = xn_guest_rx(g->guest, w->queue, f, XN_TURN);
-	for (unsigned i = 0; i < n; i++)
-		xn_check_frame(&w->check, f[i].data, f[i].bytes);
+	if (!n)
+		return moved;
+	check(w, f, n);
 	xn_guest_rx_done(g->guest, w->queue, f, n);
 	w->packets += n;
 	return moved + n;
@@ -143,14 +168,12 @@ static unsigned guest_tx(struct xn_near *w, unsigned n)
 	uint32_t bytes[XN_TURN];
 
 	n = xn_guest_tx_reserve(g->guest, w->queue, data, XN_MIN(n, XN_TURN));
-	for (unsigned i = 0; i < n; i++) {
-		xn_near_stamp(w, data[i]);
-		bytes[i] = w->bytes;
-	}
-	if (n)
+	if (n) {
+		stamp(w, data, bytes, n);
 		xn_guest_tx_submit(g->guest, w->queue, bytes, n);
-	else
+	} else {
 		xn_guest_tx_reap(g->guest, w->queue);
+	}
 	w->packets += n;
 	return run_engine(w, g) + n;
 }
@@ -204,8 +227,7 @@ static uint64_t guest_look(struct xn_near *w)
 	if (!n)
 		return 0;
 	t = xn_ticks();
-	for (unsigned i = 0; i < n; i++)
-		xn_check_frame(&w->check, f[i].data, f[i].bytes);
+	check(w, f, n);
 	xn_guest_rx_done(g->guest, w->queue, f, n);
 	return w->check.frames > good ? t : 0;
 }

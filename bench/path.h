@@ -9,9 +9,11 @@
  *
  * Near ends: guest_path.c (guest driver + engine, lending or bouncing) and raw.c
  * (the plain AF_XDP loop). A turn is one pass of at most XN_TURN frames through
- * the near end. What a turn costs is booked twice: ticks in the near end's own
- * code (the engine, or the raw loop's ring work) are counted, ticks in which the
- * packet's owner writes or checks it (guest driver, stamping, checking) are not.
+ * the near end. What it costs is booked by one rule for all: everything that the
+ * thread does for a packet, stamping and checking included, only not the guest's
+ * driver. Checking has to be in: the first to touch a received frame pays for
+ * fetching it from the other processor, and that is the engine (which writes a
+ * header in front of it) on one path and the check on the other.
  */
 #ifndef XN_BENCH_PATH_H
 #define XN_BENCH_PATH_H
@@ -36,7 +38,8 @@ struct xn_near {
 	struct xn_check check;       /* rx, rtt: the judgement of what arrived */
 
 	uint64_t packets;            /* moved by turns */
-	uint64_t own_ticks;          /* in turns that moved something */
+	uint64_t own_ticks;          /* all but the guest's driver, in turns that moved something */
+	uint64_t engine_ticks;       /* of these, inside of xn_queue_run; raw: 0 */
 };
 
 struct xn_copies {
@@ -105,7 +108,9 @@ void xn_near_stamp(struct xn_near *w, uint8_t *frame);
 int xn_gen_cpu(unsigned queue);
 int xn_near_cpu(unsigned queue);
 
-/* One round of one path. 0 or -errno; after xn_stop the sample is not whole. */
-int xn_round_run(struct xn_path *p, enum xn_dir dir, uint32_t bytes, struct xn_sample *out);
+/* One round of one path; idle: in rtt, how much of a processor a sleeping thread takes
+ * is measured, too (a tenth of a second). 0 or -errno; after xn_stop the sample is not whole. */
+int xn_round_run(struct xn_path *p, enum xn_dir dir, uint32_t bytes, bool idle,
+		 struct xn_sample *out);
 
 #endif

@@ -245,13 +245,10 @@ static unsigned raw_rx(struct xn_near *w)
 	struct xdp_desc d[XN_TURN];
 	const uint64_t t0 = xn_ticks();
 	const unsigned n = take(q, d, XN_TURN);
-	uint64_t t1;
 
 	if (!n)
 		return 0;
-	t1 = xn_ticks();
 	check(w, d, n);
-	w->own_ticks -= xn_ticks() - t1;
 	give_back(q, d, n);
 	w->own_ticks += xn_ticks() - t0;
 	w->packets += n;
@@ -280,25 +277,24 @@ static unsigned raw_tx(struct xn_near *w, unsigned n)
 	const uint64_t t0 = xn_ticks();
 	const unsigned done = drain(q);
 	const uint32_t pending = q->tx_posted - q->tx_done;
-	uint64_t t1, stamping;
 	uint32_t idx;
 
 	n = XN_MIN(n, XN_MIN(XN_TURN, XN_RING_SIZE - pending));
 	if (n && !xsk_ring_prod__reserve(&q->x.tx, n, &idx))
 		n = 0;
-	t1 = xn_ticks();
-	for (unsigned i = 0; i < n; i++)
-		xn_near_stamp(w, at(w, q->tx_at[(q->tx_posted + i) % XN_RING_SIZE]));
-	stamping = xn_ticks() - t1;
-	for (unsigned i = 0; i < n; i++)
-		post(q, idx + i, q->tx_at[(q->tx_posted + i) % XN_RING_SIZE], w->bytes);
+	for (unsigned i = 0; i < n; i++) {
+		const uint64_t addr = q->tx_at[(q->tx_posted + i) % XN_RING_SIZE];
+
+		xn_near_stamp(w, at(w, addr));
+		post(q, idx + i, addr, w->bytes);
+	}
 	if (n)
 		xsk_ring_prod__submit(&q->x.tx, n);
 	q->tx_posted += n;
 	if (q->tx_posted != q->tx_done)
 		q->x.send(&q->x);
 	if (n || done)
-		w->own_ticks += xn_ticks() - t0 - stamping;
+		w->own_ticks += xn_ticks() - t0;
 	w->packets += n;
 	return n + done;
 }

@@ -134,7 +134,8 @@ static void flow_legend(FILE *out)
 {
 	fputs("\nof raw: against the raw AF_XDP loop in the same round, median. lost: offered and not arrived; a\n"
 	      "receiver that is offered more than it can take loses the rest. engine: inside the engine without\n"
-	      "sendto(); cpu: all that the near end's thread does for a packet, kernel included, guest excluded.\n",
+	      "sendto(); cpu: all that the near end's thread does for a packet, checking it and the kernel included,\n"
+	      "the guest's driver excluded.\n",
 	      out);
 }
 

@@ -13,7 +13,7 @@
 #define XN_RTT_KEEP (1u << 16)   /* round trips that are kept for the percentiles */
 
 struct xn_mark {
-	uint64_t ticks, packets, own_ticks, send_ticks;
+	uint64_t ticks, packets, own_ticks, engine_ticks, send_ticks;
 	uint64_t arrived;     /* good frames here (rx) */
 	uint64_t seq;         /* frames made here (tx) */
 	uint64_t far;         /* good frames at the far end; queue 0 only */
@@ -41,6 +41,8 @@ struct xn_worker {
 struct xn_round {
 	struct xn_path *path;
 	enum xn_dir dir;
+	bool idle;                     /* rtt: measure what sleeping costs, too */
+	unsigned rtt_queue;            /* the only one that works in rtt */
 	uint64_t begin, end;           /* of the window, ticks */
 	double pace_per_tick;          /* of one queue; 0: as fast as it goes */
 	uint32_t drain;                /* set by the main thread: nothing new comes */

@@ -86,7 +86,8 @@ static int run_turn(struct cast *c, struct xn_cell *cell, unsigned kind, unsigne
 			return err;
 		note_place(c, c->path[kind]);
 	}
-	err = xn_round_run(c->path[kind], cell->dir, cell->bytes, &cell->s[kind][round]);
+	err = xn_round_run(c->path[kind], cell->dir, cell->bytes, round == 0,
+			   &cell->s[kind][round]);
 	if (c->b->opts.ifname) {
 		xn_path_destroy(c->path[kind]);
 		c->path[kind] = NULL;

@@ -35,20 +35,21 @@ static double window_secs(const struct xn_worker *k)
  */
 static void sum_cost(const struct xn_round *r, struct xn_sample *s)
 {
-	uint64_t packets = 0, own = 0, sending = 0;
+	uint64_t packets = 0, own = 0, engine = 0, sending = 0;
 
 	for (unsigned i = 0; i < r->path->queues; i++) {
 		const struct xn_mark *m = r->worker[i].mark;
 
 		packets += m[1].packets - m[0].packets;
 		own += m[1].own_ticks - m[0].own_ticks;
+		engine += m[1].engine_ticks - m[0].engine_ticks;
 		sending += m[1].send_ticks - m[0].send_ticks;
 	}
 	if (!packets)
 		return;
 	s->cpu_ns = xn_ticks_ns(own) / (double)packets;
 	if (r->path->kind != XN_KIND_RAW)
-		s->engine_ns = xn_ticks_ns(own - XN_MIN(own, sending)) / (double)packets;
+		s->engine_ns = xn_ticks_ns(engine - XN_MIN(engine, sending)) / (double)packets;
 }
 
 /* The near end is the receiver. */
@@ -65,7 +66,7 @@ static void sum_near(const struct xn_round *r, struct xn_sample *s)
 		s->corrupt += (double)c->corrupt;
 		s->reordered += (double)c->reordered;
 		s->duplicate += (double)c->duplicate;
-		good += c->frames - XN_MIN(c->duplicate, c->frames);
+		good += c->frames;
 	}
 	s->offered = (double)r->gen.offered;
 	s->lost = fmax(0, s->offered - (double)good);
@@ -87,7 +88,7 @@ static void sum_far(const struct xn_round *r, struct xn_sample *s)
 			s->offered_pps += (double)(m[1].seq - m[0].seq) / window_secs(&r->worker[i]);
 		}
 	}
-	s->lost = fmax(0, s->offered - (double)(c->frames - XN_MIN(c->duplicate, c->frames)));
+	s->lost = fmax(0, s->offered - (double)c->frames);
 	s->corrupt = (double)c->corrupt;
 	s->reordered = (double)c->reordered;
 	s->duplicate = (double)c->duplicate;
@@ -110,7 +111,7 @@ static void sum_alone(const struct xn_round *r, struct xn_sample *s)
 
 static void sum_trips(struct xn_round *r, struct xn_sample *s)
 {
-	struct xn_worker *k = &r->worker[0];
+	struct xn_worker *k = &r->worker[r->rtt_queue];
 	const struct xn_check *c = &k->w.check;
 
 	s->pps = k->sleeping.n / window_secs(k);

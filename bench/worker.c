@@ -31,7 +31,7 @@
 #define DRAIN_MAX_NS 100e6
 #define RTT_LOST_NS  100e6       /* a frame that is not back by then is lost */
 #define RTT_WARM_UP  64u
-#define IDLE_MS      10
+#define IDLE_MS      100
 
 /* ---- processors ---- */
 
@@ -89,6 +89,7 @@ static void set_mark(struct xn_worker *k)
 	m->ticks = xn_ticks();
 	m->packets = k->w.packets;
 	m->own_ticks = k->w.own_ticks;
+	m->engine_ticks = k->w.engine_ticks;
 	m->send_ticks = xn_send_ticks();
 	m->arrived = k->w.check.frames + k->w.check.foreign * !p->has_lab;
 	m->seq = k->w.seq;
@@ -165,7 +166,8 @@ static void trips(struct xn_worker *k, struct xn_rtt *rtt, bool sleeping, uint64
 	double ns;
 
 	for (unsigned i = 0; i < RTT_WARM_UP && !xn_stop; i++)
-		trip(k, sleeping, &ns);
+		if (!trip(k, sleeping, &ns))
+			break;
 	for (const uint64_t end = xn_ticks() + ticks; xn_ticks() < end && !xn_stop;) {
 		if (trip(k, sleeping, &ns))
 			rtt->ns[rtt->n++ % XN_RTT_KEEP] = (uint32_t)fmin(ns, UINT32_MAX);
@@ -192,13 +194,11 @@ static void round_trips(struct xn_worker *k)
 {
 	const uint64_t half = (k->r->end - k->r->begin) / 2;
 
-	if (k->w.queue)
-		return;
 	set_mark(k);
 	trips(k, &k->sleeping, true, half);
 	set_mark(k);
 	trips(k, &k->spinning, false, half);
-	k->idle_cpu = idle_share(k);
+	k->idle_cpu = k->r->idle ? idle_share(k) : NAN;
 }
 
 /* ---- threads ---- */
@@ -207,7 +207,7 @@ static void *worker_main(void *arg)
 {
 	struct xn_worker *k = arg;
 
-	pin(xn_near_cpu(k->w.queue));
+	pin(k->r->dir == XN_DIR_RTT ? xn_near_cpu(0) : xn_near_cpu(k->w.queue));
 	if (k->r->dir == XN_DIR_RTT)
 		round_trips(k);
 	else
@@ -221,6 +221,8 @@ static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
 		struct xn_worker *k = &r->worker[i];
 		int err;
 
+		if (r->dir == XN_DIR_RTT && i != r->rtt_queue)
+			continue;
 		k->r = r;
 		k->w = (struct xn_near){
 			.path = r->path, .queue = i, .bytes = bytes, .stream = tag + i,
@@ -310,22 +312,28 @@ static uint32_t next_tag(void)
 	return tag += XN_QUEUES_MAX;
 }
 
-int xn_round_run(struct xn_path *p, enum xn_dir dir, uint32_t bytes, struct xn_sample *out)
+int xn_round_run(struct xn_path *p, enum xn_dir dir, uint32_t bytes, bool idle,
+		 struct xn_sample *out)
 {
 	struct xn_round *r = calloc(1, sizeof(*r));
 	struct xn_copies before = { 0 }, after = { 0 };
 	const uint32_t tag = next_tag();
+	struct xn_worker *k;
 	int err = 0;
 
 	xn_round_blank(out);
 	if (!r)
 		return xn_fail(ENOMEM, "out of memory");
-	*r = (struct xn_round){ .path = p, .dir = dir };
+	*r = (struct xn_round){ .path = p, .dir = dir, .idle = idle };
+	/* The reflected frame comes back on the queue that veth picks for the processor on
+	 * which the far end runs: ours. */
+	r->rtt_queue = (unsigned)xn_near_cpu(0) % p->queues;
+	k = &r->worker[r->rtt_queue];
 	r->pace_per_tick = (double)p->opts->pace_pps / p->queues * xn_clock.ns_per_tick / 1e9;
 	if (dir == XN_DIR_RTT) {
-		r->worker[0].sleeping.ns = calloc(XN_RTT_KEEP, sizeof(uint32_t));
-		r->worker[0].spinning.ns = calloc(XN_RTT_KEEP, sizeof(uint32_t));
-		if (!r->worker[0].sleeping.ns || !r->worker[0].spinning.ns)
+		k->sleeping.ns = calloc(XN_RTT_KEEP, sizeof(uint32_t));
+		k->spinning.ns = calloc(XN_RTT_KEEP, sizeof(uint32_t));
+		if (!k->sleeping.ns || !k->spinning.ns)
 			err = xn_fail(ENOMEM, "out of memory");
 	}
 	if (!err)
@@ -343,8 +351,8 @@ int xn_round_run(struct xn_path *p, enum xn_dir dir, uint32_t bytes, struct xn_s
 			xn_round_copies(&before, &after, out);
 		}
 	}
-	free(r->worker[0].sleeping.ns);
-	free(r->worker[0].spinning.ns);
+	free(k->sleeping.ns);
+	free(k->spinning.ns);
 	free(r);
 	return err;
 }
