@@ -15,6 +15,11 @@
  *
  * SIGURG, since a process that knows nothing of it ignores it.
  *
+ * A second thread wakes up on the same CPU every 2 ms, only to make the call yield:
+ * the kernel runs frames inside of an RCU read section that ends at a reschedule, and
+ * a paced run that nobody interrupts would hold up whoever waits for RCU (a socket
+ * that is closed, membarrier()) for 100 ms and more.
+ *
  * What is counted. Stamped: the program's own count. Taken by veth: what xn1 calls
  * tx_queue_N_xdp_xmit, which veth increases by the frames that it put into the
  * peer's ring. Frames come in bulks of 16; a bulk that does not fit loses its rest.
@@ -45,14 +50,16 @@
 #define FOREVER      INT32_MAX
 #define NS_PER_S     1000000000ull
 #define START_NS     (2 * NS_PER_S)
+#define NAP_NS       20000
+#define TICK_NS      2000000
 
 enum state { IDLE, GO, QUIT };
 
 struct xn_gen {
 	struct gen_bpf *bpf;
 	const struct xn_lab *lab;
-	pthread_t thread;
-	bool has_thread;
+	pthread_t thread, ticker;
+	bool has_thread, has_ticker;
 
 	pthread_mutex_t lock;       /* of state and err; `changed` when they change */
 	pthread_cond_t changed;
@@ -114,9 +121,9 @@ static enum state wait_while(struct xn_gen *g, enum state state)
 	return now;
 }
 
-static void nap(void)
+static void nap(long ns)
 {
-	const struct timespec t = { .tv_nsec = 20000 };
+	const struct timespec t = { .tv_nsec = ns };
 
 	nanosleep(&t, NULL);
 }
@@ -126,7 +133,7 @@ static void leave_run(struct xn_gen *g)
 {
 	while (get_state(g) == GO) {
 		pthread_kill(g->thread, SIGURG);
-		nap();
+		nap(NAP_NS);
 	}
 }
 
@@ -142,7 +149,9 @@ static int run(struct xn_gen *g)
 		.batch_size = BATCH_FRAMES);
 	int err;
 
-	err = bpf_prog_test_run_opts(bpf_program__fd(g->bpf->progs.generate), &opts);
+	do
+		err = bpf_prog_test_run_opts(bpf_program__fd(g->bpf->progs.generate), &opts);
+	while (err == -EINTR && !xn_load_once32(&g->bpf->bss->task.stop));
 	return err == -EINTR ? 0 : err;
 }
 
@@ -151,9 +160,10 @@ static void *gen_thread(void *arg)
 	struct xn_gen *g = arg;
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGURG);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	/* Any other signal would end the run as well, and is meant for somebody else. */
+	sigfillset(&set);
+	sigdelset(&set, SIGURG);
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
 	/* The kernel looks the way out up in the namespace that we are in. */
 	set_state(g, IDLE, xn_lab_enter_far(g->lab));
 	for (;;) {
@@ -163,6 +173,18 @@ static void *gen_thread(void *arg)
 			return NULL;
 		set_state(g, IDLE, run(g));
 	}
+}
+
+static void *tick_thread(void *arg)
+{
+	struct xn_gen *g = arg;
+	sigset_t set;
+
+	sigfillset(&set);
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
+	while (wait_while(g, IDLE) != QUIT)
+		nap(TICK_NS);
+	return NULL;
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -186,7 +208,7 @@ static int load(struct xn_gen *g)
 	return err ? xn_fail(err, "cannot send to " XN_LAB_FAR ": %s", strerror(err)) : 0;
 }
 
-static int start_thread(struct xn_gen *g)
+static int start_threads(struct xn_gen *g)
 {
 	int err = -catch_signal();
 
@@ -198,6 +220,10 @@ static int start_thread(struct xn_gen *g)
 		return xn_fail(err, "cannot start the generator's thread: %s", strerror(err));
 	g->has_thread = true;
 	wait_while(g, GO);
+	err = pthread_create(&g->ticker, NULL, tick_thread, g);
+	if (err)
+		return xn_fail(err, "cannot start the generator's thread: %s", strerror(err));
+	g->has_ticker = true;
 	if (g->err)
 		return xn_fail(-g->err, "the generator cannot enter the far namespace: %s",
 			       strerror(-g->err));
@@ -217,7 +243,7 @@ int xn_gen_create(struct xn_gen **out, const struct xn_lab *lab)
 	pthread_cond_init(&g->changed, NULL);
 	err = load(g);
 	if (!err)
-		err = start_thread(g);
+		err = start_threads(g);
 	if (err) {
 		xn_gen_destroy(g);
 		return err;
@@ -238,6 +264,8 @@ void xn_gen_destroy(struct xn_gen *g)
 		set_state(g, QUIT, 0);
 		pthread_join(g->thread, NULL);
 	}
+	if (g->has_ticker)
+		pthread_join(g->ticker, NULL);
 	gen_bpf__destroy(g->bpf);
 	pthread_cond_destroy(&g->changed);
 	pthread_mutex_destroy(&g->lock);
@@ -256,6 +284,8 @@ static int pin(struct xn_gen *g, int cpu)
 	if (cpu >= 0)
 		CPU_SET((unsigned)cpu, &set);
 	err = pthread_setaffinity_np(g->thread, sizeof(set), &set);
+	if (!err)
+		err = pthread_setaffinity_np(g->ticker, sizeof(set), &set);
 	return err ? xn_fail(err, "the generator cannot run on CPU %d: %s", cpu, strerror(err)) : 0;
 }
 
@@ -303,7 +333,7 @@ static int wait_first(struct xn_gen *g)
 			err = -g->err;
 			break;
 		}
-		nap();
+		nap(NAP_NS);
 	}
 	xn_gen_stop(g, &counts);
 	return xn_fail(err, "cannot generate frames of %u bytes: %s; BPF_PROG_TEST_RUN with live "
@@ -343,7 +373,7 @@ void xn_gen_stop(struct xn_gen *g, struct xn_gen_counts *out)
 	g->running = false;
 	xn_store_once32(&bss->task.stop, 1);
 	while (xn_load_once64(&bss->state.idle) <= BATCH_FRAMES && get_state(g) == GO)
-		nap();
+		nap(NAP_NS);
 	pthread_kill(g->thread, SIGURG);
 	out->offered = xn_load_once64(&bss->state.seq);
 	if (!read_sent(g, &sent))

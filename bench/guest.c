@@ -260,7 +260,8 @@ int xn_guest_create(struct xn_guest **out, const struct xn_guest_cfg *cfg)
 	if (!g->cfg.rx_buf_bytes)
 		g->cfg.rx_buf_bytes = RX_BUF_BYTES;
 	g->tx_slots = cfg->split_tx_header ? cfg->queue_size / 2 : cfg->queue_size;
-	g->tx_buf_bytes = XN_MAX(TX_BUF_BYTES, (uint32_t)XN_ALIGN_UP(g->cfg.rx_buf_bytes + TX_SPLIT_AT, 64));
+	g->tx_buf_bytes = (uint32_t)XN_ALIGN_UP(g->cfg.rx_buf_bytes + TX_SPLIT_AT, 64);
+	g->tx_buf_bytes = XN_MAX(TX_BUF_BYTES, g->tx_buf_bytes);
 	err = make_pairs(g);
 	if (!err)
 		err = make_ram(g);
@@ -409,7 +410,8 @@ void xn_guest_start(struct xn_guest *g, unsigned pair)
 /* ---- receive ------------------------------------------------------------------ */
 
 /* Fills in one frame; false: the buffer came back without one. */
-static inline bool take_frame(struct pair *p, const struct vring_used_elem *e, struct xn_guest_frame *f)
+static inline bool take_frame(struct pair *p, const struct vring_used_elem *e,
+			      struct xn_guest_frame *f)
 {
 	uint16_t id = (uint16_t)e->id;
 	const uint8_t *buf = p->rx_buf[id];
@@ -553,7 +555,8 @@ unsigned xn_guest_tx_pending(const struct xn_guest *g, unsigned pair)
 	return g->tx_slots - g->pairs[pair].n_free;
 }
 
-unsigned xn_guest_forward(struct xn_guest *g, unsigned pair, const struct xn_guest_frame *f, unsigned n)
+unsigned xn_guest_forward(struct xn_guest *g, unsigned pair, const struct xn_guest_frame *f,
+			  unsigned n)
 {
 	struct pair *p = &g->pairs[pair];
 	unsigned i;

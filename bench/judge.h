@@ -97,7 +97,8 @@ static XN_SELDOM int xn_check_jump(struct xn_check *c, xn_u64 seq)
 }
 
 /* A frame that is not one of stream's good ones: damaged (1), or none of ours (0)? */
-static inline int xn_check_damaged(xn_u32 stream, const struct xn_stamp *s, xn_u32 tail, xn_u32 bytes)
+static inline int xn_check_damaged(xn_u32 stream, const struct xn_stamp *s,
+				   xn_u32 tail, xn_u32 bytes)
 {
 	xn_u32 check = xn_stamp_check(s->stream, s->seq, bytes);
 
@@ -106,7 +107,8 @@ static inline int xn_check_damaged(xn_u32 stream, const struct xn_stamp *s, xn_u
 	return tail == ~s->check && s->check != check;
 }
 
-static XN_SELDOM int xn_check_bad(struct xn_check *c, const struct xn_stamp *s, xn_u32 tail, xn_u32 bytes)
+static XN_SELDOM int xn_check_bad(struct xn_check *c, const struct xn_stamp *s,
+				  xn_u32 tail, xn_u32 bytes)
 {
 	if (xn_check_damaged(c->stream, s, tail, bytes))
 		c->corrupt++;
@@ -116,7 +118,8 @@ static XN_SELDOM int xn_check_bad(struct xn_check *c, const struct xn_stamp *s, 
 }
 
 /* 1: a good frame that was not there before. */
-static inline int xn_check_stamp(struct xn_check *c, const struct xn_stamp *s, xn_u32 tail, xn_u32 bytes)
+static inline int xn_check_stamp(struct xn_check *c, const struct xn_stamp *s,
+				 xn_u32 tail, xn_u32 bytes)
 {
 	xn_u64 seq = s->seq;
 	xn_u32 check = xn_stamp_check(c->stream, seq, bytes);

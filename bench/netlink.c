@@ -154,7 +154,8 @@ static bool named(const char *name, const char *prefix, const char *suffix)
 	return len >= p + s && !memcmp(name, prefix, p) && !memcmp(name + len - s, suffix, s);
 }
 
-static int sum_stats(int fd, const char *ifname, const char *prefix, const char *suffix, uint64_t *sum)
+static int sum_stats(int fd, const char *ifname, const char *prefix, const char *suffix,
+		     uint64_t *sum)
 {
 	struct ethtool_gstrings *names = NULL;
 	struct ethtool_stats *values = NULL;
