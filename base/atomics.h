@@ -38,6 +38,7 @@
 		__atomic_store_n(p, v, __ATOMIC_RELEASE);                              \
 	}
 
+XN_DEFINE_ATOMICS(8)
 XN_DEFINE_ATOMICS(16)
 XN_DEFINE_ATOMICS(32)
 XN_DEFINE_ATOMICS(64)

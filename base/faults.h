@@ -3,7 +3,8 @@
  * Every way in which a guest's driver can be wrong on a virtqueue.
  *
  * CHAIN: the damage is confined to one chain and its head is known. The head is
- * given back once with length 0, the queue goes on.
+ * given back once with length 0, the queue goes on. (head_busy: not for this entry;
+ * the head is given back once, by the chain in flight.)
  * QUEUE: the ring itself is wrong, or the head is not known. Only this queue
  * stops; it wants a reset from the driver (DEVICE_NEEDS_RESET).
  *

@@ -1,180 +1,158 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Split virtqueue, device side. Theory, ring picture and barriers: virtio/vq.h.
+ * Split virtqueue, device side. Rings, barriers (A)..(F) and contract in virtio/vq.h.
  *
- * The hot path (xn_vq_pop) handles the chain that nearly all are: one descriptor,
- * the right direction, in the span of guest memory that was hit last. Everything
- * else goes to the walk, which is slow, bounded and suspicious.
+ * Two speeds. Nearly every chain of a network driver is one descriptor
+ * that lies in the span of guest memory that the last one lay in: xn_vq_pop takes
+ * these itself. Everything else (several descriptors, indirect tables, another
+ * span, two spans, and all that is wrong) goes through odd_chain, which either
+ * fills in the chain or names the first fault it meets:
+ *
+ *	avail ring entry    head_range, head_busy
+ *	each descriptor     indirect_off, _nested, _next, _size, _unmapped  if INDIRECT, else
+ *	                    readable or writable, chain_bytes, addr_wrap,
+ *	                    addr_unmapped, chain_pieces; then
+ *	its next            next_range or indirect_range, then chain_loop
+ *	at the end          chain_empty
+ *
+ * Who is first. A chain that is wrong is consumed only at the front of a call, while
+ * nothing has been taken yet; behind good ones the call ends in front of it. So the
+ * chains that one pop returns are neighbours in the available ring, and un-taking
+ * some of them is a subtraction.
+ *
+ * Bounds. A guest decides how long a chain is, and zero-length descriptors cost
+ * time without filling an array. So a call looks at no more than MAX_WALK descriptors
+ * plus one chain, and refuses no more than `size` chains.
+ *
+ * Speculation. Numbers from the guest that index memory are masked after their
+ * check, so that a mispredicted check cannot be used to read beyond a table.
  */
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "virtio/vq.h"
 
-/* A descriptor, read once. */
-struct desc {
-	uint64_t addr;
-	uint32_t len;
-	uint16_t flags, next;
-};
+#define DESC_BYTES 16u
+_Static_assert(sizeof(struct vring_desc) == DESC_BYTES, "VIRTIO 1.2, 2.7.5");
+_Static_assert(sizeof(struct vring_used_elem) == 8, "VIRTIO 1.2, 2.7.8");
 
-/*
- * Reads a descriptor from guest memory in two loads that the compiler may neither
- * repeat nor tear: what is checked is what is used.
- */
-static inline struct desc read_desc(const struct vring_desc *g)
+/* The longest legal chain: a table of `size` entries behind `size` - 1 descriptors. */
+#define MAX_WALK (2 * XN_VQ_MAX_SIZE)
+
+#define NOINLINE __attribute__((noinline))
+
+/* ---- set-up ---- */
+
+/* Where a ring lies in this process; NULL after xn_fail. */
+static void *map_ring(const struct xn_mem *mem, const char *what, xn_gpa gpa, uint64_t bytes,
+		      uint64_t align)
 {
-	const uint64_t *words = (const uint64_t *)(const void *)g;
-	uint64_t rest = xn_load_once64(&words[1]);
-
-	return (struct desc){ .addr = xn_load_once64(&words[0]), .len = (uint32_t)rest,
-			      .flags = (uint16_t)(rest >> 32), .next = (uint16_t)(rest >> 48) };
-}
-
-/* ---- the walk: chains of any shape ---- */
-
-struct walk {
-	struct xn_vq *vq;
-	struct xn_piece *pieces;
-	unsigned n, max;       /* pieces found, room for them */
-	uint64_t bytes;
-	bool no_room;          /* stopped for lack of room */
-};
-
-/* Adds the pieces of one descriptor: one, or more where it crosses spans. */
-static enum xn_fault add_buffer(struct walk *w, const struct desc *d)
-{
-	uint64_t gpa = d->addr, left = d->len;
-
-	if (!left)
-		return XN_FAULT_NONE;   /* its address means nothing */
-	if (gpa + left < gpa)
-		return XN_FAULT_addr_wrap;
-	w->bytes += left;
-	if (w->bytes > UINT32_MAX)
-		return XN_FAULT_chain_bytes;
-	while (left) {
-		xn_uoff at;
-		uint64_t n = xn_mem_find(w->vq->mem, &w->vq->hit, XN_GPA(gpa), left, &at) ? left :
-			     xn_mem_find_some(w->vq->mem, XN_GPA(gpa), left, &at);
-
-		if (!n)
-			return XN_FAULT_addr_unmapped;
-		if (w->n == w->max) {
-			w->no_room = true;
-			return XN_FAULT_chain_pieces;
-		}
-		w->pieces[w->n++] = (struct xn_piece){ .at = at, .len = (uint32_t)n };
-		gpa += n;
-		left -= n;
-	}
-	return XN_FAULT_NONE;
-}
-
-/* The direction of a descriptor; others flags than NEXT, WRITE, INDIRECT are ignored. */
-static enum xn_fault check_direction(const struct xn_vq *vq, const struct desc *d)
-{
-	bool writable = d->flags & VRING_DESC_F_WRITE;
-
-	if (vq->dir == XN_VQ_TO_GUEST)
-		return writable ? XN_FAULT_NONE : XN_FAULT_readable;
-	return writable ? XN_FAULT_writable : XN_FAULT_NONE;
-}
-
-/* Reads entry i of an indirect table, which may cross from one span into the next. */
-static bool read_indirect(const struct xn_vq *vq, uint64_t table, uint32_t i, struct desc *d)
-{
-	uint8_t raw[sizeof(struct vring_desc)] __attribute__((aligned(8)));
-	uint64_t gpa = table + (uint64_t)i * sizeof(raw);
+	struct xn_mem_hit hit = { 0 };
 	xn_uoff at;
 
-	for (uint32_t got = 0; got < sizeof(raw);) {
-		uint64_t n = xn_mem_find_some(vq->mem, XN_GPA(gpa + got), sizeof(raw) - got, &at);
-
-		if (!n)
-			return false;
-		memcpy(raw + got, xn_mem_at(vq->mem, at), n);   /* the one read */
-		got += (uint32_t)n;
+	if (gpa.v & (align - 1)) {
+		xn_fail(EINVAL, "%s: gpa %#" PRIx64 " is not a multiple of %" PRIu64, what, gpa.v,
+			align);
+		return NULL;
 	}
-	*d = read_desc((const struct vring_desc *)(const void *)raw);
-	return true;
-}
-
-/* VIRTIO 1.2, 2.7.5.3: a table of descriptors in memory of its own. */
-static enum xn_fault walk_indirect(struct walk *w, const struct desc *table)
-{
-	uint32_t entries = table->len / sizeof(struct vring_desc), i = 0;
-	enum xn_fault f;
-
-	if (!w->vq->indirect)
-		return XN_FAULT_indirect_off;
-	if (table->flags & VRING_DESC_F_NEXT)
-		return XN_FAULT_indirect_next;
-	if (!entries || table->len % sizeof(struct vring_desc) || entries > w->vq->size)
-		return XN_FAULT_indirect_size;
-	if (table->addr + table->len < table->addr)
-		return XN_FAULT_indirect_unmapped;
-
-	for (uint32_t steps = 0; steps < entries; steps++) {
-		struct desc d;
-
-		if (!read_indirect(w->vq, table->addr, i, &d))
-			return XN_FAULT_indirect_unmapped;
-		if (d.flags & VRING_DESC_F_INDIRECT)
-			return XN_FAULT_indirect_nested;
-		f = check_direction(w->vq, &d);
-		if (!f)
-			f = add_buffer(w, &d);
-		if (f)
-			return f;
-		if (!(d.flags & VRING_DESC_F_NEXT))
-			return XN_FAULT_NONE;
-		if (d.next >= entries)
-			return XN_FAULT_indirect_range;
-		i = d.next;
+	if (!xn_mem_find(mem, &hit, gpa, bytes, &at)) {
+		xn_fail(EINVAL, "%s: %" PRIu64 " bytes at gpa %#" PRIx64
+			" are not wholly inside one region of guest memory", what, bytes, gpa.v);
+		return NULL;
 	}
-	return XN_FAULT_chain_loop;
+	return xn_mem_at(mem, at);
 }
 
-static enum xn_fault walk_chain(struct walk *w, uint16_t head)
+static bool overlap(const void *a, uint64_t a_bytes, const void *b, uint64_t b_bytes)
 {
-	uint16_t i = head;
-	enum xn_fault f;
+	uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
 
-	for (uint32_t steps = 0; steps < w->vq->size; steps++) {
-		struct desc d = read_desc(&w->vq->g_desc[i]);
-
-		/* Directions mix nowhere in a network queue, so each is checked alone. */
-		if (d.flags & VRING_DESC_F_INDIRECT)
-			return walk_indirect(w, &d);
-		f = check_direction(w->vq, &d);
-		if (!f)
-			f = add_buffer(w, &d);
-		if (f)
-			return f;
-		if (!(d.flags & VRING_DESC_F_NEXT))
-			return XN_FAULT_NONE;
-		if (d.next >= w->vq->size)
-			return XN_FAULT_next_range;
-		i = d.next;
-	}
-	return XN_FAULT_chain_loop;
+	return x - y < b_bytes || y - x < a_bytes;
 }
 
-/* ---- pop ---- */
-
-static void count_fault(struct xn_vq *vq, enum xn_fault f)
+/* VIRTIO 1.2, 2.7: sizes and alignments, with the event words at the ends. */
+static int map_rings(struct xn_vq *vq, const struct xn_vq_cfg *cfg)
 {
-	xn_count_add(&vq->ctr->v[XN_C_FAULTS + (unsigned)f - 1], 1);
+	const uint64_t desc_bytes = (uint64_t)DESC_BYTES * cfg->size;
+	const uint64_t avail_bytes = 6 + 2ull * cfg->size, used_bytes = 6 + 8ull * cfg->size;
+
+	vq->g_desc = map_ring(vq->mem, "descriptor table", cfg->desc, desc_bytes, 16);
+	if (!vq->g_desc)
+		return -EINVAL;
+	vq->g_avail = map_ring(vq->mem, "available ring", cfg->avail, avail_bytes, 2);
+	if (!vq->g_avail)
+		return -EINVAL;
+	vq->g_used = map_ring(vq->mem, "used ring", cfg->used, used_bytes, 4);
+	if (!vq->g_used)
+		return -EINVAL;
+	if (overlap(vq->g_desc, desc_bytes, vq->g_avail, avail_bytes) ||
+	    overlap(vq->g_desc, desc_bytes, vq->g_used, used_bytes) ||
+	    overlap(vq->g_avail, avail_bytes, vq->g_used, used_bytes))
+		return xn_fail(EINVAL, "descriptor table, available ring and used ring overlap");
+	return 0;
 }
 
-static inline void take(struct xn_vq *vq, uint16_t head)
+int xn_vq_init(struct xn_vq *vq, const struct xn_mem *mem, struct xn_counters *ctr,
+	       const struct xn_vq_cfg *cfg)
 {
-	vq->state[head] = XN_VQ_TAKEN | vq->avail_next;
-	vq->outstanding++;
-	vq->avail_next++;
+	int err;
+
+	memset(vq, 0, sizeof(*vq));
+	if (!xn_is_pow2(cfg->size) || cfg->size > XN_VQ_MAX_SIZE)
+		return xn_fail(EINVAL, "ring of %u descriptors: want a power of two, 1 to %u",
+			       cfg->size, XN_VQ_MAX_SIZE);
+	vq->mem = mem;
+	vq->ctr = ctr;
+	err = map_rings(vq, cfg);
+	if (err)
+		return err;
+	vq->state = calloc(cfg->size, sizeof(*vq->state));
+	if (!vq->state)
+		return xn_fail(ENOMEM, "out of memory for a ring of %u descriptors", cfg->size);
+
+	vq->size = cfg->size;
+	vq->mask = (uint16_t)(cfg->size - 1);
+	vq->dir = cfg->dir;
+	vq->expect_flags = cfg->dir == XN_VQ_TO_GUEST ? VRING_DESC_F_WRITE : 0;
+	vq->event_idx = cfg->event_idx;
+	vq->indirect = cfg->indirect;
+	vq->kicks_on = true;   /* nothing is written here: the first disable does */
+	vq->avail_next = vq->avail_seen = cfg->base;
+
+	vq->g_used_ring = (struct vring_used_elem *)((char *)vq->g_used + 4);
+	vq->g_avail_event = (uint16_t *)&vq->g_used_ring[cfg->size];
+	vq->g_used_event = &vq->g_avail[2 + cfg->size];
+	vq->used_next = vq->used_published = xn_load_once16(&vq->g_used[1]);
+	/*
+	 * Who served the ring before may have died after it published and before it told
+	 * the driver, which would then wait for an index that has gone by. At most a whole
+	 * ring can be unread.
+	 */
+	vq->used_signalled = (uint16_t)(vq->used_next - vq->size);
+	return 0;
+}
+
+void xn_vq_fini(struct xn_vq *vq)
+{
+	free(vq->state);
+	vq->state = NULL;
+}
+
+/* ---- faults ---- */
+
+static void count_fault(struct xn_vq *vq, enum xn_fault why)
+{
+	xn_count_add(&vq->ctr->v[XN_C_FAULTS + why - 1], 1);
+}
+
+static NOINLINE void stop_queue(struct xn_vq *vq, enum xn_fault why)
+{
+	count_fault(vq, why);
+	vq->broken = why;
 }
 
 void xn_vq_refuse(struct xn_vq *vq, uint16_t head, enum xn_fault why)
@@ -184,141 +162,416 @@ void xn_vq_refuse(struct xn_vq *vq, uint16_t head, enum xn_fault why)
 	xn_vq_push(vq, head, 0);
 }
 
-enum verdict { GOOD, REFUSED, STOP };
+/* ---- the odd chain ---- */
 
-/*
- * A head that the hot path did not take. `first`: nothing was taken in this batch
- * before, so a wrong chain may be given back now; otherwise it waits for the next
- * call, so that the batch can be un-taken as a run.
- */
-static __attribute__((noinline)) enum verdict
-pop_unusual(struct xn_vq *vq, uint16_t head, bool first, struct walk *w)
+struct desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+static inline struct desc desc_of(uint64_t addr, uint64_t rest)
 {
-	enum xn_fault f;
-
-	if (head >= vq->size) {
-		if (first) {
-			vq->broken = XN_FAULT_head_range;
-			count_fault(vq, XN_FAULT_head_range);
-		}
-		return STOP;
-	}
-	if (vq->state[head]) {
-		if (!first)
-			return STOP;
-		/* Its owner gives it back, once; this entry is only counted. */
-		count_fault(vq, XN_FAULT_head_busy);
-		vq->avail_next++;
-		return REFUSED;
-	}
-	f = walk_chain(w, head);
-	if (!f && !w->bytes)
-		f = XN_FAULT_chain_empty;
-	if (!f) {
-		take(vq, head);
-		return GOOD;
-	}
-	if (!first)
-		return STOP;     /* also for lack of room: the next call has all of it */
-	take(vq, head);
-	xn_vq_refuse(vq, head, f);
-	return REFUSED;
+	return (struct desc){ addr, (uint32_t)rest, (uint16_t)(rest >> 32), (uint16_t)(rest >> 48) };
 }
 
-/* How many entries the driver has made available and we have not taken. */
-static uint16_t available(struct xn_vq *vq)
-{
-	uint16_t n = (uint16_t)(vq->avail_seen - vq->avail_next);
+/* One chain on its way into the caller's array of pieces. */
+struct walk {
+	struct xn_vq *vq;
+	struct xn_piece *pieces;
+	unsigned room, n;          /* pieces: left at the start, filled */
+	unsigned steps;            /* descriptors looked at */
+	uint64_t bytes;
+};
 
-	if (n)
-		return n;
-	/* (B): orders this load before those of ring entries and descriptors; pairs with
-	 * the driver's release of idx, (A). */
-	vq->avail_seen = xn_load_acquire16(&vq->g_avail[1]);
-	n = (uint16_t)(vq->avail_seen - vq->avail_next);
-	if (XN_UNLIKELY(n > vq->size)) {
-		vq->avail_seen = vq->avail_next;
-		vq->broken = XN_FAULT_avail_jump;
-		count_fault(vq, XN_FAULT_avail_jump);
+/* i if i < n, else 0, without a branch to mispredict. n <= XN_VQ_MAX_SIZE. */
+static inline uint32_t index_nospec(uint32_t i, uint32_t n)
+{
+	return i & (uint32_t)((int32_t)(i - n) >> 31);
+}
+
+static inline enum xn_fault add_piece(struct walk *w, xn_uoff at, uint64_t len)
+{
+	if (w->n == w->room)
+		return XN_FAULT_chain_pieces;
+	w->pieces[w->n++] = (struct xn_piece){ .at = at, .len = (uint32_t)len };
+	return XN_FAULT_NONE;
+}
+
+/* A buffer that does not lie in one span: the part in each is a piece, unless the
+ * parts touch in the UMEM too. */
+static NOINLINE enum xn_fault add_across_spans(struct walk *w, uint64_t addr, uint64_t len)
+{
+	const unsigned first = w->n;
+
+	while (len) {
+		xn_uoff at;
+		uint64_t part = xn_mem_find_some(w->vq->mem, XN_GPA(addr), len, &at);
+		struct xn_piece *last = w->n > first ? &w->pieces[w->n - 1] : NULL;
+
+		if (!part)
+			return XN_FAULT_addr_unmapped;
+		if (last && last->at.v + last->len == at.v)
+			last->len += (uint32_t)part;
+		else if (add_piece(w, at, part))
+			return XN_FAULT_chain_pieces;
+		addr += part;
+		len -= part;
+	}
+	return XN_FAULT_NONE;
+}
+
+static inline bool wraps(uint64_t addr, uint32_t len)
+{
+	return addr + (len - 1) < addr;   /* len >= 1; ending at 2^64 is no wrap */
+}
+
+/* A descriptor that is not INDIRECT. */
+static enum xn_fault add_buffer(struct walk *w, struct desc d)
+{
+	struct xn_vq *vq = w->vq;
+	xn_uoff at;
+
+	if ((d.flags & VRING_DESC_F_WRITE) != vq->expect_flags)
+		return vq->dir == XN_VQ_TO_GUEST ? XN_FAULT_readable : XN_FAULT_writable;
+	if (!d.len)
+		return XN_FAULT_NONE;
+	w->bytes += d.len;
+	if (w->bytes > UINT32_MAX)
+		return XN_FAULT_chain_bytes;
+	if (wraps(d.addr, d.len))
+		return XN_FAULT_addr_wrap;
+	if (XN_LIKELY(xn_mem_find(vq->mem, &vq->hit, XN_GPA(d.addr), d.len, &at)))
+		return add_piece(w, at, d.len);
+	return add_across_spans(w, d.addr, d.len);
+}
+
+/* ---- indirect tables (VIRTIO 1.2, 2.7.5.3) ---- */
+
+struct table {
+	const uint64_t *g;   /* two words an entry; NULL: over several spans, or unaligned */
+	uint64_t gpa;
+	uint32_t n;          /* entries */
+};
+
+static bool wholly_mapped(const struct xn_mem *mem, uint64_t gpa, uint64_t len)
+{
+	while (len) {
+		xn_uoff at;
+		uint64_t part = xn_mem_find_some(mem, XN_GPA(gpa), len, &at);
+
+		if (!part)
+			return false;
+		gpa += part;
+		len -= part;
+	}
+	return true;
+}
+
+static enum xn_fault find_table(struct xn_vq *vq, struct desc d, struct table *t)
+{
+	xn_uoff at;
+
+	if (!d.len || d.len % DESC_BYTES || d.len / DESC_BYTES > vq->size)
+		return XN_FAULT_indirect_size;
+	*t = (struct table){ .gpa = d.addr, .n = d.len / DESC_BYTES };
+	if (wraps(d.addr, d.len))
+		return XN_FAULT_indirect_unmapped;
+	if (XN_LIKELY(xn_mem_find(vq->mem, &vq->hit, XN_GPA(d.addr), d.len, &at))) {
+		if (XN_LIKELY(!(d.addr % sizeof(*t->g))))
+			t->g = xn_mem_at(vq->mem, at);
+		return XN_FAULT_NONE;
+	}
+	return wholly_mapped(vq->mem, d.addr, d.len) ? XN_FAULT_NONE : XN_FAULT_indirect_unmapped;
+}
+
+/* The standard asks for no alignment of a table, so that even one entry may lie in
+ * two spans. Each byte is read once. */
+static NOINLINE struct desc read_entry_bytes(const struct xn_mem *mem, uint64_t gpa)
+{
+	uint64_t words[2], part = 0;
+	uint8_t *to = (uint8_t *)words;
+	const uint8_t *g = NULL;
+
+	for (uint64_t left = DESC_BYTES; left; left--, gpa++, part--) {
+		if (!part) {
+			xn_uoff at = { 0 };
+
+			part = xn_mem_find_some(mem, XN_GPA(gpa), left, &at);
+			g = xn_mem_at(mem, at);
+			assert(part);   /* find_table saw all of it, and maps do not change */
+		}
+		*to++ = xn_load_once8(g++);
+	}
+	return desc_of(words[0], words[1]);
+}
+
+static inline struct desc read_entry(const struct xn_mem *mem, const struct table *t, uint32_t i)
+{
+	if (XN_LIKELY(t->g))
+		return desc_of(xn_load_once64(&t->g[2 * i]), xn_load_once64(&t->g[2 * i + 1]));
+	return read_entry_bytes(mem, t->gpa + (uint64_t)i * DESC_BYTES);
+}
+
+static enum xn_fault walk_table(struct walk *w, struct desc d)
+{
+	struct xn_vq *vq = w->vq;
+	struct table t;
+	enum xn_fault why = find_table(vq, d, &t);
+	uint32_t i = 0;
+
+	if (why)
+		return why;
+	for (uint32_t steps = 1;; steps++) {
+		struct desc e = read_entry(vq->mem, &t, i);
+
+		w->steps++;
+		if (e.flags & VRING_DESC_F_INDIRECT)
+			return XN_FAULT_indirect_nested;
+		why = add_buffer(w, e);
+		if (why || !(e.flags & VRING_DESC_F_NEXT))
+			return why;
+		if (e.next >= t.n)
+			return XN_FAULT_indirect_range;
+		if (steps == t.n)
+			return XN_FAULT_chain_loop;
+		i = index_nospec(e.next, t.n);
+	}
+}
+
+/* ---- direct chains, and one table at their end (VIRTIO 1.2, 2.7.5.3.2) ---- */
+
+static enum xn_fault walk_chain(struct walk *w, uint16_t head)
+{
+	struct xn_vq *vq = w->vq;
+	uint16_t i = head;
+
+	for (uint32_t steps = 1;; steps++) {
+		const uint64_t *g = (const uint64_t *)&vq->g_desc[i];
+		struct desc d = desc_of(xn_load_once64(&g[0]), xn_load_once64(&g[1]));
+		enum xn_fault why;
+
+		w->steps++;
+		if (d.flags & VRING_DESC_F_INDIRECT) {
+			if (!vq->indirect)
+				return XN_FAULT_indirect_off;
+			if (d.flags & VRING_DESC_F_NEXT)
+				return XN_FAULT_indirect_next;
+			return walk_table(w, d);   /* WRITE is ignored here: 2.7.5.3.2 */
+		}
+		why = add_buffer(w, d);
+		if (why || !(d.flags & VRING_DESC_F_NEXT))
+			return why;
+		if (d.next > vq->mask)
+			return XN_FAULT_next_range;
+		if (steps == vq->size)
+			return XN_FAULT_chain_loop;
+		i = d.next & vq->mask;
+	}
+}
+
+/*
+ * Any chain. Fills in *c (but for .first) and pieces[0..room), or names a fault;
+ * takes nothing. *walked grows by the descriptors looked at.
+ */
+static NOINLINE enum xn_fault odd_chain(struct xn_vq *vq, uint16_t head, struct xn_chain *c,
+					struct xn_piece *pieces, unsigned room, unsigned *walked)
+{
+	/* xn_chain.n_pieces has 16 bits. */
+	struct walk w = { .vq = vq, .pieces = pieces, .room = XN_MIN(room, UINT16_MAX) };
+	enum xn_fault why;
+
+	if (head > vq->mask)
+		return XN_FAULT_head_range;
+	head &= vq->mask;
+	if (vq->state[head])
+		return XN_FAULT_head_busy;
+	why = walk_chain(&w, head);
+	*walked += w.steps;
+	if (why)
+		return why;
+	if (!w.n)
+		return XN_FAULT_chain_empty;
+	c->head = head;
+	c->n_pieces = (uint16_t)w.n;
+	c->bytes = (uint32_t)w.bytes;
+	return XN_FAULT_NONE;
+}
+
+/*
+ * The chain at the front of the ring is wrong: consumes it. False: the queue has
+ * stopped.
+ */
+static bool consume_wrong(struct xn_vq *vq, uint16_t head, enum xn_fault why)
+{
+	if (xn_fault_stops_queue(why)) {
+		stop_queue(vq, why);
+		return false;
+	}
+	vq->avail_next++;
+	if (why == XN_FAULT_head_busy) {
+		/* Somebody has this head, and gives it back, once. */
+		count_fault(vq, why);
+		return true;
+	}
+	vq->outstanding++;   /* taken, and at once given back */
+	xn_vq_refuse(vq, head, why);
+	return true;
+}
+
+/* ---- taking ---- */
+
+/* Looks at the driver's index. Returns how many chains wait. */
+static unsigned look(struct xn_vq *vq)
+{
+	uint16_t seen, ready;
+
+	/* (B): orders idx before ring[] and descriptors; pairs with (A), the driver's
+	 * store of idx behind them. */
+	seen = xn_load_acquire16(&vq->g_avail[1]);
+	ready = (uint16_t)(seen - vq->avail_next);
+	if (XN_UNLIKELY(ready > vq->size)) {
+		stop_queue(vq, XN_FAULT_avail_jump);
 		return 0;
 	}
-	return n;
+	vq->avail_seen = seen;
+	return ready;
+}
+
+/* What one call of pop may do, and has done. */
+struct batch {
+	struct xn_chain *chains;
+	struct xn_piece *pieces;
+	unsigned n, max_pieces;      /* the arrays' sizes */
+	unsigned ready;              /* chains in the ring at the start, less refused ones */
+	unsigned k, used;            /* chains and pieces taken */
+	unsigned walked, refused;
+};
+
+/*
+ * Takes chains of the usual kind, as many as there are in a row. What it needs is
+ * copied into locals, or each store could have changed it, for all the compiler knows.
+ */
+static inline void pop_usual(struct xn_vq *vq, struct batch *b)
+{
+	const unsigned waiting = XN_MIN(b->n, b->ready) - b->k;
+	const unsigned begin = b->used, end = begin + XN_MIN(waiting, b->max_pieces - begin);
+	const uint16_t *const g_heads = vq->g_avail + 2;
+	const struct vring_desc *const g_desc = vq->g_desc;
+	const uint32_t mask = vq->mask, expect = vq->expect_flags;
+	uint32_t *const state = vq->state;
+	struct xn_chain *c = b->chains + b->k;
+	uint32_t next = vq->avail_next;
+	unsigned at;    /* of the piece */
+
+	for (at = begin; at < end; at++, c++, next++) {
+		struct xn_piece *p = &b->pieces[at];
+		uint32_t head = xn_load_once16(&g_heads[next & mask]), i = head & mask;
+		const uint64_t *g = (const uint64_t *)&g_desc[i];
+		uint64_t addr = xn_load_once64(&g[0]), rest = xn_load_once64(&g[1]);
+		uint64_t into = addr - vq->hit.gpa;
+		uint32_t len = (uint32_t)rest;
+
+		/* into + len cannot overflow: a span is shorter than the address space. */
+		if (XN_UNLIKELY(head != i || state[i] || (uint16_t)(rest >> 32) != expect ||
+				into >= vq->hit.bytes || into + len > vq->hit.bytes || !len))
+			break;
+		p->at.v = addr + vq->hit.delta;
+		p->len = len;
+		c->head = (uint16_t)i;
+		c->n_pieces = 1;
+		c->bytes = len;
+		c->first = at;
+		state[i] = XN_VQ_TAKEN | (uint16_t)next;
+	}
+	vq->avail_next = (uint16_t)next;
+	vq->outstanding += at - begin;
+	b->used = at;
+	b->k += at - begin;
+}
+
+/* Takes or refuses one chain of any other kind. False: the call ends here. */
+static NOINLINE bool pop_odd(struct xn_vq *vq, struct batch *b)
+{
+	uint16_t head = xn_load_once16(&vq->g_avail[2 + (vq->avail_next & vq->mask)]);
+	struct xn_chain *c = &b->chains[b->k];
+	enum xn_fault why = odd_chain(vq, head, c, b->pieces + b->used,
+				      b->max_pieces - b->used, &b->walked);
+
+	if (XN_LIKELY(!why)) {
+		c->first = b->used;
+		b->used += c->n_pieces;
+		b->k++;
+		vq->state[c->head] = XN_VQ_TAKEN | vq->avail_next++;
+		vq->outstanding++;
+	} else {
+		if (b->k || !consume_wrong(vq, head, why))
+			return false;
+		b->ready--;
+		if (++b->refused == vq->size)
+			return false;
+	}
+	return b->walked < MAX_WALK;
 }
 
 unsigned xn_vq_pop(struct xn_vq *vq, struct xn_chain *chains, unsigned n,
 		   struct xn_piece *pieces, unsigned max_pieces)
 {
-	unsigned out = 0, used = 0, left;
+	struct batch b = { .chains = chains, .pieces = pieces, .n = n, .max_pieces = max_pieces };
 
-	if (XN_UNLIKELY(vq->broken != XN_FAULT_NONE))
+	if (XN_UNLIKELY(vq->broken))
 		return 0;
-	for (left = available(vq); left && out < n && used < max_pieces; left--) {
-		uint16_t head = xn_load_once16(&vq->g_avail[2 + (vq->avail_next & vq->mask)]);
-		struct xn_piece *p = &pieces[used];
-		struct walk w;
-
-		if (XN_LIKELY(head <= vq->mask && !vq->state[head])) {
-			struct desc d = read_desc(&vq->g_desc[head]);
-
-			if (XN_LIKELY(d.flags == vq->expect_flags && d.len &&
-				      xn_mem_find_hit(&vq->hit, XN_GPA(d.addr), d.len, &p->at))) {
-				p->len = d.len;
-				chains[out++] = (struct xn_chain){ .head = head, .n_pieces = 1,
-								   .bytes = d.len, .first = used++ };
-				take(vq, head);
-				continue;
-			}
-		}
-		w = (struct walk){ .vq = vq, .pieces = p, .max = max_pieces - used };
-		switch (pop_unusual(vq, head, !out, &w)) {
-		case GOOD:
-			chains[out++] = (struct xn_chain){ .head = head, .n_pieces = (uint16_t)w.n,
-							   .bytes = (uint32_t)w.bytes, .first = used };
-			used += w.n;
-			break;
-		case REFUSED:
-			break;
-		case STOP:
-			return out;
-		}
-	}
-	return out;
+	b.ready = (uint16_t)(vq->avail_seen - vq->avail_next);
+	if (b.ready < n)
+		b.ready = look(vq);
+	do
+		pop_usual(vq, &b);
+	while (XN_UNLIKELY(b.k < XN_MIN(n, b.ready) && b.used < max_pieces) && pop_odd(vq, &b));
+	return b.k;
 }
 
 void xn_vq_unpop(struct xn_vq *vq, const struct xn_chain *last, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = n; i--; ) {
+		vq->avail_next--;
+		assert(vq->state[last[i].head] == (XN_VQ_TAKEN | vq->avail_next));
 		vq->state[last[i].head] = 0;
-	vq->outstanding -= n;
-	vq->avail_next = (uint16_t)(vq->avail_next - n);
+		vq->outstanding--;
+	}
 }
 
 /* ---- notifications ---- */
 
 bool xn_vq_wants_irq(struct xn_vq *vq)
 {
-	uint16_t old = vq->used_signalled, now = vq->used_published;
+	const uint16_t now = vq->used_published, before = vq->used_signalled;
 
-	/* (E): our store of used idx before the loads below; pairs with the driver's
-	 * fence between its store of used_event (or flags) and its load of used idx. */
+	if (now == before)
+		return false;
+	/*
+	 * (E): orders our used idx before the driver's wish; pairs with the driver's
+	 * fence between its wish and its look at used idx.
+	 */
 	xn_fence_full();
 	vq->used_signalled = now;
 	if (!vq->event_idx)
 		return !(xn_load_once16(&vq->g_avail[0]) & VRING_AVAIL_F_NO_INTERRUPT);
-	return vring_need_event(xn_load_once16(vq->g_used_event), now, old);
+	return vring_need_event(xn_load_once16(vq->g_used_event), now, before);
 }
 
 bool xn_vq_enable_kick(struct xn_vq *vq)
 {
-	if (vq->broken != XN_FAULT_NONE)
-		return true;
+	if (vq->broken)
+		return true;   /* there is nothing that a kick could help */
 	vq->kicks_on = true;
 	if (vq->event_idx)
 		xn_store_once16(vq->g_avail_event, vq->avail_next);
 	else
 		xn_store_once16(&vq->g_used[0], 0);
-	/* (F): the store above before the load below; pairs with the driver's fence
-	 * between its store of avail idx and its load of avail_event (or flags). */
+	/*
+	 * (F): orders our wish before the look at avail idx; pairs with the driver's
+	 * fence between its avail idx and its look at the wish.
+	 */
 	xn_fence_full();
 	return xn_load_once16(&vq->g_avail[1]) == vq->avail_next;
 }
@@ -326,112 +579,43 @@ bool xn_vq_enable_kick(struct xn_vq *vq)
 void xn_vq_disable_kick(struct xn_vq *vq)
 {
 	vq->kicks_on = false;
-	/* With EVENT_IDX the event index simply stays behind (VIRTIO 1.2, 2.7.10). */
-	if (!vq->event_idx)
+	/* With EVENT_IDX: an index that has gone by is no wish (VIRTIO 1.2, 2.7.10), for
+	 * the next 65535 chains. */
+	if (vq->event_idx)
+		xn_store_once16(vq->g_avail_event, (uint16_t)(vq->avail_next - 1));
+	else
 		xn_store_once16(&vq->g_used[0], VRING_USED_F_NO_NOTIFY);
 }
 
 /* ---- stop ---- */
 
+/* Is the chain in front of avail_next still out, and would it be taken again? */
+static bool last_is_out(const struct xn_vq *vq, uint16_t *head)
+{
+	const uint16_t at = (uint16_t)(vq->avail_next - 1);
+
+	/* The guest's word is only a hint where to look: our own must agree. */
+	*head = xn_load_once16(&vq->g_avail[2 + (at & vq->mask)]);
+	return *head <= vq->mask && vq->state[*head & vq->mask] == (XN_VQ_TAKEN | at);
+}
+
 unsigned xn_vq_reclaim_all(struct xn_vq *vq)
 {
-	unsigned rewound, given = 0;
+	unsigned given = 0;
+	uint16_t head;
 
-	/*
-	 * The entry before avail_next can be taken again if its head is still out; then
-	 * the one before that, and so on. Heads are found by their avail index; at most
-	 * `outstanding` steps, each over all heads at worst: stops are rare.
-	 */
-	for (rewound = 0; vq->outstanding; rewound++) {
-		uint32_t want = XN_VQ_TAKEN | (uint16_t)(vq->avail_next - 1), h;
-		/* Where a well-behaved driver has it; anywhere else, a search. */
-		uint16_t guess = xn_load_once16(&vq->g_avail[2 + ((vq->avail_next - 1) & vq->mask)]);
-
-		for (h = guess & vq->mask; vq->state[h] != want;) {
-			h = (h + 1) & vq->mask;
-			if (h == (guess & vq->mask))
-				goto rewound_all;
-		}
-		vq->state[h] = 0;
+	while (vq->outstanding && last_is_out(vq, &head)) {
+		vq->state[head] = 0;
 		vq->outstanding--;
 		vq->avail_next--;
 	}
-rewound_all:
-	vq->avail_seen = vq->avail_next;   /* read anew by the next pop */
+	vq->avail_seen = vq->avail_next;   /* read anew, and judged, by the next pop */
 	for (uint32_t h = 0; vq->outstanding && h < vq->size; h++)
 		if (vq->state[h]) {
 			xn_vq_push(vq, (uint16_t)h, 0);
-			xn_count_add(&vq->ctr->v[XN_C_heads_dropped], 1);
 			given++;
 		}
+	xn_count_add(&vq->ctr->v[XN_C_heads_dropped], given);
 	xn_vq_publish(vq);
 	return given;
-}
-
-/* ---- set-up ---- */
-
-static int find_ring(const struct xn_vq *vq, const char *what, xn_gpa gpa, uint64_t bytes,
-		     uint64_t align, void **p)
-{
-	struct xn_mem_hit hit = { 0 };
-	xn_uoff at;
-
-	if (gpa.v % align)
-		return xn_fail(EINVAL, "%s at 0x%llx is not aligned to %llu bytes", what,
-			       (unsigned long long)gpa.v, (unsigned long long)align);
-	if (!xn_mem_find(vq->mem, &hit, gpa, bytes, &at))
-		return xn_fail(EINVAL, "%s at 0x%llx (%llu bytes) is not wholly inside one region "
-			       "of guest memory", what, (unsigned long long)gpa.v,
-			       (unsigned long long)bytes);
-	*p = xn_mem_at(vq->mem, at);
-	return 0;
-}
-
-int xn_vq_init(struct xn_vq *vq, const struct xn_mem *mem, struct xn_counters *ctr,
-	       const struct xn_vq_cfg *cfg)
-{
-	uint64_t n = cfg->size;
-	void *desc, *avail, *used;
-	int err;
-
-	memset(vq, 0, sizeof(*vq));
-	if (!xn_is_pow2(n) || n > XN_VQ_MAX_SIZE)
-		return xn_fail(EINVAL, "queue size %llu: want a power of two up to %u",
-			       (unsigned long long)n, XN_VQ_MAX_SIZE);
-	vq->mem = mem;
-	/* Sizes and alignments: VIRTIO 1.2, 2.7; with the event words behind the rings. */
-	err = find_ring(vq, "descriptor table", cfg->desc, 16 * n, 16, &desc);
-	if (!err)
-		err = find_ring(vq, "available ring", cfg->avail, 6 + 2 * n, 2, &avail);
-	if (!err)
-		err = find_ring(vq, "used ring", cfg->used, 6 + 8 * n, 4, &used);
-	if (err)
-		return err;
-	vq->state = calloc(n, sizeof(*vq->state));
-	if (!vq->state)
-		return xn_fail(ENOMEM, "out of memory for a queue of %llu", (unsigned long long)n);
-
-	vq->g_desc = desc;
-	vq->g_avail = avail;
-	vq->g_used_event = &vq->g_avail[2 + n];
-	vq->g_used = used;
-	vq->g_used_ring = (struct vring_used_elem *)(void *)&vq->g_used[2];
-	vq->g_avail_event = &vq->g_used[2 + 4 * n];
-	vq->size = cfg->size;
-	vq->mask = (uint16_t)(n - 1);
-	vq->dir = cfg->dir;
-	vq->expect_flags = cfg->dir == XN_VQ_TO_GUEST ? VRING_DESC_F_WRITE : 0;
-	vq->event_idx = cfg->event_idx;
-	vq->indirect = cfg->indirect;
-	vq->ctr = ctr;
-	vq->kicks_on = true;   /* until the first turn that has work */
-	vq->avail_next = vq->avail_seen = cfg->base;
-	vq->used_next = vq->used_published = vq->used_signalled = xn_load_once16(&vq->g_used[1]);
-	return 0;
-}
-
-void xn_vq_fini(struct xn_vq *vq)
-{
-	free(vq->state);
-	vq->state = NULL;
 }

@@ -100,24 +100,34 @@ struct xn_vq {
 
 /*
  * Makes a queue on rings in guest memory. The used index goes on from what
- * guest memory says (a ring that another back end has served before).
- * 0; -EINVAL: size, alignment, a ring not wholly in one span (message). -ENOMEM.
+ * guest memory says (a ring that another back end has served before). Guest
+ * memory is not written.
+ * 0; -EINVAL: size, alignment, a ring not wholly in one span, rings that overlap
+ * (message). -ENOMEM.
  */
 int xn_vq_init(struct xn_vq *vq, const struct xn_mem *mem, struct xn_counters *ctr,
 	       const struct xn_vq_cfg *cfg);
 void xn_vq_fini(struct xn_vq *vq);
 
 /*
- * Takes up to n chains in ring order. Their pieces go to pieces[0..max_pieces);
- * max_pieces >= 2 * size is enough for any chain. Zero-length descriptors
- * are skipped. Returns how many chains; less than n when the ring is empty, when
- * the next chain's pieces do not fit, or in front of a chain that is wrong (it
- * is given back by the next call).
+ * Takes up to n chains in ring order. Their pieces go to pieces[0..max_pieces); a
+ * descriptor that crosses from one span into another has a piece in each. Zero-length
+ * descriptors are skipped, whatever their address. Returns how many chains: less than
+ * n when the ring is empty, when the next chain's pieces do not fit behind the others,
+ * in front of a chain that is wrong, or after 65536 descriptors.
+ *
+ * Chains that are wrong are consumed when they come first in a call, up to `size` of
+ * them: counted, and given back with length 0. Two kinds are not given back: a head
+ * that is taken already (head_busy) is only counted, its owner returns it once; and a
+ * fault of the ring itself stops the queue. A chain whose pieces do not even fit
+ * into the empty array is chain_pieces: max_pieces >= 2 * size is enough for all
+ * chains that do not cross spans.
  */
 unsigned xn_vq_pop(struct xn_vq *vq, struct xn_chain *chains, unsigned n,
 		   struct xn_piece *pieces, unsigned max_pieces);
 
-/* Un-takes the last n chains of the last pop: the next pop takes them again. */
+/* Un-takes the last n chains of the last pop, none of which was given back: the next
+ * pop takes them again. */
 void xn_vq_unpop(struct xn_vq *vq, const struct xn_chain *last, unsigned n);
 
 /* Gives a taken chain back with length 0 for this reason. Not yet published. */
@@ -149,10 +159,12 @@ static inline bool xn_vq_publish(struct xn_vq *vq)
 }
 
 /* After publish: does the driver want a notification for what it has not been
- * told of yet? (E) above; VIRTIO 1.2, 2.7.7 and 2.7.10. */
+ * told of yet? (E) above; VIRTIO 1.2, 2.7.7 and 2.7.10. The first answer after
+ * xn_vq_init includes what an earlier back end may have published untold. */
 bool xn_vq_wants_irq(struct xn_vq *vq);
 
-/* Asks the driver to kick from now on. False: there is work already. (F) above. */
+/* Asks the driver to kick from now on. False: there is work already. (F) above. A
+ * broken queue asks for nothing and has no work. */
 bool xn_vq_enable_kick(struct xn_vq *vq);
 /* Tells the driver that kicks are not needed (a hint). */
 void xn_vq_disable_kick(struct xn_vq *vq);
@@ -160,7 +172,8 @@ void xn_vq_disable_kick(struct xn_vq *vq);
 /*
  * For a stop: un-takes as many outstanding heads as can be taken again in the
  * same order (those behind the last one that was given back), and gives back
- * the others with length 0. Publishes. Returns how many were given back.
+ * the others with length 0 (counted in heads_dropped). Publishes. Returns how many
+ * were given back.
  */
 unsigned xn_vq_reclaim_all(struct xn_vq *vq);
 
