@@ -3,7 +3,7 @@
  * One frame of the generator. The kernel runs this once for each frame of a
  * BPF_PROG_TEST_RUN with live frames (bench/gen.c):
  *
- *	stopped, or not yet due ------> XDP_DROP      the page is used again
+ *	stopped, not allowed, not due > XDP_DROP      the page is used again
  *	else stamp, count ------------> XDP_REDIRECT  into the far end of the pair
  *
  * The kernel writes the rest of the frame into each page once, and then uses the
@@ -64,6 +64,8 @@ int generate(struct xdp_md *ctx)
 		state.idle++;
 		return XDP_DROP;
 	}
+	if (task.limit && state.seq >= task.limit)
+		return XDP_DROP;
 	if (task.period_q32 && !is_due())
 		return XDP_DROP;
 	if (tail_at > XN_GEN_BYTES_MAX)

@@ -314,6 +314,7 @@ static void prepare(struct xn_gen *g)
 	memset(&bss->state, 0, sizeof(bss->state));
 	bss->task.stream = g->cfg.run_tag;
 	bss->task.bytes = g->cfg.bytes;
+	bss->task.limit = g->cfg.window;
 	if (g->cfg.pace_pps)
 		bss->task.period_q32 = (uint64_t)(((__uint128_t)NS_PER_S << 32) / g->cfg.pace_pps);
 	xn_frame_build(g->frame, g->cfg.bytes, g->lab->near_mac, g->lab->far_mac, g->cfg.run_tag, 0);
@@ -380,4 +381,9 @@ void xn_gen_stop(struct xn_gen *g, struct xn_gen_counts *out)
 		out->sent = sent - g->start_sent;
 	if (out->offered && stop_ns > bss->state.first_ns)
 		out->seconds = (double)(stop_ns - bss->state.first_ns) / (double)NS_PER_S;
+}
+
+void xn_gen_allow(struct xn_gen *g, uint64_t arrived)
+{
+	xn_store_once64((uint64_t *)&g->bpf->bss->task.limit, arrived + g->cfg.window);
 }

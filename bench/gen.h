@@ -17,6 +17,7 @@ struct xn_gen_task {
 	xn_u32 stream;
 	xn_u32 bytes;
 	xn_u32 pad;
+	xn_u64 limit;         /* no frame from this seq on, until it is raised; 0: none */
 	xn_u64 period_q32;    /* ns from frame to frame, 32.32 fixed point; 0: no pacing */
 };
 

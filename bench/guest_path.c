@@ -184,12 +184,12 @@ static unsigned guest_fwd(struct xn_near *w)
 	struct xn_guest_frame f[XN_TURN];
 	unsigned moved = run_engine(w, g), n, taken;
 
+	/* Each turn: a receive buffer is posted again when its transmit is back. */
+	xn_guest_tx_reap(g->guest, w->queue);
 	n = xn_guest_rx(g->guest, w->queue, f, XN_TURN);
 	taken = n ? xn_guest_forward(g->guest, w->queue, f, n) : 0;
 	if (taken < n)
 		xn_guest_rx_done(g->guest, w->queue, f + taken, n - taken);
-	if (!n)
-		xn_guest_tx_reap(g->guest, w->queue);
 	w->packets += taken;
 	return moved + n;
 }

@@ -82,6 +82,7 @@ void xn_sink_read(struct xn_sink *s, struct xn_sink_counts *out);
 struct xn_gen_cfg {
 	uint32_t bytes;         /* frame length, XN_FRAME_MIN.. */
 	uint64_t pace_pps;      /* 0: as fast as it goes */
+	uint32_t window;        /* frames under way at most, see xn_gen_allow; 0: any number */
 	uint32_t run_tag;       /* stream of this generator */
 	int cpu;                /* where it runs; also decides veth's receive queue
 				   (cpu modulo queues). -1: not pinned */
@@ -101,6 +102,9 @@ int  xn_gen_create(struct xn_gen **g, const struct xn_lab *lab);
 void xn_gen_destroy(struct xn_gen *g);
 /* Returns when the first frame is under way. -EINVAL: length; or what the kernel says. */
 int  xn_gen_start(struct xn_gen *g, const struct xn_gen_cfg *cfg);
+/* With a window: `arrived` frames are through, `window` more may be under way. Cheap,
+ * any thread. */
+void xn_gen_allow(struct xn_gen *g, uint64_t arrived);
 /* Returns when the last frame has been handed over. */
 void xn_gen_stop(struct xn_gen *g, struct xn_gen_counts *out);
 

@@ -243,6 +243,11 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 		goto out_tx;
 	q->ops = q->port->ops;
 	q->running = true;
+	/* Buffers that are there already are lent before the first turn: a frame that
+	 * comes at once finds one. */
+	while (xn_rx_refill(q))
+		;
+	xn_queue_flush(q);
 	return 0;
 
 out_tx:
