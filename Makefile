@@ -77,9 +77,10 @@ LIB_SRC := base/log.c base/names.c base/version.c \
            port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c
 # The laboratory: what bench, cost program and tests share.
-LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c
+LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
+           bench/clock.c
 BENCH_SRC := $(LAB_SRC) \
-             bench/main.c bench/opts.c bench/clock.c bench/paths.c bench/guest_path.c bench/raw.c \
+             bench/main.c bench/opts.c bench/sendto.c bench/paths.c bench/guest_path.c bench/raw.c \
              bench/worker.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \
              bench/chart.c bench/footprint.c
 BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
@@ -129,7 +130,7 @@ $(B)/$(SO): $(LIB_OBJ) libxsknet.map
 $(B)/libxsknet.so: $(B)/$(SO)
 	$(Q)ln -sf $(SO) $(B)/libxsknet.so.$(SO_MAJOR) && ln -sf libxsknet.so.$(SO_MAJOR) $@
 
-# bench/clock.c measures the time in sendto(), which is the kernel's.
+# bench/sendto.c measures the time in sendto(), which is the kernel's.
 $(B)/xsknet-bench: LIBS += -ljansson -lpthread -lm
 $(B)/xsknet-bench: $(BENCH_OBJ) $(B)/libxsknet.a
 	$(call say,LD,$@)

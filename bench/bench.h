@@ -70,7 +70,7 @@ struct xn_sample {
 
 struct xn_cell {
 	enum xn_dir dir;
-	uint32_t bytes;
+	uint32_t bytes;          /* 0: any (rx of what arrives on --ifname) */
 	unsigned rounds;         /* complete ones */
 	struct xn_sample *s[XN_KIND_COUNT];   /* NULL: path not measured */
 };
@@ -113,6 +113,8 @@ struct xn_summary {
 };
 /* False: this path has no complete round in this cell. */
 bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary *out);
+/* "64" or "any"; returns word. */
+const char *xn_size_word(const struct xn_cell *c, char word[8]);
 /* Median of n values without the NANs; sorts v. NAN if there is none. */
 double xn_median(double *v, unsigned n);
 

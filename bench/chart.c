@@ -37,7 +37,8 @@ static void data(const struct xn_bench *b, bool trips, FILE *out)
 
 		if (!c->rounds || (c->dir == XN_DIR_RTT) != trips)
 			continue;
-		fprintf(out, "\"%s\\n%u B\"", xn_dir_words[c->dir], c->bytes);
+		fprintf(out, "\"%s\\n%s B\"", xn_dir_words[c->dir],
+			xn_size_word(c, (char[8]){ 0 }));
 		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
 			struct xn_summary s;
 

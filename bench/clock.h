@@ -54,11 +54,7 @@ static inline uint64_t xn_ns_ticks(double ns)
 	return (uint64_t)(ns / xn_clock.ns_per_tick);
 }
 
-/*
- * Ticks that the calling thread has spent in sendto() so far. The program is linked
- * with --wrap=sendto: the library's own calls are measured where they happen, which
- * is how the time in the kernel is told from the engine's (clock.c).
- */
+/* Ticks that the calling thread has spent in sendto() so far (sendto.c). */
 uint64_t xn_send_ticks(void);
 
 #endif

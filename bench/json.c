@@ -48,10 +48,12 @@ static json_t *settings(const struct xn_bench *b)
 
 static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 {
-	json_t *j = json_pack("{s:s, s:s, s:i, s:i}", "dir", xn_dir_names[s->cell->dir],
-			      "path", xn_kind_names[s->kind], "size_bytes", (int)s->cell->bytes,
-			      "queues", s->cell->dir == XN_DIR_RTT ? 1 : (int)b->opts.queues);
+	const double bytes = s->cell->bytes ? s->cell->bytes : NAN;
+	json_t *j = json_pack("{s:s, s:s}", "dir", xn_dir_names[s->cell->dir],
+			      "path", xn_kind_names[s->kind]);
 
+	put_count(j, "size_bytes", bytes);
+	put_count(j, "queues", s->cell->dir == XN_DIR_RTT ? 1 : b->opts.queues);
 	put(j, "pps", s->pps);
 	put(j, "gbps", s->gbps);
 	put(j, "offered_pps", s->offered_pps);

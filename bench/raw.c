@@ -14,7 +14,9 @@
  *	rtt  one frame; look; poll(); look
  *
  * Completions are counted, not matched: they lose bit 0 of odd addresses (Linux
- * 6.18, xsk_skb_destructor), and the kernel takes descriptors in order.
+ * 6.18, xsk_skb_destructor), and the kernel takes descriptors in order. So what is
+ * on its way is a fifo. Free transmit buffers are a stack, as the guest's driver has
+ * one: the buffer used last is the one still in cache.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -33,13 +35,20 @@
 #define TX_BUDGET 1024u     /* as the engine's default (xsknet.h, budget=) */
 #define FCS_AND_VLAN 18u    /* beyond the MTU: Ethernet header and a VLAN tag */
 
+#define FLIGHT_MAX (2 * XN_RING_SIZE)   /* all buffers of both kinds */
+
+struct flight {
+	uint64_t addr;       /* of a transmit buffer; of a receive buffer: its fill address */
+	bool rx;
+};
+
 struct raw_queue {
 	struct xn_xsk x;
 	uint64_t rx_at[XN_RING_SIZE];      /* where frames land */
-	uint64_t tx_at[XN_RING_SIZE];
-	uint64_t lent[XN_RING_SIZE];       /* fwd: fill addresses in the TX ring, in order */
-	uint32_t tx_posted, tx_done;       /* free running */
-	uint32_t fwd_posted, fwd_done;     /* free running: entries of lent[] */
+	uint64_t tx_at[XN_RING_SIZE];      /* free transmit buffers, a stack */
+	uint32_t n_free;
+	struct flight flight[FLIGHT_MAX];  /* being sent, in order */
+	uint32_t posted, done;             /* free running: entries of flight[] */
 };
 
 struct raw_path {
@@ -116,6 +125,7 @@ static int make_memory(struct raw_path *r, uint32_t frame_bytes)
 		err = read_places(r, 2 * i, r->q[i].rx_at);
 		if (!err)
 			err = read_places(r, 2 * i + 1, r->q[i].tx_at);
+		r->q[i].n_free = XN_RING_SIZE;
 	}
 	return err;
 }
@@ -255,63 +265,68 @@ static unsigned raw_rx(struct xn_near *w)
 	return n;
 }
 
-/* What was sent is free again; returns how many. */
-static unsigned drain(struct raw_queue *q)
+/* What was sent is free again, each buffer for what it was before; returns how many. */
+static unsigned settle(struct raw_queue *q)
 {
-	uint32_t idx, n = xsk_ring_cons__peek(&q->x.comp, XN_RING_SIZE, &idx);
+	uint64_t back[4 * XN_TURN];
+	uint32_t idx, k = 0, n = xsk_ring_cons__peek(&q->x.comp, XN_ARRAY_SIZE(back), &idx);
 
-	if (n)
-		xsk_ring_cons__release(&q->x.comp, n);
-	q->tx_done += n;
+	if (!n)
+		return 0;
+	xsk_ring_cons__release(&q->x.comp, n);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct flight *f = &q->flight[q->done++ % FLIGHT_MAX];
+
+		if (f->rx)
+			back[k++] = f->addr;
+		else
+			q->tx_at[q->n_free++] = f->addr;
+	}
+	if (k && xsk_ring_prod__reserve(&q->x.fill, k, &idx)) {
+		for (uint32_t i = 0; i < k; i++)
+			*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) = back[i];
+		xsk_ring_prod__submit(&q->x.fill, k);
+	}
 	return n;
 }
 
-static void post(struct raw_queue *q, uint32_t idx, uint64_t addr, uint32_t bytes)
+static inline void post(struct raw_queue *q, uint32_t idx, uint64_t addr, uint32_t bytes,
+			struct flight f)
 {
 	*xsk_ring_prod__tx_desc(&q->x.tx, idx) = (struct xdp_desc){ .addr = addr, .len = bytes };
+	q->flight[q->posted++ % FLIGHT_MAX] = f;
+}
+
+/* One system call if something waits. */
+static void push(struct raw_queue *q, unsigned n)
+{
+	if (n)
+		xsk_ring_prod__submit(&q->x.tx, n);
+	if (q->posted != q->done)
+		q->x.send(&q->x);
 }
 
 static unsigned raw_tx(struct xn_near *w, unsigned n)
 {
 	struct raw_queue *q = queue_of(w);
 	const uint64_t t0 = xn_ticks();
-	const unsigned done = drain(q);
-	const uint32_t pending = q->tx_posted - q->tx_done;
+	const unsigned done = settle(q);
 	uint32_t idx;
 
-	n = XN_MIN(n, XN_MIN(XN_TURN, XN_RING_SIZE - pending));
+	n = XN_MIN(n, XN_MIN(XN_TURN, q->n_free));
 	if (n && !xsk_ring_prod__reserve(&q->x.tx, n, &idx))
 		n = 0;
 	for (unsigned i = 0; i < n; i++) {
-		const uint64_t addr = q->tx_at[(q->tx_posted + i) % XN_RING_SIZE];
+		const uint64_t addr = q->tx_at[--q->n_free];
 
 		xn_near_stamp(w, at(w, addr));
-		post(q, idx + i, addr, w->bytes);
+		post(q, idx + i, addr, w->bytes, (struct flight){ addr, false });
 	}
-	if (n)
-		xsk_ring_prod__submit(&q->x.tx, n);
-	q->tx_posted += n;
-	if (q->tx_posted != q->tx_done)
-		q->x.send(&q->x);
+	push(q, n);
 	if (n || done)
 		w->own_ticks += xn_ticks() - t0;
 	w->packets += n;
 	return n + done;
-}
-
-/* Buffers of forwarded frames that were sent go back to the fill ring. */
-static unsigned fwd_refill(struct raw_queue *q)
-{
-	const unsigned n = drain(q);
-	uint32_t idx;
-
-	if (!n || !xsk_ring_prod__reserve(&q->x.fill, n, &idx))
-		return 0;
-	for (unsigned i = 0; i < n; i++)
-		*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) =
-			q->lent[q->fwd_done++ % XN_RING_SIZE];
-	xsk_ring_prod__submit(&q->x.fill, n);
-	return n;
 }
 
 static unsigned raw_fwd(struct xn_near *w)
@@ -319,22 +334,17 @@ static unsigned raw_fwd(struct xn_near *w)
 	struct raw_queue *q = queue_of(w);
 	struct xdp_desc d[XN_TURN];
 	const uint64_t t0 = xn_ticks();
-	unsigned done = fwd_refill(q), n = take(q, d, XN_TURN);
+	unsigned done = settle(q), n = take(q, d, XN_TURN);
 	uint32_t idx;
 
 	if (n && !xsk_ring_prod__reserve(&q->x.tx, n, &idx)) {
 		give_back(q, d, n);
 		n = 0;
 	}
-	for (unsigned i = 0; i < n; i++) {
-		post(q, idx + i, xsk_umem__add_offset_to_addr(d[i].addr), d[i].len);
-		q->lent[q->fwd_posted++ % XN_RING_SIZE] = xsk_umem__extract_addr(d[i].addr);
-	}
-	if (n)
-		xsk_ring_prod__submit(&q->x.tx, n);
-	q->tx_posted += n;
-	if (q->tx_posted != q->tx_done)
-		q->x.send(&q->x);
+	for (unsigned i = 0; i < n; i++)
+		post(q, idx + i, xsk_umem__add_offset_to_addr(d[i].addr), d[i].len,
+		     (struct flight){ xsk_umem__extract_addr(d[i].addr), true });
+	push(q, n);
 	if (n || done)
 		w->own_ticks += xn_ticks() - t0;
 	w->packets += n;
@@ -345,7 +355,7 @@ static unsigned raw_tx_pending(const struct xn_near *w)
 {
 	const struct raw_queue *q = queue_of(w);
 
-	return q->tx_posted - q->tx_done;
+	return q->posted - q->done;
 }
 
 /* ---- round trip ---- */
@@ -353,19 +363,17 @@ static unsigned raw_tx_pending(const struct xn_near *w)
 static uint64_t raw_send_one(struct xn_near *w)
 {
 	struct raw_queue *q = queue_of(w);
-	const uint64_t addr = q->tx_at[q->tx_posted % XN_RING_SIZE];
+	uint64_t addr, t;
 	uint32_t idx;
-	uint64_t t;
 
-	drain(q);
-	if (!xsk_ring_prod__reserve(&q->x.tx, 1, &idx))
+	settle(q);
+	if (!q->n_free || !xsk_ring_prod__reserve(&q->x.tx, 1, &idx))
 		return 0;
+	addr = q->tx_at[--q->n_free];
 	xn_near_stamp(w, at(w, addr));
 	t = xn_ticks();
-	post(q, idx, addr, w->bytes);
-	xsk_ring_prod__submit(&q->x.tx, 1);
-	q->tx_posted++;
-	q->x.send(&q->x);
+	post(q, idx, addr, w->bytes, (struct flight){ addr, false });
+	push(q, 1);
 	return t;
 }
 

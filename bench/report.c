@@ -78,7 +78,8 @@ static void head(const struct xn_bench *b, FILE *out)
 		o->ifname ? o->ifname : "veth pair", b->place.attach[0] ? b->place.attach : "?",
 		b->place.mode[0] ? b->place.mode : "?", b->place.huge ? "2 MiB" : "4 KiB",
 		o->queues, o->queues > 1 ? "s" : "");
-	fprintf(out, "medians of %u rounds of %.3g s, paths in turns", o->rounds, o->secs);
+	fprintf(out, "medians of %s%u rounds of %.3g s, paths in turns", b->partial ? "up to " : "",
+		o->rounds, o->secs);
 	if (o->pace_pps)
 		fprintf(out, ", paced to %llu frames/s", (unsigned long long)o->pace_pps);
 	fprintf(out, "; the run took %.0f s\n", b->seconds);
@@ -88,8 +89,8 @@ static void head(const struct xn_bench *b, FILE *out)
 
 static void flow_line(const struct xn_summary *s, FILE *out)
 {
-	fprintf(out, "%-9s %5u  %-9s", xn_dir_words[s->cell->dir], s->cell->bytes,
-		xn_kind_names[s->kind]);
+	fprintf(out, "%-9s %5s  %-9s", xn_dir_words[s->cell->dir],
+		xn_size_word(s->cell, (char[8]){ 0 }), xn_kind_names[s->kind]);
 	cell(out, 6, 3, s->pps / 1e6);
 	range(out, 10, s->pps_min / 1e6, s->pps_max / 1e6);
 	cell(out, 7, 2, s->gbps);

@@ -33,6 +33,7 @@ struct xn_worker {
 	pthread_t thread;
 	bool started;
 	unsigned next_mark;
+	uint64_t moved_at, gone;       /* fwd: last frame (ticks); frames given up as lost */
 	struct xn_mark mark[2];
 	struct xn_rtt sleeping, spinning;
 	double idle_cpu;

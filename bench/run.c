@@ -51,9 +51,9 @@ static void show_progress(const struct cast *c, const struct xn_cell *cell, unsi
 {
 	if (!c->tty)
 		return;
-	fprintf(stderr, "\r\033[K%3u %%  %s, %u bytes, round %u of %u",
-		c->done * 100 / XN_MAX(c->all, 1u), xn_dir_words[cell->dir], cell->bytes,
-		round + 1, c->b->opts.rounds);
+	fprintf(stderr, "\r\033[K%3u %%  %s, %s bytes, round %u of %u",
+		c->done * 100 / XN_MAX(c->all, 1u), xn_dir_words[cell->dir],
+		xn_size_word(cell, (char[8]){ 0 }), round + 1, c->b->opts.rounds);
 	fflush(stderr);
 }
 
@@ -61,8 +61,9 @@ static void show_cell(const struct cast *c, const struct xn_cell *cell)
 {
 	if (c->tty)
 		return;
-	fprintf(stderr, "xsknet-bench: %3u %%  %s, %u bytes:",
-		c->done * 100 / XN_MAX(c->all, 1u), xn_dir_words[cell->dir], cell->bytes);
+	fprintf(stderr, "xsknet-bench: %3u %%  %s, %s bytes:",
+		c->done * 100 / XN_MAX(c->all, 1u), xn_dir_words[cell->dir],
+		xn_size_word(cell, (char[8]){ 0 }));
 	for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
 		struct xn_summary s;
 
@@ -127,10 +128,14 @@ static int make_cells(struct cast *c)
 		return xn_fail(ENOMEM, "out of memory");
 	for (unsigned d = 0; d < XN_DIR_COUNT; d++)
 		for (unsigned i = 0; i < o->n_sizes && o->dir[d]; i++) {
-			struct xn_cell *cell = &b->cells[b->n_cells++];
+			struct xn_cell *cell;
 
+			/* Whatever arrives, of whatever length: once is enough. */
+			if (o->ifname && d == XN_DIR_RX && i)
+				break;
+			cell = &b->cells[b->n_cells++];
 			cell->dir = d;
-			cell->bytes = o->size[i];
+			cell->bytes = o->ifname && d == XN_DIR_RX ? 0 : o->size[i];
 			for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
 				if (!wanted(c, k))
 					continue;

@@ -25,6 +25,12 @@ double xn_median(double *v, unsigned n)
 	return m % 2 ? v[m / 2] : (v[m / 2 - 1] + v[m / 2]) / 2;
 }
 
+const char *xn_size_word(const struct xn_cell *c, char word[8])
+{
+	snprintf(word, 8, c->bytes ? "%u" : "any", c->bytes);
+	return word;
+}
+
 #define FIELD(s, at) (*(const double *)((const char *)(s) + (at)))
 #define MEDIAN_OF(c, kind, member) \
 	median_of((c)->s[kind], (c)->rounds, offsetof(struct xn_sample, member))
@@ -77,7 +83,7 @@ bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary 
 		out->pps_min = fmin(out->pps_min, c->s[kind][i].pps);
 		out->pps_max = fmax(out->pps_max, c->s[kind][i].pps);
 	}
-	out->gbps = c->dir == XN_DIR_RTT ? NAN : out->pps * c->bytes * 8 / 1e9;
+	out->gbps = c->dir == XN_DIR_RTT || !c->bytes ? NAN : out->pps * c->bytes * 8 / 1e9;
 	out->offered_pps = MEDIAN_OF(c, kind, offered_pps);
 	compare(c, kind, out);
 	out->lost = SUM_OF(c, kind, lost);

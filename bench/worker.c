@@ -118,13 +118,24 @@ static unsigned allowance(const struct xn_worker *k, uint64_t now)
 	return due < 1 ? 0 : due > XN_TURN ? XN_TURN : (unsigned)due;
 }
 
-static unsigned forward(struct xn_worker *k)
+/* A frame that is lost keeps its place in the window. When nothing has come for a
+ * while, all that were under way are lost, and the window opens again. */
+static unsigned forward(struct xn_worker *k, uint64_t now)
 {
 	struct xn_path *p = k->w.path;
 	const unsigned n = p->ops->fwd(&k->w);
 
-	if (n && p->has_lab && !p->opts->pace_pps)
-		xn_gen_allow(p->gen[k->w.queue], k->w.packets);
+	if (p->opts->pace_pps)
+		return n;
+	if (n) {
+		k->moved_at = now;
+	} else if (now - k->moved_at > xn_ns_ticks(QUIET_NS)) {
+		k->moved_at = now;
+		k->gone += FWD_WINDOW;
+	} else {
+		return 0;
+	}
+	xn_gen_allow(p->gen[k->w.queue], k->w.packets + k->gone);
 	return n;
 }
 
@@ -145,7 +156,7 @@ static void stream(struct xn_worker *k)
 		else if (r->dir == XN_DIR_TX)
 			n = ops->tx(&k->w, allowance(k, now));
 		else
-			n = forward(k);
+			n = forward(k, now);
 		if (k->next_mark < 2 || !xn_load_acquire32(&r->drain))
 			continue;
 		if (!drain_from)
@@ -242,6 +253,7 @@ static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
 		if (r->dir == XN_DIR_RTT && i != r->rtt_queue)
 			continue;
 		k->r = r;
+		k->moved_at = xn_ticks();
 		k->w = (struct xn_near){
 			.path = r->path, .queue = i, .bytes = bytes, .stream = tag + i,
 		};
