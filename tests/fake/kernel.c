@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The kernel's side of AF_XDP on plain memory. Theory in tests/fake/kernel.h. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/atomics.h"
+#include "tests/fake/kernel.h"
+
+/* ---- rings ---- */
+
+static void *must(void *p)
+{
+	if (!p)
+		abort();
+	return p;
+}
+
+static void ring_init(struct fk_ring *r, uint32_t size, size_t entry_bytes)
+{
+	*r = (struct fk_ring){ .size = size, .mask = size - 1 };
+	r->entries = must(calloc(size, entry_bytes));
+}
+
+static void prod_init(struct xsk_ring_prod *p, struct fk_ring *r)
+{
+	*p = (struct xsk_ring_prod){
+		.cached_cons = r->size, .mask = r->mask, .size = r->size,
+		.producer = &r->producer, .consumer = &r->consumer, .flags = &r->flags,
+		.ring = r->entries,
+	};
+}
+
+static void cons_init(struct xsk_ring_cons *c, struct fk_ring *r)
+{
+	*c = (struct xsk_ring_cons){
+		.mask = r->mask, .size = r->size,
+		.producer = &r->producer, .consumer = &r->consumer, .flags = &r->flags,
+		.ring = r->entries,
+	};
+}
+
+/* Entries that the engine has produced and we have not taken. The acquire pairs with
+ * the release in xsk_ring_prod__submit: the entries are read behind it. */
+static inline uint32_t ring_level(const struct fk_ring *r)
+{
+	uint32_t n = xn_load_acquire32(&r->producer) - r->at;
+
+	assert(n <= r->size && "more produced than the ring holds");
+	return n;
+}
+
+/* Entries that we may still produce. The acquire pairs with xsk_ring_cons__release:
+ * the engine has read what was in them. */
+static inline uint32_t ring_room(const struct fk_ring *r)
+{
+	uint32_t used = r->at - xn_load_acquire32(&r->consumer);
+
+	assert(used <= r->size && "more consumed than was produced");
+	return r->size - used;
+}
+
+/* What we took or produced so far. Release: our reads or writes of the entries come
+ * before; pairs with the acquire in xsk_prod_nb_free or xsk_cons_nb_avail. */
+static inline void ring_publish(const struct fk_ring *r, uint32_t *word)
+{
+	xn_store_release32(word, r->at);
+}
+
+/* ---- life cycle ---- */
+
+void fk_init(struct fk *k, struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
+{
+	*k = (struct fk){
+		.umem = cfg->mem->base, .umem_bytes = cfg->mem->umem_bytes,
+		.frame_bytes = cfg->frame_bytes, .land = XN_CHUNK_BYTES - cfg->frame_bytes,
+		.capture = true, .budget = cfg->tx_budget ? cfg->tx_budget : FK_BUDGET,
+		.random = 0x9e3779b97f4a7c15ull,
+	};
+	ring_init(&k->fill, cfg->fill_size, sizeof(uint64_t));
+	ring_init(&k->comp, cfg->comp_size, sizeof(uint64_t));
+	ring_init(&k->rx, cfg->rx_size, sizeof(struct xdp_desc));
+	ring_init(&k->tx, cfg->tx_size, sizeof(struct xdp_desc));
+	k->flying = must(calloc(cfg->comp_size, sizeof(*k->flying)));
+	k->tx.flags = XDP_RING_NEED_WAKEUP;   /* always, in copy mode */
+
+	*x = (struct xn_xsk){
+		.send = fk_send, .frame_bytes = k->frame_bytes, .land = k->land,
+		.fd = eventfd(0, EFD_CLOEXEC),
+	};
+	prod_init(&x->fill, &k->fill);
+	prod_init(&x->tx, &k->tx);
+	cons_init(&x->rx, &k->rx);
+	cons_init(&x->comp, &k->comp);
+}
+
+void fk_fini(struct fk *k, struct xn_xsk *x)
+{
+	fk_forget(k);
+	free(k->packets);
+	free(k->flying);
+	free(k->fill.entries);
+	free(k->comp.entries);
+	free(k->rx.entries);
+	free(k->tx.entries);
+	*k = (struct fk){ 0 };
+	xn_xsk_close(x);
+}
+
+/* xorshift64: any order will do, and the same in each run. */
+static uint64_t next_random(struct fk *k)
+{
+	k->random ^= k->random << 13;
+	k->random ^= k->random >> 7;
+	k->random ^= k->random << 17;
+	return k->random;
+}
+
+/* ---- receive ---- */
+
+/* xp_check_unaligned: the chunk has to be wholly inside, the frame alone is not enough. */
+static inline bool chunk_valid(const struct fk *k, uint64_t addr)
+{
+	return addr < k->umem_bytes && k->umem_bytes - addr >= XN_CHUNK_BYTES;
+}
+
+/* Next valid entry of the fill ring; invalid ones are gone. False: the ring is empty. */
+static inline bool fill_take(struct fk *k, uint32_t *level, uint64_t *addr)
+{
+	const uint64_t *fill = k->fill.entries;
+
+	while (*level) {
+		--*level;
+		*addr = fill[k->fill.at++ & k->fill.mask] & XSK_UNALIGNED_BUF_ADDR_MASK;
+		if (chunk_valid(k, *addr))
+			return true;
+		k->stat.rx_invalid_descs++;
+	}
+	return false;
+}
+
+/* As xp_alloc: what lies on the free list first. With `reorder` the list is kept
+ * filled, and any of it is taken. */
+static bool entry_take(struct fk *k, uint64_t *addr)
+{
+	unsigned want = XN_MIN(XN_MAX(k->reorder, 1u), FK_AHEAD_MAX), pick;
+	uint32_t level = ring_level(&k->fill);
+
+	while (k->n_ahead < want && level && fill_take(k, &level, &k->ahead[k->n_ahead]))
+		k->n_ahead++;
+	ring_publish(&k->fill, &k->fill.consumer);
+	if (!k->n_ahead) {
+		k->stat.rx_fill_ring_empty_descs++;
+		return false;
+	}
+	pick = k->reorder ? (unsigned)(next_random(k) % k->n_ahead) : k->n_ahead - 1;
+	*addr = k->ahead[pick];
+	k->ahead[pick] = k->ahead[--k->n_ahead];
+	return true;
+}
+
+static inline void rx_put(struct fk *k, uint64_t fill, uint32_t bytes)
+{
+	struct xdp_desc *rx = k->rx.entries;
+
+	/* xp_get_handle: the entry's address below, the way to the data above. */
+	rx[k->rx.at++ & k->rx.mask] = (struct xdp_desc){
+		.addr = fill | (uint64_t)k->land << XSK_UNALIGNED_BUF_OFFSET_SHIFT,
+		.len = bytes,
+	};
+}
+
+int fk_rx(struct fk *k, const void *frame, uint32_t bytes)
+{
+	uint64_t fill, at;
+
+	if (bytes > k->frame_bytes) {   /* xsk_rcv_check */
+		k->stat.rx_dropped++;
+		return -ENOSPC;
+	}
+	if (!entry_take(k, &fill)) {
+		k->stat.rx_dropped++;
+		return -ENOMEM;
+	}
+	at = fill + k->land;
+	assert(!k->may_write || k->may_write(k->arg, at, k->frame_bytes));
+	memcpy(k->umem + at, frame, bytes);
+	if (!ring_room(&k->rx)) {       /* __xsk_rcv_zc fails: xsk_buff_free */
+		k->ahead[k->n_ahead++] = fill;
+		k->stat.rx_ring_full++;
+		return -ENOBUFS;
+	}
+	rx_put(k, fill, bytes);
+	ring_publish(&k->rx, &k->rx.producer);
+	k->rx_frames++;
+	return 0;
+}
+
+unsigned fk_rx_many(struct fk *k, unsigned n, uint32_t bytes)
+{
+	uint32_t level = ring_level(&k->fill);
+	uint64_t fill;
+	unsigned i;
+
+	assert(!k->n_ahead && bytes <= k->frame_bytes);
+	n = XN_MIN(n, ring_room(&k->rx));
+	for (i = 0; i < n && fill_take(k, &level, &fill); i++)
+		rx_put(k, fill, bytes);
+	ring_publish(&k->fill, &k->fill.consumer);
+	ring_publish(&k->rx, &k->rx.producer);
+	k->rx_frames += i;
+	return i;
+}
+
+uint32_t fk_fill_level(const struct fk *k)
+{
+	return ring_level(&k->fill);
+}
+
+/* ---- completion ---- */
+
+static inline void comp_put(struct fk *k, const uint64_t *addr, unsigned n)
+{
+	uint64_t *comp = k->comp.entries;
+
+	/* Linux 6.18.44, xsk_skb_destructor_set_addr: bit 0 of the first is a tag. */
+	comp[k->comp.at++ & k->comp.mask] = k->keep_bit0 ? addr[0] : addr[0] & ~1ull;
+	for (unsigned i = 1; i < n; i++)
+		comp[k->comp.at++ & k->comp.mask] = addr[i];
+	k->comp_reserved -= n;
+}
+
+/* The packet in k->chain is done with: its addresses go to the ring, or are held. */
+static inline void chain_complete(struct fk *k)
+{
+	struct fk_flying *f = &k->flying[k->n_flying];
+
+	for (unsigned i = 0; i < k->n_chain; i++)
+		f->addr[i] = k->chain[i].addr;
+	f->n = k->n_chain;
+	if (k->hold)
+		k->n_flying++;
+	else if (f->n)
+		comp_put(k, f->addr, f->n);
+	k->n_chain = 0;
+}
+
+unsigned fk_complete(struct fk *k, unsigned n)
+{
+	n = XN_MIN(n, k->n_flying);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned pick = k->shuffle ? (unsigned)(next_random(k) % k->n_flying) : 0;
+		struct fk_flying f = k->flying[pick];
+
+		memmove(&k->flying[pick], &k->flying[pick + 1],
+			(--k->n_flying - pick) * sizeof(f));
+		comp_put(k, f.addr, f.n);
+	}
+	ring_publish(&k->comp, &k->comp.producer);
+	return n;
+}
+
+/* ---- transmit ---- */
+
+/* xp_unaligned_validate_desc, without metadata. */
+static inline bool desc_valid(const struct fk *k, const struct xdp_desc *d)
+{
+	uint64_t addr = xsk_umem__add_offset_to_addr(d->addr);
+
+	return d->len && d->len <= XN_CHUNK_BYTES && addr < k->umem_bytes &&
+	       d->len <= k->umem_bytes - addr && !(d->options & ~(uint32_t)XDP_PKT_CONTD);
+}
+
+static void packet_capture(struct fk *k, uint32_t bytes)
+{
+	struct fk_packet *p;
+	uint32_t at = 0;
+
+	if (k->n_packets == k->max_packets) {
+		k->max_packets = k->max_packets ? 2 * k->max_packets : 64;
+		k->packets = must(realloc(k->packets, k->max_packets * sizeof(*p)));
+	}
+	p = &k->packets[k->n_packets++];
+	*p = (struct fk_packet){ must(malloc(bytes)), bytes, k->n_chain };
+	for (unsigned i = 0; i < k->n_chain; i++) {
+		memcpy(p->data + at, k->umem + xsk_umem__add_offset_to_addr(k->chain[i].addr),
+		       k->chain[i].len);
+		at += k->chain[i].len;
+	}
+}
+
+/* All pieces are there: sends the packet or loses it. 0 or -EBUSY. */
+static inline int packet_send(struct fk *k)
+{
+	uint32_t bytes = 0;
+	bool lost = k->drop != 0;
+
+	for (unsigned i = 0; i < k->n_chain; i++)
+		bytes += k->chain[i].len;
+	if (lost) {
+		k->drop--;
+		k->tx_lost++;
+	} else {
+		k->tx_packets++;
+		k->tx_bytes += bytes;
+		if (k->capture)
+			packet_capture(k, bytes);
+	}
+	chain_complete(k);
+	return lost ? -EBUSY : 0;
+}
+
+/* Too many pieces: those so far are dropped and completed, and so are the others. */
+static void chain_drop(struct fk *k)
+{
+	k->stat.tx_invalid_descs += k->n_chain;
+	chain_complete(k);
+}
+
+static inline int desc_take(struct fk *k, const struct xdp_desc *d)
+{
+	bool last = !(d->options & XDP_PKT_CONTD);
+
+	if (k->n_chain == XN_TX_PIECES_MAX) {
+		chain_drop(k);
+		k->chain_bad = true;
+	}
+	k->chain[k->n_chain++] = *d;
+	if (k->chain_bad) {
+		chain_drop(k);
+		k->chain_bad = !last;
+		return 0;
+	}
+	return last ? packet_send(k) : 0;
+}
+
+/* Takes what is in the ring until a reason to stop, as __xsk_generic_xmit. */
+static int xmit(struct fk *k)
+{
+	const struct xdp_desc *tx = k->tx.entries;
+	uint32_t level = ring_level(&k->tx), left = k->budget ? k->budget : level;
+	int err = 0;
+
+	while (level-- && !err) {
+		const struct xdp_desc d = tx[k->tx.at & k->tx.mask];
+
+		if (!left-- || ring_room(&k->comp) <= k->comp_reserved)
+			return -EAGAIN;
+		k->tx.at++;
+		k->comp_reserved++;
+		if (!desc_valid(k, &d)) {
+			k->stat.tx_invalid_descs++;
+			chain_drop(k);
+			k->chain[k->n_chain++] = d;
+			chain_complete(k);
+			return 0;
+		}
+		err = desc_take(k, &d);
+	}
+	return err;
+}
+
+int fk_send(struct xn_xsk *x)
+{
+	struct fk *k = XN_CONTAINER_OF(x->tx.producer, struct fk, tx.producer);
+	int err;
+
+	k->sends++;
+	if (k->send_error)
+		return k->send_error;
+	err = xmit(k);
+	ring_publish(&k->tx, &k->tx.consumer);
+	ring_publish(&k->comp, &k->comp.producer);
+	return err;
+}
+
+uint32_t fk_tx_level(const struct fk *k)
+{
+	return ring_level(&k->tx);
+}
+
+void fk_forget(struct fk *k)
+{
+	for (size_t i = 0; i < k->n_packets; i++)
+		free(k->packets[i].data);
+	k->n_packets = 0;
+}
+
+/* ---- a host ---- */
+
+struct fk_host fk_host;
+
+void fk_host_reset(void)
+{
+	fk_host = (struct fk_host){
+		.info = { .ifindex = 7, .mtu = 1500, .mac = { 2, 0, 0, 0, 0, 7 }, .up = true,
+			  .driver = "veth" },
+	};
+	for (unsigned i = 0; i < FK_QUEUES; i++)
+		fk_host.steered[i] = -1;
+}
+
+int fk_host_rx(unsigned queue, const void *frame, uint32_t bytes)
+{
+	const struct xn_xsk *x = fk_host.xsk[queue];
+
+	if (bytes > fk_host.steer.frame_bytes) {
+		fk_host.exits[XN_E_steer_too_long]++;
+		return -EMSGSIZE;
+	}
+	if (!x || fk_host.steered[queue] != x->fd) {
+		fk_host.exits[XN_E_steer_no_socket]++;
+		return -ENXIO;
+	}
+	fk_host.exits[XN_E_steer_to_guest]++;
+	return fk_rx(&fk_host.q[queue], frame, bytes);
+}
+
+static int host_if_info(const char *ifname, struct xn_if_info *info)
+{
+	if (strcmp(ifname, "fake0"))
+		return -ENODEV;
+	*info = fk_host.info;
+	return 0;
+}
+
+static int host_steer_open(struct xn_steer **s, const struct xn_steer_cfg *cfg)
+{
+	fk_host.steer = *cfg;
+	*s = (struct xn_steer *)(void *)&fk_host;   /* opaque for the port */
+	return 0;
+}
+
+static void host_steer_close(struct xn_steer *s)
+{
+	fk_host.steer = (struct xn_steer_cfg){ 0 };
+}
+
+static int host_steer_set(struct xn_steer *s, unsigned queue, int xsk_fd)
+{
+	assert(queue < FK_QUEUES);
+	fk_host.steered[queue] = xsk_fd;
+	return 0;
+}
+
+static void host_steer_clear(struct xn_steer *s, unsigned queue)
+{
+	fk_host.steered[queue] = -1;
+}
+
+static bool host_steer_native(const struct xn_steer *s)
+{
+	return true;
+}
+
+static void host_steer_counters(const struct xn_steer *s, uint64_t out[XN_E_COUNT])
+{
+	memcpy(out, fk_host.exits, sizeof(fk_host.exits));
+}
+
+static int host_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
+{
+	assert(cfg->queue < FK_QUEUES);
+	*x = (struct xn_xsk){ .fd = -1 };
+	if (fk_host.open_error)
+		return fk_host.open_error;
+	if (fk_host.xsk[cfg->queue])
+		return -EBUSY;
+	fk_init(&fk_host.q[cfg->queue], x, cfg);
+	fk_host.xsk[cfg->queue] = x;
+	fk_host.opened++;
+	if (fk_host.on_open)
+		fk_host.on_open(&fk_host.q[cfg->queue], cfg->queue);
+	return 0;
+}
+
+static unsigned queue_of(const struct xn_xsk *x)
+{
+	unsigned i = 0;
+
+	while (i < FK_QUEUES && fk_host.xsk[i] != x)
+		i++;
+	assert(i < FK_QUEUES);
+	return i;
+}
+
+static void host_xsk_close(struct xn_xsk *x)
+{
+	unsigned i = queue_of(x);
+
+	fk_host.xsk[i] = NULL;
+	fk_host.steered[i] = -1;   /* xsk_delete_from_maps */
+	fk_host.closed++;
+	fk_fini(&fk_host.q[i], x);
+}
+
+static void host_xsk_statistics(const struct xn_xsk *x, struct xdp_statistics *st)
+{
+	*st = fk_host.q[queue_of(x)].stat;
+}
+
+static int host_barrier(void)
+{
+	fk_host.barriers++;
+	return 0;
+}
+
+static int host_link_open(struct xn_link *l, unsigned ifindex, const char *ifname)
+{
+	*l = (struct xn_link){ .ifindex = ifindex, .up = fk_host.info.up };
+	return 0;
+}
+
+const struct xn_xdp_sys fk_host_sys = {
+	.if_info = host_if_info,
+	.steer_open = host_steer_open, .steer_close = host_steer_close,
+	.steer_set = host_steer_set, .steer_clear = host_steer_clear,
+	.steer_native = host_steer_native, .steer_counters = host_steer_counters,
+	.xsk_open = host_xsk_open, .xsk_close = host_xsk_close,
+	.xsk_statistics = host_xsk_statistics, .barrier = host_barrier,
+	.link_open = host_link_open,
+};

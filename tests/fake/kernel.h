@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel's side of AF_XDP, played on plain memory: with it the whole data path
+ * runs without root, and does on request what a kernel does only now and then.
+ *
+ *	      test                     fake kernel                   engine
+ *	fk_rx(frame) ------> takes a fill entry, writes the  ------> rx ring
+ *	                     frame at fill + headroom + 256
+ *	fk_packet(i) <------ copies, completes              <------- tx ring, x->send()
+ *
+ * It follows Linux 6.18 in copy mode, net/xdp/xsk.c and xsk_buff_pool.h:
+ *   - a fill entry counts without its upper 16 bits; one that is not wholly inside
+ *     the UMEM is swallowed;
+ *   - a frame longer than frame_bytes is dropped before it takes an entry; one that
+ *     finds the RX ring full has written its entry, which is used again first;
+ *   - an invalid TX descriptor is consumed, counted, completed, and ends the call;
+ *   - a packet is copied when its last descriptor is consumed;
+ *   - the first address of a packet loses bit 0 in the completion ring.
+ *
+ * Where the engine would break a promise that the kernel cannot check, the fake
+ * does: `may_write`, and rings that are filled beyond their size.
+ *
+ * Rings are shared as with the kernel, by acquire and release: frames may come from
+ * another thread than that which sends. The members of struct fk under "modes" may
+ * be changed between calls.
+ */
+#ifndef XN_TESTS_FAKE_KERNEL_H
+#define XN_TESTS_FAKE_KERNEL_H
+
+#include "port/xdp.h"
+#include "xsk/xsk.h"
+
+#define FK_BUDGET     32u    /* Linux net/xdp/xsk.c, TX_BATCH_SIZE */
+#define FK_AHEAD_MAX  64u
+
+/* One ring: the shared words on lines of their own, then the entries. */
+struct fk_ring {
+	XN_CACHE_ALIGNED uint32_t producer;
+	XN_CACHE_ALIGNED uint32_t consumer;
+	XN_CACHE_ALIGNED uint32_t flags;
+	XN_CACHE_ALIGNED uint32_t at;   /* of the fake's own side, free running */
+	uint32_t size, mask;
+	void *entries;
+};
+
+/* A packet that was sent. */
+struct fk_packet {
+	uint8_t *data;
+	uint32_t bytes, pieces;
+};
+
+/* A packet on its way: addresses that will be completed. */
+struct fk_flying {
+	uint64_t addr[XN_TX_PIECES_MAX];
+	unsigned n;
+};
+
+struct fk {
+	struct fk_ring fill, rx, tx, comp;
+	uint8_t *umem;
+	uint64_t umem_bytes;
+	uint32_t frame_bytes, land;
+
+	/* -- modes: receive -- */
+	/* May the engine have lent [at, at + bytes)? Called with all that the kernel
+	 * might write for a fill entry; false ends the test (assert). NULL: no check. */
+	bool (*may_write)(void *arg, uint64_t at, uint32_t bytes);
+	void *arg;
+	unsigned reorder;       /* take the next frame's entry from any of so many (0: in order) */
+
+	/* -- modes: transmit -- */
+	bool capture;           /* keep copies of what is sent (default) */
+	unsigned budget;        /* descriptors a call takes before it says EAGAIN (0: no limit) */
+	unsigned drop;          /* so many next packets are lost by the device: EBUSY */
+	int send_error;         /* -errno: the call does nothing but return it */
+	bool hold;              /* complete only when fk_complete is called */
+	bool shuffle;           /* ... in any order */
+	bool keep_bit0;         /* a kernel that completes odd addresses as they are */
+
+	/* -- what happened -- */
+	struct xdp_statistics stat;
+	uint64_t rx_frames, tx_packets, tx_bytes, tx_lost, sends;
+	struct fk_packet *packets;
+	size_t n_packets, max_packets;
+
+	/* -- inner state -- */
+	uint64_t ahead[FK_AHEAD_MAX];   /* entries taken from the ring and not used yet */
+	unsigned n_ahead;
+	struct xdp_desc chain[XN_TX_PIECES_MAX];   /* the packet that is being put together */
+	unsigned n_chain;
+	bool chain_bad;                 /* ... has too many pieces: dropped up to its end */
+	struct fk_flying *flying;
+	unsigned n_flying;
+	uint32_t comp_reserved;
+	uint64_t random;
+};
+
+/*
+ * Makes rings as cfg says and sets up x on them, with the fake's send and an fd that
+ * never gets ready. Fails the test when memory is short. The fk must not move.
+ */
+void fk_init(struct fk *k, struct xn_xsk *x, const struct xn_xsk_cfg *cfg);
+/* x must not be used any more. Accepts a zeroed fk. */
+void fk_fini(struct fk *k, struct xn_xsk *x);
+
+/*
+ * A frame arrives. 0, or as in the kernel: -ENOSPC longer than frame_bytes, -ENOMEM no
+ * fill entry, -ENOBUFS rx ring full (counted in stat, too).
+ */
+int fk_rx(struct fk *k, const void *frame, uint32_t bytes);
+/* n frames of `bytes` arrive, without a byte being written; how many found an entry
+ * and room. For measuring: costs a few ns each. */
+unsigned fk_rx_many(struct fk *k, unsigned n, uint32_t bytes);
+
+/* What x->send does; the engine calls it through x. */
+int fk_send(struct xn_xsk *x);
+/* Posts completions of up to n packets that are held back; how many. */
+unsigned fk_complete(struct fk *k, unsigned n);
+/* Forgets the packets captured so far. */
+void fk_forget(struct fk *k);
+
+/* Entries of the fill ring, and descriptors of the TX ring, that were not taken yet. */
+uint32_t fk_fill_level(const struct fk *k);
+uint32_t fk_tx_level(const struct fk *k);
+
+/* ---- a host: the port's view of a kernel with one interface ---- */
+
+#define FK_QUEUES 8u
+
+struct fk_host {
+	struct xn_if_info info;         /* what if_info says */
+	int open_error;                 /* -errno for xsk_open */
+	struct xn_steer_cfg steer;      /* as given to steer_open */
+	struct fk q[FK_QUEUES];
+	struct xn_xsk *xsk[FK_QUEUES];  /* NULL: not open */
+	int steered[FK_QUEUES];         /* socket's fd; -1: none */
+	uint64_t exits[XN_E_COUNT];
+	unsigned barriers, opened, closed;
+	/* Called for a socket that has just been opened: sets modes of its fk. */
+	void (*on_open)(struct fk *k, unsigned queue);
+};
+
+/* The callbacks of struct xn_xdp_sys have no argument: there is one host. */
+extern struct fk_host fk_host;
+extern const struct xn_xdp_sys fk_host_sys;
+
+/* An interface "fake0" of MTU 1500, driver veth, up. Nothing open. */
+void fk_host_reset(void);
+/* A frame comes to this queue of the interface, and through the XDP program. As
+ * fk_rx; -ENXIO: not steered anywhere, -EMSGSIZE: dropped by the program as too long. */
+int fk_host_rx(unsigned queue, const void *frame, uint32_t bytes);
+
+#endif
