@@ -15,8 +15,7 @@
 
 static const char *const colours[XN_KIND_COUNT] = { "#1b7f5c", "#e0a458", "#8a94a6" };
 static const char *const titles[XN_KIND_COUNT] = {
-	"zero-copy (guest RAM is the UMEM)", "bounce (one copy in user space)",
-	"raw AF_XDP loop, no guest",
+	"zero-copy", "bounce, one copy in user space", "raw AF_XDP, no guest",
 };
 
 static unsigned count(const struct xn_bench *b, bool trips)
@@ -108,7 +107,7 @@ static void script(const struct xn_bench *b, const char *file, FILE *out)
 	      "set style fill solid 0.95 noborder\nset errorbars 0.6 lc rgb '#333333'\nset boxwidth 0.95\n"
 	      "set grid ytics lc rgb '#dddddd'\nset border 3 lc rgb '#555555'\n"
 	      "set xtics nomirror scale 0 \nset ytics nomirror\nset yrange [0:*]\n"
-	      "set key at screen 0.5,0.90 center center horizontal maxrows 1 samplen 1.2\n"
+	      "set key at screen 0.5,0.90 center center vertical maxrows 1 samplen 1.2\n"
 	      "set label 1 ", out);
 	quoted(line, out);
 	fputs(" at screen 0.5,0.965 center font 'Helvetica,15'\nset multiplot\n", out);
