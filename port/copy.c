@@ -66,8 +66,14 @@ enum xn_spread xn_spread_frame(const struct xn_portq_cfg *c, struct xn_id_fifo *
 	unsigned n = buffers_for(c, fifo, bytes);
 	uint32_t skip = c->hdr_bytes;
 
+	if (!n && !c->merge && xn_id_fifo_count(fifo)) {
+		/* It waits for a shorter frame, but not in the others' way. */
+		xn_id_fifo_put(fifo, xn_id_fifo_at(fifo, 0));
+		fifo->first++;
+		return XN_SPREAD_TOO_SMALL;
+	}
 	if (!n)
-		return !c->merge && xn_id_fifo_count(fifo) ? XN_SPREAD_TOO_SMALL : XN_SPREAD_NO_BUFFER;
+		return XN_SPREAD_NO_BUFFER;
 	if (n > max)
 		return XN_SPREAD_NO_ROOM;
 

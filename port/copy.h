@@ -45,7 +45,7 @@ enum xn_spread { XN_SPREAD_OK, XN_SPREAD_NO_BUFFER, XN_SPREAD_TOO_SMALL, XN_SPRE
  * first keeps cfg->hdr_bytes free. Fills done[0..*used), *used <= max. Otherwise
  * nothing is written or taken:
  * NO_BUFFER  the fifo's buffers together do not hold it
- * TOO_SMALL  the first does not, and merging is off
+ * TOO_SMALL  the first does not, and merging is off; the next is first now
  * NO_ROOM    more buffers are needed than `max`
  */
 enum xn_spread xn_spread_frame(const struct xn_portq_cfg *c, struct xn_id_fifo *fifo,
