@@ -12,6 +12,7 @@
 #:   instr      instructions for each packet, counted by callgrind
 #:   cost       nanoseconds for each packet, against the fake kernel
 #:   layers     who may include whom, and where atomics may be
+#:   lists      every C file is in a list of the Makefile: no test is forgotten
 #:   symbols    shared object, symbol map and xsknet.h name the same functions
 #:   docs       man pages: every counter and guest fault has its line
 #:   consumer   staged install, and programs built against it through pkg-config
@@ -85,7 +86,7 @@ BENCH_SRC := $(LAB_SRC) \
              bench/chart.c bench/footprint.c
 BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 # Fakes and rigs for the tests.
-RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/net/rig.c
+RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c
 
 UNIT_TESTS   := base mem vq vq_hostile vq_oracle port_xdp engine check
 KERNEL_TESTS := facts
@@ -200,7 +201,7 @@ $(B)/flags: FORCE
 
 ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: deps bench check unit kernel net instr cost layers symbols docs consumer smoke tidy cppcheck
+.PHONY: deps bench check unit kernel net instr cost layers lists symbols docs consumer smoke tidy cppcheck
 deps:
 	$(Q)tests/deps build check
 
@@ -222,10 +223,11 @@ net: $(NET_BIN) $(B)/xsknet-bench $(B)/examples/vmm
 	$(Q)tests/run $(NET_BIN)
 
 # One guest thread scribbles over rings while the engine reads them: every access
-# of the engine to guest memory has to be an atomic one.
+# of the engine to guest memory has to be an atomic one. ThreadSanitizer wants addresses
+# that are less random than some kernels make them.
 .PHONY: tsan
 tsan: $(TSAN_TESTS:%=$(B)/tests/unit/%)
-	$(Q)tests/run $^
+	$(Q)$$(setarch "$$(uname -m)" -R true 2>/dev/null && echo setarch "$$(uname -m)" -R) tests/run $^
 
 cost: $(B)/cost
 	$(Q)$(B)/cost $(ARGS)
@@ -234,6 +236,11 @@ instr: $(B)/cost
 
 layers:
 	$(Q)tests/layers --self-test && tests/layers
+lists:
+	$(Q)for f in $$(find */ -path build -prune -o -name '*.c' -print); do \
+		case " $(TIDY_SRC) $(BPF_SRC) " in *" $$f "*) ;; \
+		*) echo "$$f is in no list of the Makefile"; bad=1 ;; esac; \
+	done; [ -z "$$bad" ]
 symbols: $(B)/libxsknet.so $(B)/libxsknet.a
 	$(Q)CC="$(CC)" tests/symbols $(B)
 docs:
