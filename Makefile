@@ -52,7 +52,8 @@ CLANG   ?= clang
 # running kernel; the programs themselves lie in linux-tools.
 BPFTOOL ?= $(lastword bpftool $(wildcard /usr/bin/bpftool /usr/sbin/bpftool /usr/lib/linux-tools/*/bpftool))
 Q       := $(if $(V),,@)
-say      = $(if $(V),,@printf '  %-7s %s\n' $(1) $(patsubst build/%,%,$(2)))
+quiet   := $(V)$(findstring s,$(filter-out --% %=%,$(firstword -$(MAKEFLAGS))))
+say      = $(if $(quiet),,@printf '  %-7s %s\n' $(1) $(patsubst build/%,%,$(2)))
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
         -Wundef -Wwrite-strings -Wpointer-arith -Wvla -Wformat=2 -Wno-unused-parameter \
@@ -199,7 +200,8 @@ $(B)/flags: FORCE
 
 # ---- tests ---------------------------------------------------------------
 
-ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
+# What the bench needs root for, it says itself if there is no sudo.
+ROOT = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
 .PHONY: deps bench check unit kernel net instr cost layers lists symbols docs consumer smoke tidy cppcheck
 deps:
