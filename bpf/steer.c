@@ -96,7 +96,7 @@ static uint32_t find_link(unsigned ifindex)
 
 static int fail_busy(const struct xn_steer_cfg *cfg)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, q);
+	struct bpf_xdp_query_opts q = { .sz = sizeof(q) };
 	uint32_t prog, link;
 
 	if (bpf_xdp_query((int)cfg->ifindex, 0, &q))
@@ -167,7 +167,7 @@ static int load(struct xn_steer *s, const struct xn_steer_cfg *cfg)
 /* 0 or -errno; no message. */
 static int attach_as(struct xn_steer *s, const struct xn_steer_cfg *cfg, uint32_t flags)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
+	const struct bpf_link_create_opts opts = { .sz = sizeof(opts), .flags = flags };
 	int fd = bpf_link_create(bpf_program__fd(s->skel->progs.xn_steer), (int)cfg->ifindex,
 				 BPF_XDP, &opts);
 

@@ -114,32 +114,55 @@ static int umem_register(int fd, const uint8_t *addr, uint64_t bytes, uint32_t f
 	return setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)) ? -errno : 0;
 }
 
-/* Can this part alone be pinned? On a socket of its own; nothing stays. */
-static bool can_pin(const struct xn_mem *mem, uint64_t at, uint64_t bytes)
+/* Can this part be pinned? No, if the kernel says EFAULT, or `also`. Asked on a
+ * socket of its own; nothing stays. */
+static bool can_pin(const struct xn_mem *mem, uint64_t at, uint64_t bytes, int also)
 {
-	int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
-	bool can;
+	int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), err;
 
 	if (fd < 0)
 		return true;
-	can = umem_register(fd, mem->base + at, bytes, XN_FRAME_BYTES_MAX) != -EFAULT;
+	err = umem_register(fd, mem->base + at, bytes, XN_FRAME_BYTES_MAX);
 	close(fd);
-	return can;
+	return err != -EFAULT && err != also;
 }
 
-/* The kernel says only that something could not be pinned: find out what. */
+/*
+ * The first page that cannot be pinned. The kernel does not say which it is: EFAULT
+ * if it is the first of all, ENOMEM if some before it could be (Linux
+ * net/xdp/xdp_umem.c, xdp_umem_pin_pages). Each step halves what is in question.
+ */
+static uint64_t find_unpinnable(const struct xn_mem *mem)
+{
+	uint64_t good = 0, bad = mem->umem_bytes / XN_PAGE_SIZE;
+
+	while (bad - good > 1) {
+		uint64_t half = (bad - good) / 2;
+
+		if (can_pin(mem, good * XN_PAGE_SIZE, half * XN_PAGE_SIZE, -ENOMEM))
+			good += half;
+		else
+			bad = good + half;
+	}
+	return good * XN_PAGE_SIZE;
+}
+
 static int fail_pin(const struct xn_mem *mem)
 {
+	uint64_t at = find_unpinnable(mem);
+
+	if (can_pin(mem, at, XN_PAGE_SIZE, -EFAULT))   /* then it is memory that is short */
+		return xn_fail(ENOMEM, "no memory for the kernel's tables of %" PRIu64 " bytes of "
+			       "guest memory", mem->umem_bytes);
 	for (unsigned i = 0; i < mem->n_spans; i++) {
 		const struct xn_span *s = &mem->spans[i];
 
-		if (s->uoff < mem->umem_bytes && !can_pin(mem, s->uoff, s->bytes))
-			return xn_fail(EFAULT, "guest memory at 0x%" PRIx64 " (%" PRIu64 " bytes) "
-				       "cannot be pinned: it has to be writable anonymous memory, "
-				       "memfd, tmpfs or hugetlbfs (not a file on a disk)",
-				       s->gpa, s->bytes);
+		if (at - s->uoff < s->bytes)
+			return xn_fail(EFAULT, "guest memory at 0x%" PRIx64 " cannot be pinned: it "
+				       "has to be writable, and memfd, tmpfs, hugetlbfs or "
+				       "anonymous (not a file on a disk)", s->gpa + (at - s->uoff));
 	}
-	return xn_fail(EFAULT, "guest memory cannot be pinned (no single region is the cause)");
+	return xn_fail(EFAULT, "memory of the engine cannot be pinned");
 }
 
 static int add_umem(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
@@ -153,6 +176,7 @@ static int add_umem(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 	case ENOBUFS:
 		return fail_memlock(mem);
 	case EFAULT:
+	case ENOMEM:
 		return fail_pin(mem);
 	}
 	return xn_fail(-err, "guest memory (%" PRIu64 " bytes) as UMEM: %s%s", mem->umem_bytes,

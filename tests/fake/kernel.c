@@ -137,7 +137,7 @@ static inline bool fill_take(struct fk *k, uint32_t *level, uint64_t *addr)
 		*addr = fill[k->fill.at++ & k->fill.mask] & XSK_UNALIGNED_BUF_ADDR_MASK;
 		if (chunk_valid(k, *addr))
 			return true;
-		k->stat.rx_invalid_descs++;
+		k->fill_invalid++;
 	}
 	return false;
 }
@@ -222,12 +222,12 @@ uint32_t fk_fill_level(const struct fk *k)
 
 /* ---- completion ---- */
 
-static inline void comp_put(struct fk *k, const uint64_t *addr, unsigned n)
+static inline void comp_put(struct fk *k, const uint64_t *addr, unsigned n, bool exact)
 {
 	uint64_t *comp = k->comp.entries;
 
 	/* Linux 6.18.44, xsk_skb_destructor_set_addr: bit 0 of the first is a tag. */
-	comp[k->comp.at++ & k->comp.mask] = k->keep_bit0 ? addr[0] : addr[0] & ~1ull;
+	comp[k->comp.at++ & k->comp.mask] = exact ? addr[0] : addr[0] & ~1ull;
 	for (unsigned i = 1; i < n; i++)
 		comp[k->comp.at++ & k->comp.mask] = addr[i];
 	k->comp_reserved -= n;
@@ -244,7 +244,7 @@ static inline void chain_complete(struct fk *k)
 	if (k->hold)
 		k->n_flying++;
 	else if (f->n)
-		comp_put(k, f->addr, f->n);
+		comp_put(k, f->addr, f->n, k->keep_bit0);
 	k->n_chain = 0;
 }
 
@@ -257,7 +257,7 @@ unsigned fk_complete(struct fk *k, unsigned n)
 
 		memmove(&k->flying[pick], &k->flying[pick + 1],
 			(--k->n_flying - pick) * sizeof(f));
-		comp_put(k, f.addr, f.n);
+		comp_put(k, f.addr, f.n, k->keep_bit0);
 	}
 	ring_publish(&k->comp, &k->comp.producer);
 	return n;
@@ -313,11 +313,20 @@ static inline int packet_send(struct fk *k)
 	return lost ? -EBUSY : 0;
 }
 
-/* Too many pieces: those so far are dropped and completed, and so are the others. */
+/* The packet that is being put together is dropped. */
 static void chain_drop(struct fk *k)
 {
 	k->stat.tx_invalid_descs += k->n_chain;
 	chain_complete(k);
+}
+
+/* A descriptor of no packet: bad itself, or what follows after too many pieces. */
+static void desc_drop(struct fk *k, const struct xdp_desc *d)
+{
+	const uint64_t addr = d->addr;
+
+	k->stat.tx_invalid_descs++;
+	comp_put(k, &addr, 1, true);
 }
 
 static inline int desc_take(struct fk *k, const struct xdp_desc *d)
@@ -328,12 +337,12 @@ static inline int desc_take(struct fk *k, const struct xdp_desc *d)
 		chain_drop(k);
 		k->chain_bad = true;
 	}
-	k->chain[k->n_chain++] = *d;
 	if (k->chain_bad) {
-		chain_drop(k);
+		desc_drop(k, d);
 		k->chain_bad = !last;
 		return 0;
 	}
+	k->chain[k->n_chain++] = *d;
 	return last ? packet_send(k) : 0;
 }
 
@@ -352,10 +361,8 @@ static int xmit(struct fk *k)
 		k->tx.at++;
 		k->comp_reserved++;
 		if (!desc_valid(k, &d)) {
-			k->stat.tx_invalid_descs++;
 			chain_drop(k);
-			k->chain[k->n_chain++] = d;
-			chain_complete(k);
+			desc_drop(k, &d);
 			return 0;
 		}
 		err = desc_take(k, &d);

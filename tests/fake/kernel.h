@@ -79,6 +79,7 @@ struct fk {
 
 	/* -- what happened -- */
 	struct xdp_statistics stat;
+	uint64_t fill_invalid;          /* invalid entries swallowed: no kernel counter has them */
 	uint64_t rx_frames, tx_packets, tx_bytes, tx_lost, sends;
 	struct fk_packet *packets;
 	size_t n_packets, max_packets;
