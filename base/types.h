@@ -31,6 +31,30 @@ struct xn_piece {
 	uint32_t pad;
 };
 
+/*
+ * A guest's buffer or packet, checked and translated: what virtqueues yield and ports
+ * take. A chain of several pieces has them in an array beside.
+ */
+struct xn_chain {
+	xn_uoff  at;         /* of the first piece */
+	uint32_t bytes;      /* of all pieces */
+	uint16_t head;       /* names it on its way, until it is given back */
+	uint16_t n_pieces;   /* 1 and more */
+	uint32_t first;      /* with several pieces: index of the first in the array */
+	uint32_t pad;
+};
+
+/* The pieces of a chain, where there may be only one (which is not in the array). */
+static inline const struct xn_piece *xn_chain_pieces(const struct xn_chain *c,
+						     const struct xn_piece *pieces,
+						     struct xn_piece *one)
+{
+	if (c->n_pieces > 1)
+		return &pieces[c->first];
+	*one = (struct xn_piece){ .at = c->at, .len = c->bytes };
+	return one;
+}
+
 #define XN_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define XN_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -149,6 +149,7 @@ static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned index, const
 		.dir = index & 1 ? XN_VQ_FROM_GUEST : XN_VQ_TO_GUEST,
 		.event_idx = dev->features & BIT(VIRTIO_RING_F_EVENT_IDX),
 		.indirect = dev->features & BIT(VIRTIO_RING_F_INDIRECT_DESC),
+		.min_bytes = XN_NET_HDR_BYTES,
 	};
 }
 

@@ -13,9 +13,9 @@
  * Everything is in batches through arrays of the queue's own; nothing is allocated
  * between start and stop. The pair belongs to one thread at a time.
  *
- * Receive buffers. bufs[head] describes the buffer of that head from pop to push. A
- * buffer in several pieces keeps the further ones in `rests`, a table of list nodes
- * from a free list. Only the pieces that header and longest frame can reach are kept.
+ * Receive buffers of several pieces stand in bufs[head] while they are out, with the
+ * further pieces in `rests`, a table of list nodes from a free list. Only the pieces
+ * that header and longest frame can reach are kept. Those of one piece pass by.
  */
 #ifndef XN_ENGINE_QUEUE_H
 #define XN_ENGINE_QUEUE_H
@@ -47,7 +47,6 @@ struct xn_queue {
 	uint32_t rests_left;              /* nodes on the free list */
 
 	struct xn_chain chains[XN_BATCH_MAX];
-	struct xn_tx_pkt pkts[XN_BATCH_MAX];
 	uint16_t ids[XN_BATCH_MAX];
 	struct xn_rx_done *done;          /* max_done entries */
 	struct xn_piece *pieces;          /* max_pieces entries */

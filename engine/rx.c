@@ -36,22 +36,42 @@ static uint32_t rests_take(struct xn_queue *q, struct xn_rx_buf *b, const struct
 	return first;
 }
 
-/* Notes where the buffer of this chain lies. False: no room to note it now. */
-static inline bool note_buf(struct xn_queue *q, const struct xn_chain *c)
+/* Notes where a buffer of several pieces lies. False: no room to note it now. */
+static __attribute__((noinline)) bool note_pieces(struct xn_queue *q, const struct xn_chain *c)
 {
 	const struct xn_piece *p = &q->pieces[c->first];
 	struct xn_rx_buf *b = &q->bufs[c->head];
 
-	b->at = p->at;
-	b->len = p->len;
-	b->bytes = p->len;
-	b->rest = 0;
-	if (XN_LIKELY(c->n_pieces == 1 || p->len >= q->keep_bytes))
+	*b = (struct xn_rx_buf){ .at = p->at, .len = p->len, .bytes = p->len };
+	if (p->len >= q->keep_bytes)
 		return true;
 	if (q->rests_left < XN_MIN((uint32_t)c->n_pieces, q->keep_bytes))
 		return false;
 	b->rest = rests_take(q, b, p + 1, c->n_pieces - 1);
 	return true;
+}
+
+/* How many of chains[i..n) can be posted as they are: up to one whose header does not
+ * fit, or whose pieces cannot be noted now. Those that pop called plain can. */
+static inline unsigned good_run(struct xn_queue *q, unsigned i, unsigned n)
+{
+	unsigned k = XN_MAX(i, XN_MIN(q->rx.vq.plain, n));
+
+	for (; k < n; k++) {
+		const struct xn_chain *c = &q->chains[k];
+
+		if (c->bytes < XN_NET_HDR_BYTES || (c->n_pieces > 1 && !note_pieces(q, c)))
+			break;
+	}
+	return k - i;
+}
+
+/* The port did not take these: their pieces are noted again another time. */
+static void forget_pieces(struct xn_queue *q, const struct xn_chain *chains, unsigned n)
+{
+	for (unsigned i = 0; XN_UNLIKELY(i < n); i++)
+		if (chains[i].n_pieces > 1)
+			rests_give(q, q->bufs[chains[i].head].rest);
 }
 
 /*
@@ -61,28 +81,19 @@ static inline bool note_buf(struct xn_queue *q, const struct xn_chain *c)
  */
 static unsigned post_chains(struct xn_queue *q, unsigned n)
 {
-	struct xn_vq *vq = &q->rx.vq;
 	unsigned i = 0;
 
 	while (i < n) {
-		unsigned k = 0, taken;
+		unsigned k = good_run(q, i, n);
+		unsigned taken = k ? q->ops->rx_post(q->port, q->chains + i, k) : 0;
 
-		for (; i + k < n; k++) {
-			const struct xn_chain *c = &q->chains[i + k];
-
-			if (XN_UNLIKELY(c->bytes < XN_NET_HDR_BYTES) || !note_buf(q, c))
-				break;
-			q->ids[k] = c->head;
-		}
-		taken = k ? q->ops->rx_post(q->port, q->ids, k) : 0;
-		for (unsigned j = taken; j < k; j++)
-			rests_give(q, q->bufs[q->ids[j]].rest);
+		forget_pieces(q, q->chains + i + taken, k - taken);
 		i += taken;
 		if (taken < k || i == n)
 			break;
 		if (q->chains[i].bytes >= XN_NET_HDR_BYTES)
 			break;    /* out of list nodes: later */
-		xn_vq_refuse(vq, q->chains[i].head, XN_FAULT_rx_header);
+		xn_vq_refuse(&q->rx.vq, q->chains[i].head, XN_FAULT_rx_header);
 		i++;
 	}
 	return i;
@@ -103,7 +114,7 @@ unsigned xn_rx_refill(struct xn_queue *q)
 
 /* ---- frames: port -> guest ---- */
 
-/* Writes the header where it lies in pieces of its own. */
+/* Writes the header, wherever its bytes lie. */
 static void write_header_split(struct xn_queue *q, const struct xn_rx_buf *b, uint16_t buffers)
 {
 	uint8_t hdr[XN_NET_HDR_BYTES], *src = hdr;
@@ -125,51 +136,55 @@ static void write_header_split(struct xn_queue *q, const struct xn_rx_buf *b, ui
 	}
 }
 
-static inline void write_header(struct xn_queue *q, const struct xn_rx_buf *b, uint16_t buffers)
-{
-	if (XN_LIKELY(b->len >= XN_NET_HDR_BYTES))
-		xn_net_hdr_write(xn_mem_at(q->mem, b->at), buffers);
-	else
-		write_header_split(q, b, buffers);
-}
-
 /* How many entries the frame that begins at `d` has. */
-static inline uint16_t frame_buffers(const struct xn_rx_done *d)
+static uint16_t frame_buffers(const struct xn_rx_done *d)
 {
 	uint16_t n = 1;
 
-	while (XN_UNLIKELY(d->more)) {
-		d++;
+	for (; d->flags & XN_RX_MORE; d++)
 		n++;
-	}
 	return n;
+}
+
+/* A buffer that stands in the table: writes the header if it is the frame's first,
+ * frees the list nodes. Returns what counts as used beside the frame's bytes. */
+static __attribute__((noinline)) uint32_t finish_noted(struct xn_queue *q,
+						       const struct xn_rx_done *d, bool first)
+{
+	const struct xn_rx_buf *b = &q->bufs[d->id];
+
+	if (first)
+		write_header_split(q, b, frame_buffers(d));
+	rests_give(q, b->rest);
+	return first ? XN_NET_HDR_BYTES : 0;
 }
 
 unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
 {
-	unsigned n = q->ops->rx_poll(q->port, q->done, q->max_done, budget);
-	uint64_t frames = 0, bytes = 0;
+	const unsigned n = q->ops->rx_poll(q->port, q->done, q->max_done, budget);
+	const struct xn_rx_done *d = q->done, *const end = q->done + n;
+	struct xn_vq_run used = xn_vq_begin(&q->rx.vq);
+	uint8_t *const base = q->mem->base;
+	uint64_t bytes = 0, continued = 0;
 	bool first = true;
 
-	for (unsigned i = 0; i < n; i++) {
-		const struct xn_rx_done *d = &q->done[i];
-		struct xn_rx_buf *b = &q->bufs[d->id];
-		uint32_t used = d->len;
+	if (!n)
+		return 0;
+	for (; d < end; d++) {
+		uint32_t hdr = XN_NET_HDR_BYTES;
 
-		if (XN_LIKELY(first)) {
-			write_header(q, b, frame_buffers(d));
-			used += XN_NET_HDR_BYTES;
-			frames++;
+		if (XN_LIKELY(!d->flags)) {
+			xn_net_hdr_write(base + d->at.v, 1);
+		} else {
+			hdr = finish_noted(q, d, first);
+			first = !(d->flags & XN_RX_MORE);
+			continued += !first;
 		}
-		first = !d->more;
 		bytes += d->len;
-		if (XN_UNLIKELY(b->rest))
-			rests_give(q, b->rest);
-		xn_vq_push(&q->rx.vq, d->id, used);
+		xn_vq_run_push(&used, d->id, d->len + hdr);
 	}
-	if (n) {
-		XN_COUNT(&q->ctr, rx_packets, frames);
-		XN_COUNT(&q->ctr, rx_bytes, bytes);
-	}
+	xn_vq_end(&q->rx.vq, &used);
+	XN_COUNT(&q->ctr, rx_packets, n - continued);
+	XN_COUNT(&q->ctr, rx_bytes, bytes);
 	return n;
 }

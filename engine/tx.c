@@ -7,9 +7,11 @@
 unsigned xn_tx_reclaim(struct xn_queue *q)
 {
 	unsigned n = q->ops->tx_poll(q->port, q->ids, XN_BATCH_MAX);
+	struct xn_vq_run used = xn_vq_begin(&q->tx.vq);
 
 	for (unsigned i = 0; i < n; i++)
-		xn_vq_push(&q->tx.vq, q->ids[i], 0);
+		xn_vq_run_push(&used, q->ids[i], 0);
+	xn_vq_end(&q->tx.vq, &used);
 	return n;
 }
 
@@ -42,59 +44,67 @@ static unsigned cut_header(struct xn_piece *p)
 	return used;
 }
 
-/* The last 4 bytes of the longest frame are for a VLAN tag: does it have one? Asked
- * only for frames that need them. */
-static bool has_vlan_tag(const struct xn_queue *q, const struct xn_tx_pkt *p)
+/* A packet in several pieces: cuts the header off. Was it plain? */
+static __attribute__((noinline)) bool cut_pieces(struct xn_queue *q, struct xn_chain *c)
 {
-	uint8_t type[2];
-	uint32_t at = 2 * ETH_ALEN;
-	const struct xn_piece *piece = p->pieces;
+	struct xn_piece *p = &q->pieces[c->first];
+	uint8_t hdr[XN_NET_HDR_BYTES];
+	unsigned cut;
 
-	for (unsigned i = 0; i < sizeof(type); i++, at++) {
-		while (at >= piece->len) {
-			at -= piece->len;
-			piece++;
-		}
-		type[i] = *((const uint8_t *)xn_mem_at(q->mem, piece->at) + at);
-	}
-	return (type[0] == ETH_P_8021Q >> 8 && type[1] == (ETH_P_8021Q & 0xff)) ||
-	       (type[0] == ETH_P_8021AD >> 8 && type[1] == (ETH_P_8021AD & 0xff));
+	read_header_split(q, p, hdr);
+	cut = cut_header(p);
+	c->at = p[cut].at;
+	c->n_pieces = (uint16_t)(c->n_pieces - cut);
+	c->first += cut;
+	return xn_net_hdr_plain(hdr);
+}
+
+static uint8_t packet_byte(const struct xn_queue *q, const struct xn_chain *c, uint32_t i)
+{
+	struct xn_piece one;
+	const struct xn_piece *p = xn_chain_pieces(c, q->pieces, &one);
+
+	for (; i >= p->len; p++)
+		i -= p->len;
+	return *((const uint8_t *)xn_mem_at(q->mem, p->at) + i);
 }
 
 /*
- * Makes a packet of a chain. XN_C_COUNT: it can be sent; else the counter of why
- * it is dropped.
+ * Packets that are longer or shorter than untagged frames are: the counter of why one
+ * is dropped, XN_C_COUNT for one that may leave. The last 4 bytes of the longest frame
+ * are for a VLAN tag: does it have one?
  */
-static inline enum xn_counter make_packet(struct xn_queue *q, const struct xn_chain *c,
-					  struct xn_tx_pkt *pkt)
+static __attribute__((noinline)) enum xn_counter judge_length(const struct xn_queue *q,
+							      const struct xn_chain *c)
 {
-	struct xn_piece *p = &q->pieces[c->first];
-	unsigned cut = 0;
+	unsigned type;
 
+	if (c->bytes < XN_ETH_HDR_BYTES)
+		return XN_C_tx_drop_runt;
+	if (c->bytes > q->max_frame)
+		return XN_C_tx_drop_too_long;
+	type = (unsigned)packet_byte(q, c, 2 * ETH_ALEN) << 8 | packet_byte(q, c, 2 * ETH_ALEN + 1);
+	return type == ETH_P_8021Q || type == ETH_P_8021AD ? XN_C_COUNT : XN_C_tx_drop_too_long;
+}
+
+/*
+ * Makes a packet of a chain, in place: header looked at and cut off. XN_C_COUNT: it can
+ * be sent; else the counter of why it is dropped.
+ */
+static inline enum xn_counter make_packet(struct xn_queue *q, struct xn_chain *c, uint32_t longest)
+{
 	if (XN_UNLIKELY(c->bytes <= XN_NET_HDR_BYTES))
 		return XN_C_tx_drop_short_chain;
-	if (XN_LIKELY(p->len > XN_NET_HDR_BYTES)) {
-		if (XN_UNLIKELY(!xn_net_hdr_plain(xn_mem_at(q->mem, p->at))))
+	c->bytes -= XN_NET_HDR_BYTES;
+	if (XN_LIKELY(c->n_pieces == 1)) {
+		if (XN_UNLIKELY(!xn_net_hdr_plain(xn_mem_at(q->mem, c->at))))
 			return XN_C_tx_drop_bad_header;
-		p->at.v += XN_NET_HDR_BYTES;
-		p->len -= XN_NET_HDR_BYTES;
-	} else {
-		uint8_t hdr[XN_NET_HDR_BYTES];
-
-		read_header_split(q, p, hdr);
-		if (!xn_net_hdr_plain(hdr))
-			return XN_C_tx_drop_bad_header;
-		cut = cut_header(p);
+		c->at.v += XN_NET_HDR_BYTES;
+	} else if (!cut_pieces(q, c)) {
+		return XN_C_tx_drop_bad_header;
 	}
-	pkt->id = c->head;
-	pkt->n_pieces = (uint16_t)(c->n_pieces - cut);
-	pkt->bytes = c->bytes - XN_NET_HDR_BYTES;
-	pkt->pieces = p + cut;
-	if (XN_UNLIKELY(pkt->bytes < XN_ETH_HDR_BYTES))
-		return XN_C_tx_drop_runt;
-	if (XN_UNLIKELY(pkt->bytes > q->max_frame - XN_VLAN_TAG_BYTES) &&
-	    (pkt->bytes > q->max_frame || !has_vlan_tag(q, pkt)))
-		return XN_C_tx_drop_too_long;
+	if (XN_UNLIKELY(c->bytes - XN_ETH_HDR_BYTES > longest - XN_ETH_HDR_BYTES))
+		return judge_length(q, c);
 	return XN_C_COUNT;
 }
 
@@ -112,22 +122,22 @@ static void drop(struct xn_queue *q, uint16_t head, enum xn_counter why)
  */
 static unsigned send_chains(struct xn_queue *q, unsigned n)
 {
-	unsigned dropped = 0, k = 0;
+	const uint32_t longest = q->max_frame - XN_VLAN_TAG_BYTES;
+	struct xn_chain *run = q->chains, *c = run, *const end = run + n;
 
-	while (dropped + k < n) {
-		const struct xn_chain *c = &q->chains[dropped + k];
-		enum xn_counter why = make_packet(q, c, &q->pkts[k]);
+	for (; c < end; c++) {
+		enum xn_counter why = make_packet(q, c, longest);
 
-		if (XN_LIKELY(why == XN_C_COUNT)) {
-			k++;
+		if (XN_LIKELY(why == XN_C_COUNT))
 			continue;
-		}
-		if (k)
+		if (c > run)
 			break;
 		drop(q, c->head, why);
-		dropped++;
+		run++;
 	}
-	return dropped + (k ? q->ops->tx_post(q->port, q->pkts, k) : 0);
+	if (c > run)
+		run += q->ops->tx_post(q->port, run, (unsigned)(c - run), q->pieces);
+	return (unsigned)(run - q->chains);
 }
 
 unsigned xn_tx_send(struct xn_queue *q, unsigned budget)

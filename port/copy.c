@@ -83,7 +83,10 @@ enum xn_spread xn_spread_frame(const struct xn_portq_cfg *c, struct xn_id_fifo *
 		uint32_t part = XN_MIN(buf->bytes - skip, bytes);
 
 		copy_to_buf(c, buf, skip, frame, part);
-		done[i] = (struct xn_rx_done){ .id = id, .more = i + 1 < n, .len = part };
+		done[i] = (struct xn_rx_done){
+			.id = id, .len = part,
+			.flags = i + 1 < n ? XN_RX_NOTED | XN_RX_MORE : XN_RX_NOTED,
+		};
 		frame += part;
 		bytes -= part;
 	}

@@ -52,12 +52,26 @@ enum xn_spread xn_spread_frame(const struct xn_portq_cfg *c, struct xn_id_fifo *
 			       const uint8_t *frame, uint32_t bytes,
 			       struct xn_rx_done *done, unsigned max, unsigned *used);
 
-/* Copies all pieces of a packet, one after the other, to dst. */
-static inline void xn_copy_from_pkt(const struct xn_mem *m, uint8_t *dst, const struct xn_tx_pkt *p)
+/* Holds a buffer: notes it if it has one piece (others are noted), puts it at the end. */
+static inline void xn_hold_buf(const struct xn_portq_cfg *c, struct xn_id_fifo *f,
+			       const struct xn_chain *b)
 {
-	for (unsigned i = 0; i < p->n_pieces; i++) {
-		memcpy(dst, xn_mem_at(m, p->pieces[i].at), p->pieces[i].len);
-		dst += p->pieces[i].len;
+	if (b->n_pieces == 1)
+		c->bufs[b->head] = (struct xn_rx_buf){ .at = b->at, .len = b->bytes,
+						       .bytes = b->bytes };
+	xn_id_fifo_put(f, b->head);
+}
+
+/* Copies all pieces of a packet, one after the other, to dst. */
+static inline void xn_copy_packet(const struct xn_mem *m, uint8_t *dst, const struct xn_chain *p,
+				  const struct xn_piece *pieces)
+{
+	struct xn_piece one;
+	const struct xn_piece *piece = xn_chain_pieces(p, pieces, &one);
+
+	for (unsigned i = 0; i < p->n_pieces; i++, piece++) {
+		memcpy(dst, xn_mem_at(m, piece->at), piece->len);
+		dst += piece->len;
 	}
 }
 

@@ -31,10 +31,10 @@ static struct localq *localq(struct xn_portq *q)
 	return XN_CONTAINER_OF(q, struct localq, q);
 }
 
-static unsigned rx_post(struct xn_portq *q, const uint16_t *ids, unsigned n)
+static unsigned rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		xn_id_fifo_put(&localq(q)->posted, ids[i]);
+		xn_hold_buf(&q->cfg, &localq(q)->posted, &bufs[i]);
 	return n;
 }
 
@@ -45,7 +45,7 @@ static unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
 
 	while (frames && x->given < x->n_back) {
 		done[out] = x->back[x->given++];
-		frames -= !done[out++].more;
+		frames -= !(done[out++].flags & XN_RX_MORE);
 	}
 	if (x->given == x->n_back)
 		x->given = x->n_back = 0;
@@ -53,12 +53,12 @@ static unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
 }
 
 /* The frame's way back, or the reason why there is none. */
-static void turn_around(struct localq *x, const struct xn_tx_pkt *p)
+static void turn_around(struct localq *x, const struct xn_chain *p, const struct xn_piece *pieces)
 {
 	struct xn_counters *ctr = x->q.cfg.ctr;
 	unsigned used = 0;
 
-	xn_copy_from_pkt(x->q.cfg.mem, x->frame, p);
+	xn_copy_packet(x->q.cfg.mem, x->frame, p, pieces);
 	switch (xn_spread_frame(&x->q.cfg, &x->posted, x->frame, p->bytes, x->back + x->n_back,
 				x->q.cfg.rx_heads - x->n_back, &used)) {
 	case XN_SPREAD_OK:
@@ -81,7 +81,8 @@ static unsigned tx_room(struct xn_portq *q)
 	return q->cfg.tx_heads - localq(q)->n_sent;
 }
 
-static unsigned tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n)
+static unsigned tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			const struct xn_piece *pieces)
 {
 	struct localq *x = localq(q);
 	uint64_t bytes = 0;
@@ -90,8 +91,8 @@ static unsigned tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsign
 	for (unsigned i = 0; i < n; i++) {
 		bytes += pkts[i].bytes;
 		if (x->loops)
-			turn_around(x, &pkts[i]);
-		x->sent[x->n_sent++] = pkts[i].id;
+			turn_around(x, &pkts[i], pieces);
+		x->sent[x->n_sent++] = pkts[i].head;
 	}
 	XN_COUNT(q->cfg.ctr, tx_packets, n);
 	XN_COUNT(q->cfg.ctr, tx_bytes, bytes);

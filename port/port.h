@@ -9,8 +9,8 @@
  *	tx_post: packets as pieces of memory  --------> lends, chains, gathers
  *	tx_poll: heads that may be returned   <--------
  *
- * Life of a receive buffer (the table of bufs is the engine's, an entry belongs
- * to the port from rx_post until its id comes out of rx_poll or of rx_stop):
+ * Life of a receive buffer (it is the port's from rx_post until its id comes out of
+ * rx_poll, or the queue is stopped):
  *
  *	guest --pop--> engine --rx_post--> port --rx_poll--> engine --push--> guest
  *
@@ -34,7 +34,11 @@
 #define XN_ETH_HDR_BYTES  14u
 #define XN_VLAN_TAG_BYTES 4u
 
-/* A receive buffer of the guest: header room and data, 1 piece and more. */
+/*
+ * A receive buffer that is not plainly lent: header room and data, 1 piece and more.
+ * In a table by head, which is the engine's. The engine notes there the buffers of
+ * several pieces before it posts them, the port those of one piece that it keeps.
+ */
 struct xn_rx_buf {
 	xn_uoff  at;      /* first byte of the first piece */
 	uint32_t len;     /* bytes of the first piece */
@@ -52,21 +56,19 @@ struct xn_rx_rest {
 
 /*
  * A receive buffer that comes back. A frame that is spread over several buffers
- * comes back as that many entries in a row, all but the last with `more`; a batch
+ * comes back as that many entries in a row, all but the last with XN_RX_MORE; a batch
  * never ends inside a frame.
  */
 struct xn_rx_done {
-	uint16_t id;
-	uint16_t more;     /* 1: the frame goes on in the next entry */
+	xn_uoff  at;       /* of the buffer's first byte, without XN_RX_NOTED */
 	uint32_t len;      /* bytes of the frame in this buffer (without header room) */
+	union {
+		struct { uint16_t id, flags; };
+		uint32_t id_flags;
+	};
 };
-
-struct xn_tx_pkt {
-	uint16_t id;
-	uint16_t n_pieces;             /* 1 and more */
-	uint32_t bytes;                /* of all pieces: XN_ETH_HDR..port's max_frame */
-	const struct xn_piece *pieces; /* valid during the call */
-};
+#define XN_RX_MORE  1u   /* the frame goes on in the next entry */
+#define XN_RX_NOTED 2u   /* the buffer stands in the table, and may have several pieces */
 
 /* Sum of `n` fields over batches goes to the counters once a batch. */
 #define XN_COUNT(ctr, name, n) xn_count_add(&(ctr)->v[XN_C_##name], (n))
@@ -79,7 +81,7 @@ struct xn_portq_cfg {
 	uint32_t rx_heads, tx_heads;    /* ids are below these: virtqueue sizes */
 	uint32_t hdr_bytes;             /* room in front of a frame in its first buffer */
 	bool merge;                     /* may a frame be spread over buffers? */
-	const struct xn_rx_buf *bufs;   /* table indexed by id; the engine's */
+	struct xn_rx_buf *bufs;         /* table by head; the engine's */
 	const struct xn_rx_rest *rests; /* likewise */
 	struct xn_counters *ctr;
 };
@@ -92,14 +94,21 @@ struct xn_portq {
 };
 
 struct xn_portq_ops {
-	/* Lends buffers bufs[ids[i]]. Returns how many of them it took, in order. */
-	unsigned (*rx_post)(struct xn_portq *q, const uint16_t *ids, unsigned n);
+	/* Lends buffers; of one with several pieces only head and n_pieces count, the rest
+	 * is noted in bufs. Returns how many of them it took, in order. */
+	unsigned (*rx_post)(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 	/* Up to `frames` frames back, in up to n entries, n >= rx_heads (so any frame
 	 * fits). Returns how many entries. */
 	unsigned (*rx_poll)(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
-	/* Takes packets. Returns how many, in order; the others did not fit now. Counts
-	 * them: as tx_packets and tx_bytes, or under the reason of a drop. */
-	unsigned (*tx_post)(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n);
+	/*
+	 * Takes packets of XN_ETH_HDR_BYTES..max_frame bytes; `pieces` is the array that
+	 * those of several pieces refer to. Chains and array are the engine's again when
+	 * it returns, the memory that they describe when tx_poll gives back the head.
+	 * Returns how many, in order; the others did not fit now. Counts them: as
+	 * tx_packets and tx_bytes, or under the reason of a drop.
+	 */
+	unsigned (*tx_post)(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			    const struct xn_piece *pieces);
 	/* Gets posted packets on their way: at most one system call. */
 	void (*tx_kick)(struct xn_portq *q);
 	/* Up to n ids whose memory is not needed any more. */

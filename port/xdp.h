@@ -80,18 +80,27 @@ extern const struct xn_xdp_sys xn_xdp_sys_linux;
 /* An entry of the fill ring: where it points, and whose buffer it is. */
 struct xn_lent {
 	uint64_t fill;      /* address as posted */
-	uint32_t id;        /* head, or XN_LENT_BOUNCE */
+	uint32_t id_kind;   /* head, and XN_LENT_* << 16 */
 	uint32_t pad;
 };
-#define XN_LENT_BOUNCE 0xffffffffu
+#define XN_LENT_PLAIN  0u   /* a buffer of one piece: it begins at fill + rule.fill_before */
+#define XN_LENT_NOTED  1u   /* a buffer of several pieces, in the table of bufs */
+#define XN_LENT_BOUNCE 2u   /* a bounce frame */
 
-/* An entry of the TX ring. */
-struct xn_sent {
-	uint64_t addr;      /* as posted; for completions */
-	uint16_t id;        /* head, valid with `last` */
-	uint8_t  last;      /* last descriptor of its packet */
-	uint8_t  done;      /* completed (only without tx_copies) */
-	uint32_t frame;     /* arena frame to give back: index + 1; 0: none */
+/* An entry of the TX ring, in one word; its address stays readable in the ring:
+ * head (16 bits), XN_SENT_*, arena frame to give back: index + 1 (32 bits; 0: none). */
+#define XN_SENT_LAST  (1u << 16)   /* last descriptor of its packet: the head goes back */
+#define XN_SENT_DONE  (1u << 17)   /* completed (only without tx_copies) */
+#define XN_SENT_FRAME 32u          /* shift */
+
+/*
+ * The lend rule for a buffer of one piece, in two comparisons; made once, at start.
+ * A buffer that fails it may still be lent (header in a piece of its own).
+ */
+struct xn_lend_rule {
+	uint32_t min_len;       /* header and longest frame; nothing is so long in bounce mode */
+	uint64_t last_at;       /* last offset at which both are inside registered memory */
+	uint64_t fill_before;   /* fill address = buffer - this */
 };
 
 struct xn_xdpq {
@@ -102,6 +111,7 @@ struct xn_xdpq {
 	bool chain_tx;           /* several pieces are chained where possible */
 
 	/* -- receive -- */
+	struct xn_lend_rule rule;
 	struct xn_lent *lent;
 	uint32_t lent_mask;
 	uint32_t rx_posted, rx_taken;    /* free running: fill entries posted, taken back */
@@ -112,7 +122,7 @@ struct xn_xdpq {
 	uint32_t n_rx_frames, all_rx_frames;
 
 	/* -- transmit -- */
-	struct xn_sent *sent;
+	uint64_t *sent;
 	uint32_t tx_posted, tx_done;     /* free running: descriptors */
 	uint32_t *tx_free;               /* stack of indices of free arena frames */
 	xn_uoff *tx_frames;
@@ -147,10 +157,11 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 			const struct xn_xdp_sys *sys);
 
 /* port/xdp_rx.c */
-unsigned xn_xdp_rx_post(struct xn_portq *q, const uint16_t *ids, unsigned n);
+unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 /* port/xdp_tx.c */
-unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n);
+unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			const struct xn_piece *pieces);
 void     xn_xdp_tx_kick(struct xn_portq *q);
 unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n);
 unsigned xn_xdp_tx_room(struct xn_portq *q);

@@ -208,6 +208,11 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 	 * yet (chunks across pages can vanish without a trace), so it is lent none.
 	 */
 	x->bounce = p->spec.bounce || x->xsk.zero_copy;
+	x->rule = (struct xn_lend_rule){
+		.min_len = x->bounce ? UINT32_MAX : cfg->hdr_bytes + x->xsk.frame_bytes,
+		.last_at = x->mem->umem_bytes - cfg->hdr_bytes - x->xsk.frame_bytes,
+		.fill_before = x->xsk.land - cfg->hdr_bytes,
+	};
 	x->tx_copies = !x->xsk.zero_copy && xn_probe_tx_copies(p->info.driver);
 	p->zero_copy = x->xsk.zero_copy;
 	p->queues[cfg->index] = x;

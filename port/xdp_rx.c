@@ -17,33 +17,51 @@ static inline uint32_t rx_outstanding(const struct xn_xdpq *x)
 	return x->rx_posted - x->rx_taken;
 }
 
-/* Slots of the fill ring that are free for new entries. */
-static inline uint32_t rx_room(const struct xn_xdpq *x)
+/*
+ * The fill ring and its shadow, in locals: what is copied out of the queue's struct
+ * the compiler need not load again after each store to a ring. The shadow has as
+ * many slots as the ring.
+ */
+struct fill {
+	uint64_t *ring;
+	struct xn_lent *lent;
+	uint32_t mask, posted;
+};
+
+static inline struct fill fill_begin(const struct xn_xdpq *x)
 {
-	return x->lent_mask + 1 - rx_outstanding(x);
+	return (struct fill){ x->xsk.fill.ring, x->lent, x->lent_mask, x->rx_posted };
+}
+
+static inline uint32_t fill_room(const struct xn_xdpq *x, const struct fill *f)
+{
+	return f->mask + 1 - (f->posted - x->rx_taken);
 }
 
 /* Posts one fill entry; the caller knows that there is room, and submits later. */
-static inline void fill_put(struct xn_xdpq *x, uint64_t fill, uint32_t id)
+static inline void fill_put(struct fill *f, uint64_t fill, uint16_t id, uint16_t kind)
 {
-	struct xn_lent *l = &x->lent[x->rx_posted & x->lent_mask];
+	uint32_t slot = f->posted++ & f->mask;
 
-	l->fill = fill;
-	l->id = id;
-	*xsk_ring_prod__fill_addr(&x->xsk.fill, x->rx_posted++) = fill;
+	f->ring[slot] = fill;
+	f->lent[slot].fill = fill;
+	f->lent[slot].id_kind = id | (uint32_t)kind << 16;
 }
 
 /*
- * Makes the entries since `from` visible to the kernel, and wakes a zero-copy
+ * Makes the new entries visible to the kernel, and wakes a zero-copy
  * driver that has gone to sleep for lack of them. xsk_ring_prod__submit is a
  * store-release that orders the entries before the producer index; it pairs with
  * the kernel's load-acquire in xskq_cons_peek.
  */
-static void fill_submit(struct xn_xdpq *x, uint32_t from)
+static void fill_end(struct xn_xdpq *x, const struct fill *f)
 {
-	if (x->rx_posted == from)
+	uint32_t n = f->posted - x->rx_posted;
+
+	if (!n)
 		return;
-	xsk_ring_prod__submit(&x->xsk.fill, x->rx_posted - from);
+	x->rx_posted = f->posted;
+	xsk_ring_prod__submit(&x->xsk.fill, n);
 	if (x->xsk.zero_copy && xsk_ring_prod__needs_wakeup(&x->xsk.fill))
 		(void)recvfrom(x->xsk.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
@@ -53,13 +71,13 @@ static void fill_submit(struct xn_xdpq *x, uint32_t from)
  * Never more than there are held buffers: a frame that lands in one would have
  * nowhere to go, while buffers that are lent wait behind it.
  */
-static void bounce_refill(struct xn_xdpq *x)
+static void bounce_refill(struct xn_xdpq *x, struct fill *f)
 {
 	uint32_t held = xn_id_fifo_count(&x->held);
 
-	while (x->bounce_posted < held && x->n_rx_frames && rx_room(x)) {
+	while (x->bounce_posted < held && x->n_rx_frames && fill_room(x, f)) {
 		/* The kernel may write frame_bytes at the end of the chunk. */
-		fill_put(x, x->rx_frames[--x->n_rx_frames].v, XN_LENT_BOUNCE);
+		fill_put(f, x->rx_frames[--x->n_rx_frames].v, 0, XN_LENT_BOUNCE);
 		x->bounce_posted++;
 	}
 }
@@ -68,8 +86,10 @@ static void bounce_refill(struct xn_xdpq *x)
  * Where a frame would land, and how many contiguous bytes are there: behind the
  * header, which may fill whole pieces of its own.
  */
-static uint32_t landing(const struct xn_portq_cfg *c, const struct xn_rx_buf *b, xn_uoff *at)
+static uint32_t landing(const struct xn_portq_cfg *c, const struct xn_chain *buf, xn_uoff *at)
 {
+	const struct xn_rx_buf one = { .at = buf->at, .len = buf->bytes };
+	const struct xn_rx_buf *b = buf->n_pieces > 1 ? &c->bufs[buf->head] : &one;
 	uint32_t skip = c->hdr_bytes, len = b->len, rest = b->rest;
 
 	*at = b->at;
@@ -84,52 +104,61 @@ static uint32_t landing(const struct xn_portq_cfg *c, const struct xn_rx_buf *b,
 }
 
 /* Why this buffer cannot be lent: a counter; XN_C_rx_buf_lent: it can, at *at. */
-static inline enum xn_counter judge(const struct xn_xdpq *x, const struct xn_rx_buf *b, xn_uoff *at)
+static enum xn_counter judge(const struct xn_xdpq *x, const struct xn_chain *b, xn_uoff *at)
 {
-	const struct xn_portq_cfg *c = &x->q.cfg;
-	uint32_t room;
+	uint32_t room = landing(&x->q.cfg, b, at);
 
-	if (XN_LIKELY(b->len > c->hdr_bytes)) {
-		*at = XN_UOFF(b->at.v + c->hdr_bytes);
-		room = b->len - c->hdr_bytes;
-	} else {
-		room = landing(c, b, at);
-	}
-	if (XN_UNLIKELY(x->bounce))
+	if (x->bounce)
 		return XN_C_rx_bounce_forced;
-	if (XN_UNLIKELY(room < x->xsk.frame_bytes))   /* the one invariant of the engine (I1) */
+	if (room < x->xsk.frame_bytes)   /* the one invariant of the engine (I1) */
 		return XN_C_rx_bounce_short;
-	if (XN_UNLIKELY(!xn_mem_registered(x->mem, *at, x->xsk.frame_bytes)))
+	if (!xn_mem_registered(x->mem, *at, x->xsk.frame_bytes))
 		return XN_C_rx_bounce_window;
 	return XN_C_rx_buf_lent;
 }
 
-unsigned xn_xdp_rx_post(struct xn_portq *q, const uint16_t *ids, unsigned n)
+/* Any buffer: lent, or held and counted. False: no room in the fill ring. */
+static __attribute__((noinline)) bool post_unusual(struct xn_xdpq *x, struct fill *f,
+						   const struct xn_chain *b, uint64_t *held)
+{
+	xn_uoff at;
+	enum xn_counter why = judge(x, b, &at);
+
+	if (why != XN_C_rx_buf_lent) {
+		xn_hold_buf(&x->q.cfg, &x->held, b);
+		xn_count_add(&x->q.cfg.ctr->v[why], 1);
+		++*held;
+		return true;
+	}
+	if (!fill_room(x, f))
+		return false;
+	fill_put(f, at.v - x->xsk.land, b->head, b->n_pieces > 1 ? XN_LENT_NOTED : XN_LENT_PLAIN);
+	return true;
+}
+
+unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
 {
 	struct xn_xdpq *x = xdpq(q);
-	const struct xn_rx_buf *bufs = q->cfg.bufs;
-	const uint32_t land = x->xsk.land;
-	uint32_t from = x->rx_posted, room = rx_room(x), lent = 0;
-	unsigned i;
+	const struct xn_lend_rule rule = x->rule;
+	const struct xn_chain *b = bufs, *const end = bufs + n;
+	struct fill f = fill_begin(x);
+	uint64_t held = 0;
 
-	for (i = 0; i < n; i++) {
-		xn_uoff at;
-		enum xn_counter why = judge(x, &bufs[ids[i]], &at);
+	for (;;) {
+		/* So many at most before the ring is full; then post_unusual says no. */
+		const struct xn_chain *stop = b + XN_MIN((uint32_t)(end - b), fill_room(x, &f));
 
-		if (XN_LIKELY(why == XN_C_rx_buf_lent)) {
-			if (lent == room)
-				break;
-			fill_put(x, at.v - land, ids[i]);
-			lent++;
-			continue;
-		}
-		xn_id_fifo_put(&x->held, ids[i]);
-		xn_count_add(&q->cfg.ctr->v[why], 1);
+		for (; b < stop && XN_LIKELY(b->n_pieces == 1 && b->bytes >= rule.min_len &&
+					     b->at.v <= rule.last_at); b++)
+			fill_put(&f, b->at.v - rule.fill_before, b->head, XN_LENT_PLAIN);
+		if (XN_LIKELY(b == end) || !post_unusual(x, &f, b, &held))
+			break;
+		b++;
 	}
-	XN_COUNT(q->cfg.ctr, rx_buf_lent, lent);
-	bounce_refill(x);
-	fill_submit(x, from);
-	return i;
+	XN_COUNT(q->cfg.ctr, rx_buf_lent, (uint64_t)(b - bufs) - held);
+	bounce_refill(x, &f);
+	fill_end(x, &f);
+	return (unsigned)(b - bufs);
 }
 
 /*
@@ -189,53 +218,99 @@ static unsigned deliver_bounced(struct xn_xdpq *x, uint64_t fill, uint64_t data,
 	return used;
 }
 
+/*
+ * A frame that is not where the oldest entry points, or lies in a bounce frame. Adds
+ * to `done` at *out. False: the frame stays for the next poll.
+ */
+static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const struct xdp_desc *d,
+						   struct xn_rx_done *done, unsigned max, unsigned *out)
+{
+	uint64_t addr = xsk_umem__extract_addr(d->addr);
+	struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask];
+	bool fits = true;
+
+	if (!rx_outstanding(x) || l->fill != addr)
+		l = find_lent(x, addr);
+	if (!l) {
+		XN_COUNT(x->q.cfg.ctr, rx_drop_error, 1);
+		return true;
+	}
+	if (l->id_kind >> 16 != XN_LENT_BOUNCE) {
+		done[(*out)++] = (struct xn_rx_done){
+			.at = XN_UOFF(addr + x->rule.fill_before), .len = d->len,
+			.id = (uint16_t)l->id_kind,
+			.flags = l->id_kind >> 16 == XN_LENT_NOTED ? XN_RX_NOTED : 0,
+		};
+		XN_COUNT(x->q.cfg.ctr, rx_lent, 1);
+	} else {
+		*out += deliver_bounced(x, addr, xsk_umem__add_offset_to_addr(d->addr), d->len,
+					done + *out, max - *out, &fits);
+	}
+	x->rx_taken += fits;
+	return fits;
+}
+
+/* Frames in plain buffers, where the oldest entries point, as many as in a row. */
+static inline unsigned poll_usual(struct xn_xdpq *x, uint32_t idx, unsigned n, struct xn_rx_done *done)
+{
+	const struct xdp_desc *const ring = x->xsk.rx.ring;
+	const struct xn_lent *const lent = x->lent;
+	const uint32_t ring_mask = x->xsk.rx.mask, mask = x->lent_mask, taken = x->rx_taken;
+	const uint64_t to_buf = x->rule.fill_before;
+	unsigned i;
+
+	n = XN_MIN(n, rx_outstanding(x));
+	for (i = 0; i < n; i++) {
+		const struct xdp_desc *d = &ring[(idx + i) & ring_mask];
+		const struct xn_lent *l = &lent[(taken + i) & mask];
+		uint64_t addr = xsk_umem__extract_addr(d->addr);
+
+		uint32_t id_kind = l->id_kind;
+
+		if (XN_UNLIKELY(l->fill != addr || id_kind >= XN_LENT_NOTED << 16))
+			break;
+		done[i].at.v = addr + to_buf;
+		done[i].len = d->len;
+		done[i].id_flags = id_kind;   /* plain: no flags */
+	}
+	x->rx_taken = taken + i;
+	return i;
+}
+
 unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
 {
 	struct xn_xdpq *x = xdpq(q);
-	uint32_t idx, avail = xsk_ring_cons__peek(&x->xsk.rx, frames, &idx), taken, lent = 0;
+	uint32_t idx, avail = xsk_ring_cons__peek(&x->xsk.rx, frames, &idx), i = 0;
 	unsigned out = 0;
+	uint64_t lent = 0;
 
 	if (!avail)
 		return 0;
-	for (taken = 0; taken < avail && out < n; taken++) {
-		const struct xdp_desc *d = xsk_ring_cons__rx_desc(&x->xsk.rx, idx + taken);
-		uint64_t addr = xsk_umem__extract_addr(d->addr);
-		struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask];
+	for (;;) {
+		unsigned run = poll_usual(x, idx + i, XN_MIN(avail - i, n - out), done + out);
 
-		if (XN_UNLIKELY(l->fill != addr || !rx_outstanding(x))) {
-			l = find_lent(x, addr);
-			if (!l) {
-				XN_COUNT(q->cfg.ctr, rx_drop_error, 1);
-				continue;
-			}
-		}
-		if (XN_LIKELY(l->id != XN_LENT_BOUNCE)) {
-			done[out++] = (struct xn_rx_done){ .id = (uint16_t)l->id, .len = d->len };
-			lent++;
-		} else {
-			bool fits;
-
-			out += deliver_bounced(x, addr, xsk_umem__add_offset_to_addr(d->addr),
-					       d->len, done + out, n - out, &fits);
-			if (!fits)
-				break;
-		}
-		x->rx_taken++;
+		i += run;
+		out += run;
+		lent += run;
+		if (XN_LIKELY(i == avail || out == n) ||
+		    !poll_unusual(x, xsk_ring_cons__rx_desc(&x->xsk.rx, idx + i), done, n, &out))
+			break;
+		i++;
 	}
 	/*
 	 * Not looked at: given back to the next poll. The release stores the consumer
 	 * index behind our reads of the descriptors; pairs with the kernel's
 	 * load-acquire in xskq_prod_is_full / xskq_prod_reserve.
 	 */
-	xsk_ring_cons__cancel(&x->xsk.rx, avail - taken);
-	xsk_ring_cons__release(&x->xsk.rx, taken);
+	xsk_ring_cons__cancel(&x->xsk.rx, avail - i);
+	xsk_ring_cons__release(&x->xsk.rx, i);
 	XN_COUNT(q->cfg.ctr, rx_lent, lent);
 
 	if (x->bounce_posted < xn_id_fifo_count(&x->held)) {
-		uint32_t from = x->rx_posted;
+		struct fill f = fill_begin(x);
 
-		bounce_refill(x);
-		fill_submit(x, from);
+		bounce_refill(x, &f);
+		fill_end(x, &f);
 	}
 	return out;
 }

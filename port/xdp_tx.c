@@ -32,54 +32,77 @@ bool xn_xdp_tx_stuck(const struct xn_xdpq *x)
 	return x->tx_posted != xn_load_acquire32(x->xsk.tx.consumer);
 }
 
+/*
+ * The TX ring and its shadow, in locals: what is copied out of the queue's struct the
+ * compiler need not load again after each store to a ring.
+ */
+struct post {
+	struct xdp_desc *ring;
+	uint64_t *sent;
+	uint32_t mask, posted, end;   /* free running; posted == end: no room */
+};
+
+static inline struct post post_begin(const struct xn_xdpq *x)
+{
+	return (struct post){ x->xsk.tx.ring, x->sent, x->xsk.tx.mask, x->tx_posted,
+			      x->tx_done + x->xsk.tx.size };
+}
+
 /* Writes one descriptor and its shadow; the caller knows that there is room. */
-static inline void put(struct xn_xdpq *x, uint64_t addr, uint32_t len, uint32_t options,
+static inline void put(struct post *w, uint64_t addr, uint32_t len, uint32_t options,
 		       uint16_t id, bool last, uint32_t frame)
 {
-	uint32_t slot = x->tx_posted++;
-	struct xdp_desc *d = xsk_ring_prod__tx_desc(&x->xsk.tx, slot);
-	struct xn_sent *s = &x->sent[slot & x->xsk.tx.mask];
+	uint32_t slot = w->posted++ & w->mask;
 
-	d->addr = addr;
-	d->len = len;
-	d->options = options;
-	*s = (struct xn_sent){ .addr = addr, .id = id, .last = last, .frame = frame };
+	w->ring[slot] = (struct xdp_desc){ .addr = addr, .len = len, .options = options };
+	w->sent[slot] = id | (last ? XN_SENT_LAST : 0) | (uint64_t)frame << XN_SENT_FRAME;
+}
+
+/*
+ * Makes what was put visible: store-release of the producer index behind the
+ * descriptors; pairs with the kernel's load-acquire in xskq_cons_peek_desc.
+ */
+static inline void post_end(struct xn_xdpq *x, const struct post *w)
+{
+	if (w->posted != x->tx_posted)
+		xsk_ring_prod__submit(&x->xsk.tx, w->posted - x->tx_posted);
+	x->tx_posted = w->posted;
 }
 
 /* Is every piece where the kernel can read it, and no longer than a chunk? */
-static bool pieces_lendable(const struct xn_xdpq *x, const struct xn_tx_pkt *p)
+static bool pieces_lendable(const struct xn_xdpq *x, const struct xn_piece *p, unsigned n)
 {
-	for (unsigned i = 0; i < p->n_pieces; i++)
-		if (!xn_mem_registered(x->mem, p->pieces[i].at, p->pieces[i].len) ||
-		    p->pieces[i].len > XN_CHUNK_BYTES)
+	for (unsigned i = 0; i < n; i++)
+		if (!xn_mem_registered(x->mem, p[i].at, p[i].len) || p[i].len > XN_CHUNK_BYTES)
 			return false;
 	return true;
 }
 
 /* Copies the packet into one arena frame. False: no frame or slot is free now. */
-static bool send_copied(struct xn_xdpq *x, const struct xn_tx_pkt *p)
+static bool send_copied(struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
+			const struct xn_piece *pieces)
 {
 	uint32_t f;
 
-	if (!x->n_tx_free || !slots_free(x))
+	if (!x->n_tx_free || w->posted == w->end)
 		return false;
 	f = x->tx_free[--x->n_tx_free];
-	xn_copy_from_pkt(x->mem, xn_mem_at(x->mem, x->tx_frames[f]), p);
-	put(x, x->tx_frames[f].v, p->bytes, 0, p->id, true, f + 1);
+	xn_copy_packet(x->mem, xn_mem_at(x->mem, x->tx_frames[f]), p, pieces);
+	put(w, x->tx_frames[f].v, p->bytes, 0, p->head, true, f + 1);
 	return true;
 }
 
 /* Lends all pieces, as one packet of several descriptors; all of them or none (I7). */
-static bool send_chained(struct xn_xdpq *x, const struct xn_tx_pkt *p)
+static bool send_chained(struct post *w, const struct xn_chain *p, const struct xn_piece *piece)
 {
 	unsigned n = p->n_pieces;
 
-	if (slots_free(x) < n)
+	if (w->end - w->posted < n)
 		return false;
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++, piece++) {
 		bool last = i + 1 == n;
 
-		put(x, p->pieces[i].at.v, p->pieces[i].len, last ? 0 : XDP_PKT_CONTD, p->id, last, 0);
+		put(w, piece->at.v, piece->len, last ? 0 : XDP_PKT_CONTD, p->head, last, 0);
 	}
 	return true;
 }
@@ -90,32 +113,37 @@ static inline void count_sent(struct xn_xdpq *x, uint64_t packets, uint64_t byte
 	XN_COUNT(x->q.cfg.ctr, tx_bytes, bytes);
 }
 
+static bool drop(struct xn_xdpq *x, const struct xn_chain *p, enum xn_counter why)
+{
+	x->tx_ready[x->n_tx_ready++] = p->head;
+	xn_count_add(&x->q.cfg.ctr->v[why], 1);
+	return true;
+}
+
 /* Everything but the normal case. False: it does not fit now. */
-static bool send_unusual(struct xn_xdpq *x, const struct xn_tx_pkt *p)
+static __attribute__((noinline)) bool send_unusual(struct xn_xdpq *x, struct post *w,
+						   const struct xn_chain *p,
+						   const struct xn_piece *all)
 {
 	struct xn_counters *ctr = x->q.cfg.ctr;
-	bool lendable = pieces_lendable(x, p);
+	struct xn_piece one;
+	const struct xn_piece *pieces = xn_chain_pieces(p, all, &one);
+	bool lendable = pieces_lendable(x, pieces, p->n_pieces);
 	enum xn_counter how = p->n_pieces > 1 ? XN_C_tx_gathered : XN_C_tx_bounced;
 
-	if (x->tx_down) {
-		x->tx_ready[x->n_tx_ready++] = p->id;
-		XN_COUNT(ctr, tx_drop_down, 1);
-		return true;
-	}
+	if (x->tx_down)
+		return drop(x, p, XN_C_tx_drop_down);
 	if (!x->bounce && lendable && p->n_pieces > 1 && p->n_pieces <= XN_TX_PIECES_MAX &&
 	    (x->chain_tx || p->bytes > XN_CHUNK_BYTES)) {
-		if (!send_chained(x, p))
+		if (!send_chained(w, p, pieces))
 			return false;
 		XN_COUNT(ctr, tx_chained, 1);
 		count_sent(x, 1, p->bytes);
 		return true;
 	}
-	if (p->bytes > XN_CHUNK_BYTES) {   /* fits no frame, and cannot be chained */
-		x->tx_ready[x->n_tx_ready++] = p->id;
-		XN_COUNT(ctr, tx_drop_too_long, 1);
-		return true;
-	}
-	if (!send_copied(x, p))
+	if (p->bytes > XN_CHUNK_BYTES)   /* fits no frame, and cannot be chained */
+		return drop(x, p, XN_C_tx_drop_too_long);
+	if (!send_copied(x, w, p, all))
 		return false;
 	count_sent(x, 1, p->bytes);
 	xn_count_add(&ctr->v[how], 1);
@@ -126,35 +154,36 @@ static bool send_unusual(struct xn_xdpq *x, const struct xn_tx_pkt *p)
 	return true;
 }
 
-unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_tx_pkt *pkts, unsigned n)
+unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			const struct xn_piece *pieces)
 {
 	struct xn_xdpq *x = xdpq(q);
-	bool plain = !x->bounce && !x->tx_down;
-	uint32_t from = x->tx_posted, lent = 0;
-	uint64_t bytes = 0;
-	unsigned i;
+	const uint64_t umem_bytes = x->mem->umem_bytes;
+	/* What is lent without a further look: one piece, of a chunk at most. */
+	const uint32_t longest = x->bounce || x->tx_down ? 0 : XN_CHUNK_BYTES;
+	const struct xn_chain *p = pkts, *const end = pkts + n;
+	struct post w = post_begin(x);
+	uint64_t bytes = 0, unusual = 0;
 
-	for (i = 0; i < n; i++) {
-		const struct xn_tx_pkt *p = &pkts[i];
+	for (;;) {
+		const struct xn_chain *stop = p + XN_MIN((uint32_t)(end - p), w.end - w.posted);
 
-		if (XN_LIKELY(plain && p->n_pieces == 1 && p->bytes <= XN_CHUNK_BYTES &&
-			      xn_mem_registered(x->mem, p->pieces[0].at, p->bytes))) {
-			if (!slots_free(x))
-				break;
-			put(x, p->pieces[0].at.v, p->bytes, 0, p->id, true, 0);
-			lent++;
+		/* at + bytes cannot overflow: both are of guest memory that we have mapped. */
+		for (; p < stop && XN_LIKELY(p->n_pieces == 1 && p->bytes <= longest &&
+					     p->at.v + p->bytes <= umem_bytes); p++) {
+			put(&w, p->at.v, p->bytes, 0, p->head, true, 0);
 			bytes += p->bytes;
-		} else if (!send_unusual(x, p)) {
-			break;
 		}
+		if (XN_LIKELY(p == end) || w.posted == w.end || !send_unusual(x, &w, p, pieces))
+			break;
+		p++;
+		unusual++;
 	}
-	/* Store-release of the producer index behind the descriptors; pairs with the
-	 * kernel's load-acquire in xskq_cons_peek_desc. */
-	if (x->tx_posted != from)
-		xsk_ring_prod__submit(&x->xsk.tx, x->tx_posted - from);
-	XN_COUNT(q->cfg.ctr, tx_lent, lent);
-	count_sent(x, lent, bytes);
-	return i;
+	post_end(x, &w);
+	n = (unsigned)(p - pkts);
+	XN_COUNT(q->cfg.ctr, tx_lent, n - unusual);
+	count_sent(x, n - unusual, bytes);
+	return n;
 }
 
 /* Interface down or gone: from now on packets are dropped, and it is tried again. */
@@ -200,13 +229,17 @@ void xn_xdp_tx_kick(struct xn_portq *q)
 	}
 }
 
-/* Gives back what entry `s` holds. True: *id is a head that may be returned. */
-static inline bool give_back(struct xn_xdpq *x, const struct xn_sent *s, uint16_t *id)
+/* Marks the oldest descriptor of this address that is not marked yet. */
+static void mark_done(struct xn_xdpq *x, uint64_t addr)
 {
-	if (s->frame)
-		x->tx_free[x->n_tx_free++] = s->frame - 1;
-	*id = s->id;
-	return s->last;
+	for (uint32_t k = x->tx_done; k != x->tx_posted; k++) {
+		uint64_t *s = &x->sent[k & x->xsk.tx.mask];
+
+		if (!(*s & XN_SENT_DONE) && (xsk_ring_prod__tx_desc(&x->xsk.tx, k)->addr & ~1ull) == addr) {
+			*s |= XN_SENT_DONE;
+			return;
+		}
+	}
 }
 
 /* Takes all completions; without tx_copies, marks whose they are. */
@@ -216,44 +249,54 @@ static void take_completions(struct xn_xdpq *x)
 
 	if (!n)
 		return;
-	for (uint32_t i = 0; !x->tx_copies && i < n; i++) {
-		uint64_t addr = *xsk_ring_cons__comp_addr(&x->xsk.comp, idx + i) & ~1ull;
-
-		for (uint32_t k = x->tx_done; k != x->tx_posted; k++) {
-			struct xn_sent *s = &x->sent[k & x->xsk.tx.mask];
-
-			if (!s->done && (s->addr & ~1ull) == addr) {
-				s->done = 1;
-				break;
-			}
-		}
-	}
+	for (uint32_t i = 0; !x->tx_copies && i < n; i++)
+		mark_done(x, *xsk_ring_cons__comp_addr(&x->xsk.comp, idx + i) & ~1ull);
 	xsk_ring_cons__release(&x->xsk.comp, n);
 }
 
-unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
+/* Up to where the kernel is done with descriptors, in ring order. */
+static uint32_t done_up_to(const struct xn_xdpq *x)
 {
-	struct xn_xdpq *x = xdpq(q);
-	unsigned out = 0;
 	uint32_t end;
 
-	take_completions(x);
-	while (x->n_tx_ready && out < n)
-		ids[out++] = x->tx_ready[--x->n_tx_ready];
+	if (x->tx_gone)
+		return x->tx_posted;
 	/*
 	 * Acquire: what the kernel did with these descriptors is done, before their
 	 * memory goes back to the guest. Pairs with the kernel's store-release of the
 	 * consumer index in __xskq_cons_release.
 	 */
-	end = x->tx_copies && !x->tx_gone ? xn_load_acquire32(x->xsk.tx.consumer) : x->tx_posted;
-	while (x->tx_done != end && out < n) {
-		const struct xn_sent *s = &x->sent[x->tx_done & x->xsk.tx.mask];
-
-		if (!x->tx_copies && !s->done && !x->tx_gone)
+	if (x->tx_copies)
+		return xn_load_acquire32(x->xsk.tx.consumer);
+	for (end = x->tx_done; end != x->tx_posted; end++)
+		if (!(x->sent[end & x->xsk.tx.mask] & XN_SENT_DONE))
 			break;
-		x->tx_done++;
-		if (XN_LIKELY(give_back(x, s, &ids[out])))
-			out++;
+	return end;
+}
+
+unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
+{
+	struct xn_xdpq *x = xdpq(q);
+	const uint64_t *const sent = x->sent;
+	const uint32_t mask = x->xsk.tx.mask;
+	uint32_t done = x->tx_done, end;
+	unsigned out = 0;
+
+	if (done == x->tx_posted && !x->n_tx_ready)
+		return 0;
+	take_completions(x);
+	while (x->n_tx_ready && out < n)
+		ids[out++] = x->tx_ready[--x->n_tx_ready];
+	end = done_up_to(x);
+	end = done + XN_MIN(end - done, n - out);   /* each yields one id at most */
+	for (; done != end; done++) {
+		const uint64_t s = sent[done & mask];
+
+		if (XN_UNLIKELY(s >> XN_SENT_FRAME))
+			x->tx_free[x->n_tx_free++] = (uint32_t)(s >> XN_SENT_FRAME) - 1;
+		ids[out] = (uint16_t)s;
+		out += (s & XN_SENT_LAST) != 0;   /* the others of a chain have no head of their own */
 	}
+	x->tx_done = done;
 	return out;
 }

@@ -118,6 +118,7 @@ int xn_vq_init(struct xn_vq *vq, const struct xn_mem *mem, struct xn_counters *c
 	vq->mask = (uint16_t)(cfg->size - 1);
 	vq->dir = cfg->dir;
 	vq->expect_flags = cfg->dir == XN_VQ_TO_GUEST ? VRING_DESC_F_WRITE : 0;
+	vq->min_bytes = XN_MAX(cfg->min_bytes, 1u);
 	vq->event_idx = cfg->event_idx;
 	vq->indirect = cfg->indirect;
 	vq->kicks_on = true;   /* nothing is written here: the first disable does */
@@ -392,6 +393,7 @@ static NOINLINE enum xn_fault odd_chain(struct xn_vq *vq, uint16_t head, struct 
 		return why;
 	if (!w.n)
 		return XN_FAULT_chain_empty;
+	c->at = pieces[0].at;
 	c->head = head;
 	c->n_pieces = (uint16_t)w.n;
 	c->bytes = (uint32_t)w.bytes;
@@ -450,44 +452,41 @@ struct batch {
 
 /*
  * Takes chains of the usual kind, as many as there are in a row. What it needs is
- * copied into locals, or each store could have changed it, for all the compiler knows.
+ * copied into locals, or each store could have changed it, for all the compiler
+ * knows; tests that all have to be 0 are or-ed together: one branch for three.
  */
 static inline void pop_usual(struct xn_vq *vq, struct batch *b)
 {
-	const unsigned waiting = XN_MIN(b->n, b->ready) - b->k;
-	const unsigned begin = b->used, end = begin + XN_MIN(waiting, b->max_pieces - begin);
 	const uint16_t *const g_heads = vq->g_avail + 2;
 	const struct vring_desc *const g_desc = vq->g_desc;
-	const uint32_t mask = vq->mask, expect = vq->expect_flags;
+	const uint64_t expect = (uint64_t)vq->expect_flags << 32, flags = 0xffffull << 32;
+	const struct xn_mem_hit hit = vq->hit;
+	const uint32_t mask = vq->mask, min_bytes = vq->min_bytes;
 	uint32_t *const state = vq->state;
-	struct xn_chain *c = b->chains + b->k;
+	struct xn_chain *c = b->chains + b->k, *const end = b->chains + XN_MIN(b->n, b->ready);
 	uint32_t next = vq->avail_next;
-	unsigned at;    /* of the piece */
 
-	for (at = begin; at < end; at++, c++, next++) {
-		struct xn_piece *p = &b->pieces[at];
+	for (; c < end; c++, next++) {
 		uint32_t head = xn_load_once16(&g_heads[next & mask]), i = head & mask;
 		const uint64_t *g = (const uint64_t *)&g_desc[i];
 		uint64_t addr = xn_load_once64(&g[0]), rest = xn_load_once64(&g[1]);
-		uint64_t into = addr - vq->hit.gpa;
+		uint64_t into = addr - hit.gpa;
 		uint32_t len = (uint32_t)rest;
 
-		/* into + len cannot overflow: a span is shorter than the address space. */
-		if (XN_UNLIKELY(head != i || state[i] || (uint16_t)(rest >> 32) != expect ||
-				into >= vq->hit.bytes || into + len > vq->hit.bytes || !len))
+		if (XN_UNLIKELY((head ^ i) | state[i] | ((rest ^ expect) & flags)))
 			break;
-		p->at.v = addr + vq->hit.delta;
-		p->len = len;
+		/* into + len cannot overflow: a span is shorter than the address space. */
+		if (XN_UNLIKELY(into >= hit.bytes || into + len > hit.bytes || len < min_bytes))
+			break;
+		c->at.v = addr + hit.delta;
+		c->bytes = len;
 		c->head = (uint16_t)i;
 		c->n_pieces = 1;
-		c->bytes = len;
-		c->first = at;
 		state[i] = XN_VQ_TAKEN | (uint16_t)next;
 	}
+	vq->outstanding += (uint16_t)(next - vq->avail_next);
 	vq->avail_next = (uint16_t)next;
-	vq->outstanding += at - begin;
-	b->used = at;
-	b->k += at - begin;
+	b->k = (unsigned)(c - b->chains);
 }
 
 /* Takes or refuses one chain of any other kind. False: the call ends here. */
@@ -500,7 +499,8 @@ static NOINLINE bool pop_odd(struct xn_vq *vq, struct batch *b)
 
 	if (XN_LIKELY(!why)) {
 		c->first = b->used;
-		b->used += c->n_pieces;
+		if (c->n_pieces > 1)
+			b->used += c->n_pieces;
 		b->k++;
 		vq->state[c->head] = XN_VQ_TAKEN | vq->avail_next++;
 		vq->outstanding++;
@@ -524,9 +524,10 @@ unsigned xn_vq_pop(struct xn_vq *vq, struct xn_chain *chains, unsigned n,
 	b.ready = (uint16_t)(vq->avail_seen - vq->avail_next);
 	if (b.ready < n)
 		b.ready = look(vq);
-	do
+	pop_usual(vq, &b);
+	vq->plain = b.k;
+	while (XN_UNLIKELY(b.k < XN_MIN(n, b.ready) && b.used < max_pieces) && pop_odd(vq, &b))
 		pop_usual(vq, &b);
-	while (XN_UNLIKELY(b.k < XN_MIN(n, b.ready) && b.used < max_pieces) && pop_odd(vq, &b));
 	return b.k;
 }
 

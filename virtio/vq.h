@@ -53,20 +53,13 @@ enum xn_vq_dir {
 	XN_VQ_FROM_GUEST,  /* buffers are device-readable: transmit */
 };
 
-/* One descriptor chain, checked and translated. */
-struct xn_chain {
-	uint16_t head;       /* what xn_vq_push gives back */
-	uint16_t n_pieces;   /* 1 and more */
-	uint32_t bytes;      /* of all pieces */
-	uint32_t first;      /* index of the first piece in the array given to pop */
-};
-
 struct xn_vq_cfg {
 	uint32_t size;                 /* power of two, 1..XN_VQ_MAX_SIZE */
 	xn_gpa desc, avail, used;
 	uint16_t base;                 /* available index to go on from */
 	enum xn_vq_dir dir;
 	bool event_idx, indirect;      /* as negotiated */
+	uint32_t min_bytes;            /* shorter chains are not plain, see .plain */
 };
 
 struct xn_vq {
@@ -80,6 +73,9 @@ struct xn_vq {
 	uint16_t avail_next;           /* next available entry to take, free running */
 	uint16_t avail_seen;           /* driver's idx when last read */
 	uint16_t expect_flags;         /* a chain of one good descriptor has just these */
+	uint32_t min_bytes;
+	uint32_t plain;                /* so many of the last pop, from the first on, were of
+					  one piece, of min_bytes at least */
 	enum xn_fault broken;          /* not NONE: stopped until it is set up again */
 	/* -- what push touches -- */
 	struct vring_used_elem *g_used_ring;
@@ -110,7 +106,8 @@ int xn_vq_init(struct xn_vq *vq, const struct xn_mem *mem, struct xn_counters *c
 void xn_vq_fini(struct xn_vq *vq);
 
 /*
- * Takes up to n chains in ring order. Their pieces go to pieces[0..max_pieces); a
+ * Takes up to n chains in ring order. Those of several pieces have them in
+ * pieces[0..max_pieces); a
  * descriptor that crosses from one span into another has a piece in each. Zero-length
  * descriptors are skipped, whatever their address. Returns how many chains: less than
  * n when the ring is empty, when the next chain's pieces do not fit behind the others,
@@ -142,10 +139,37 @@ static inline void xn_vq_push(struct xn_vq *vq, uint16_t head, uint32_t len)
 	struct vring_used_elem *e = &vq->g_used_ring[vq->used_next++ & vq->mask];
 
 	/* The guest must not look at entries beyond idx, so plain stores do. */
-	e->id = head;
-	e->len = len;
+	*e = (struct vring_used_elem){ .id = head, .len = len };
 	vq->state[head] = 0;
 	vq->outstanding--;
+}
+
+/*
+ * The same for a run of heads: what push changes is kept in locals, which the
+ * compiler need not store and load again around each store to guest memory. Between
+ * begin and end nothing else is done with the queue.
+ */
+struct xn_vq_run {
+	struct vring_used_elem *g_ring;
+	uint32_t *state;
+	uint32_t mask, next;
+};
+
+static inline struct xn_vq_run xn_vq_begin(const struct xn_vq *vq)
+{
+	return (struct xn_vq_run){ vq->g_used_ring, vq->state, vq->mask, vq->used_next };
+}
+
+static inline void xn_vq_run_push(struct xn_vq_run *r, uint16_t head, uint32_t len)
+{
+	r->g_ring[r->next++ & r->mask] = (struct vring_used_elem){ .id = head, .len = len };
+	r->state[head] = 0;
+}
+
+static inline void xn_vq_end(struct xn_vq *vq, const struct xn_vq_run *r)
+{
+	vq->outstanding -= (uint16_t)(r->next - vq->used_next);
+	vq->used_next = (uint16_t)r->next;
 }
 
 /* Makes all pushed entries visible: one store, (C) above. True if there were any. */
