@@ -20,9 +20,9 @@
  * chains that one pop returns are neighbours in the available ring, and un-taking
  * some of them is a subtraction.
  *
- * Bounds. A guest decides how long a chain is, and zero-length descriptors cost
- * time without filling an array. So a call looks at no more than MAX_WALK descriptors
- * plus one chain, and refuses no more than `size` chains.
+ * Bounds. A call sees at most `size` chains, wrong ones included. But a guest decides
+ * how long each is, and zero-length descriptors cost time without filling an array: so
+ * a call looks at no more than MAX_WALK descriptors plus one chain.
  *
  * Speculation. Numbers from the guest that index memory are masked after their
  * check, so that a mispredicted check cannot be used to read beyond a table.
@@ -173,7 +173,8 @@ struct desc {
 
 static inline struct desc desc_of(uint64_t addr, uint64_t rest)
 {
-	return (struct desc){ addr, (uint32_t)rest, (uint16_t)(rest >> 32), (uint16_t)(rest >> 48) };
+	return (struct desc){ .addr = addr, .len = (uint32_t)rest,
+			      .flags = (uint16_t)(rest >> 32), .next = (uint16_t)(rest >> 48) };
 }
 
 /* One chain on its way into the caller's array of pieces. */
@@ -447,7 +448,7 @@ struct batch {
 	unsigned n, max_pieces;      /* the arrays' sizes */
 	unsigned ready;              /* chains in the ring at the start, less refused ones */
 	unsigned k, used;            /* chains and pieces taken */
-	unsigned walked, refused;
+	unsigned walked;             /* descriptors */
 };
 
 /*
@@ -508,8 +509,6 @@ static NOINLINE bool pop_odd(struct xn_vq *vq, struct batch *b)
 		if (b->k || !consume_wrong(vq, head, why))
 			return false;
 		b->ready--;
-		if (++b->refused == vq->size)
-			return false;
 	}
 	return b->walked < MAX_WALK;
 }

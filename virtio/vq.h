@@ -107,11 +107,11 @@ void xn_vq_fini(struct xn_vq *vq);
 
 /*
  * Takes up to n chains in ring order. Those of several pieces have them in
- * pieces[0..max_pieces); a
- * descriptor that crosses from one span into another has a piece in each. Zero-length
- * descriptors are skipped, whatever their address. Returns how many chains: less than
- * n when the ring is empty, when the next chain's pieces do not fit behind the others,
- * in front of a chain that is wrong, or after 65536 descriptors.
+ * pieces[0..max_pieces), max_pieces >= 1; a descriptor that crosses from one span into
+ * another has a piece in each. Zero-length descriptors are skipped, whatever their
+ * address. Returns how many chains: less than n when the ring is empty, when the next
+ * chain's pieces do not fit behind the others, in front of a chain that is wrong, or
+ * after 65536 descriptors.
  *
  * Chains that are wrong are consumed when they come first in a call, up to `size` of
  * them: counted, and given back with length 0. Two kinds are not given back: a head

@@ -261,6 +261,22 @@ static void push_one(unsigned i)
 	held[i] = held[--n_held];
 }
 
+/* The same for k of them through the interface for runs. */
+static void push_run(unsigned k)
+{
+	struct xn_vq_run run = xn_vq_begin(&r.vq);
+
+	while (k--) {
+		unsigned i = pick(n_held);
+		uint16_t head = held[i];
+
+		drv.expect_len[head] = rig_random(&seed) >> 1;
+		xn_vq_run_push(&run, head, drv.expect_len[head]);
+		held[i] = held[--n_held];
+	}
+	xn_vq_end(&r.vq, &run);
+}
+
 /* The device takes a batch, keeps the front of it, and checks all of it. */
 static unsigned take_some(unsigned max)
 {
@@ -273,7 +289,10 @@ static unsigned take_some(unsigned max)
 	for (unsigned i = 0; i < n; i++) {
 		check_chain(&r.chains[i], &drv.ring[(at + i) & (r.size - 1)]);
 		assert_int_equal(r.vq.state[r.chains[i].head], XN_VQ_TAKEN | (uint16_t)(at + i));
+		if (i < r.vq.plain)
+			assert_true(r.chains[i].n_pieces == 1 && r.chains[i].bytes >= RIG_MIN_BYTES);
 	}
+	assert_true(r.vq.plain <= n);
 	keep = pick(3) ? n : pick(n + 1);
 	xn_vq_unpop(&r.vq, r.chains + keep, n - keep);
 	assert_int_equal(r.vq.avail_next, (uint16_t)(at + keep));
@@ -294,8 +313,11 @@ static void run_traffic(uint32_t size, enum xn_vq_dir dir, uint64_t packets)
 		for (unsigned k = pick(most); k && drv_offer(); k--)
 			;
 		taken += take_some(1 + pick(most));
+		if (pick(2))
+			push_run(pick(n_held + 1));
 		for (unsigned k = pick(n_held + 1); k; k--)
 			push_one(pick(n_held));
+		assert_int_equal(r.vq.outstanding, n_held);
 		if (pick(4))
 			xn_vq_publish(&r.vq);
 		if (pick(3))
@@ -379,6 +401,24 @@ static void used_entries_are_seen_after_publish_only(void **state)
 	assert_true(xn_vq_publish(&r.vq));
 	assert_false(xn_vq_publish(&r.vq));
 	assert_true(rig_used(&r, &head, &len));
+	rig_close(&r);
+}
+
+/* Plain are those from the first on that have one piece, not too short a one. */
+static void plain_chains_are_counted(void **state)
+{
+	drv_open(8, XN_VQ_FROM_GUEST, 65535);
+	for (unsigned i = 0; i < 6; i++) {
+		rig_desc(&r, i, BUF_GPA, i == 3 ? RIG_MIN_BYTES - 1 : RIG_MIN_BYTES, 0, 0);
+		rig_offer(&r, (uint16_t)i);
+	}
+	assert_int_equal(rig_pop(&r, 1), 1);     /* searches the span: not counted */
+	assert_int_equal(rig_pop(&r, 8), 5);
+	assert_int_equal(r.vq.plain, 2);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(r.chains[i].head, i + 1);
+	assert_int_equal(rig_pop(&r, 8), 0);
+	assert_int_equal(r.vq.plain, 0);
 	rig_close(&r);
 }
 
@@ -700,6 +740,7 @@ int main(void)
 		cmocka_unit_test(traffic_with_random_layouts_size_32768),
 		cmocka_unit_test(full_rings_at_every_size),
 		cmocka_unit_test(used_entries_are_seen_after_publish_only),
+		cmocka_unit_test(plain_chains_are_counted),
 		cmocka_unit_test(one_call_takes_all_that_wait),
 		cmocka_unit_test(asking_for_nothing_takes_nothing),
 		cmocka_unit_test(chain_that_does_not_fit_waits_for_the_next_call),

@@ -37,6 +37,7 @@
 
 #define RIG_BYTES 0x500000ull
 #define RIG_PIECES (2 * XN_VQ_MAX_SIZE)
+#define RIG_MIN_BYTES 60u    /* of a plain chain: test buffers are on both sides of it */
 
 enum { RIG_EVENT = 1, RIG_INDIRECT = 2 };
 
@@ -50,7 +51,7 @@ struct rig {
 	uint32_t size;
 	uint16_t next_avail, next_used;
 	struct xn_chain chains[XN_VQ_MAX_SIZE];
-	struct xn_piece pieces[RIG_PIECES];
+	struct xn_piece pieces[RIG_PIECES], one;
 };
 
 static inline void rig_add_span(struct rig *r, uint64_t gpa, uint64_t bytes, uint64_t uoff)
@@ -101,6 +102,7 @@ static inline struct xn_vq_cfg rig_cfg(uint32_t size, enum xn_vq_dir dir, unsign
 		.size = size, .base = base, .dir = dir,
 		.desc = XN_GPA(A_GPA + DESC_AT), .avail = XN_GPA(A_GPA + AVAIL_AT),
 		.used = XN_GPA(A_GPA + USED_AT),
+		.min_bytes = RIG_MIN_BYTES,
 		.event_idx = flags & RIG_EVENT, .indirect = flags & RIG_INDIRECT,
 	};
 }
@@ -155,10 +157,10 @@ static inline unsigned rig_pop(struct rig *r, unsigned n)
 	return xn_vq_pop(&r->vq, r->chains, n, r->pieces, XN_MAX(2 * r->size, 64u));
 }
 
-/* The pieces of a chain that was taken. */
+/* The pieces of a chain that was taken; valid until the next call. */
 static inline const struct xn_piece *rig_pieces(struct rig *r, const struct xn_chain *c)
 {
-	return &r->pieces[c->first];
+	return xn_chain_pieces(c, r->pieces, &r->one);
 }
 
 /* Next used entry that is published; none: all ones. */
