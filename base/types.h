@@ -71,6 +71,13 @@ static inline const struct xn_piece *xn_chain_pieces(const struct xn_chain *c,
 #define XN_HUGE_SIZE    (2u << 20)
 #define XN_CACHE_ALIGNED __attribute__((aligned(64)))
 
+/* How many entries of a ring lie in a row from this free-running index on: loops over
+ * rings run over such stretches, with pointers instead of masked indices. */
+static inline uint32_t xn_ring_stretch(uint32_t index, uint32_t mask)
+{
+	return mask + 1 - (index & mask);
+}
+
 /* Smallest power of two >= x, for x in 1..2^31. */
 static inline uint32_t xn_pow2_up(uint32_t x)
 {

@@ -87,25 +87,49 @@ static __attribute__((noinline)) enum xn_counter judge_length(const struct xn_qu
 	return type == ETH_P_8021Q || type == ETH_P_8021AD ? XN_C_COUNT : XN_C_tx_drop_too_long;
 }
 
+/* Lengths of untagged frames: XN_ETH_HDR_BYTES to that without a VLAN tag. */
+static inline bool usual_length(const struct xn_queue *q, uint32_t bytes)
+{
+	return bytes - XN_ETH_HDR_BYTES <= q->max_frame - XN_VLAN_TAG_BYTES - XN_ETH_HDR_BYTES;
+}
+
 /*
  * Makes a packet of a chain, in place: header looked at and cut off. XN_C_COUNT: it can
  * be sent; else the counter of why it is dropped.
  */
-static inline enum xn_counter make_packet(struct xn_queue *q, struct xn_chain *c, uint32_t longest)
+static __attribute__((noinline)) enum xn_counter make_packet(struct xn_queue *q, struct xn_chain *c)
 {
-	if (XN_UNLIKELY(c->bytes <= XN_NET_HDR_BYTES))
+	if (c->bytes <= XN_NET_HDR_BYTES)
 		return XN_C_tx_drop_short_chain;
 	c->bytes -= XN_NET_HDR_BYTES;
-	if (XN_LIKELY(c->n_pieces == 1)) {
-		if (XN_UNLIKELY(!xn_net_hdr_plain(xn_mem_at(q->mem, c->at))))
+	if (c->n_pieces == 1) {
+		if (!xn_net_hdr_plain(xn_mem_at(q->mem, c->at)))
 			return XN_C_tx_drop_bad_header;
 		c->at.v += XN_NET_HDR_BYTES;
 	} else if (!cut_pieces(q, c)) {
 		return XN_C_tx_drop_bad_header;
 	}
-	if (XN_UNLIKELY(c->bytes - XN_ETH_HDR_BYTES > longest - XN_ETH_HDR_BYTES))
-		return judge_length(q, c);
-	return XN_C_COUNT;
+	return usual_length(q, c->bytes) ? XN_C_COUNT : judge_length(q, c);
+}
+
+/* The same for a run of chains that pop called plain; stops in front of one that is not
+ * of the usual length, or not to be sent. Returns how many. */
+static inline unsigned make_plain(struct xn_queue *q, struct xn_chain *c, unsigned n)
+{
+	const uint8_t *const base = q->mem->base;
+	const uint32_t span = q->max_frame - XN_VLAN_TAG_BYTES - XN_ETH_HDR_BYTES;
+	struct xn_chain *const first = c, *const end = c + n;
+
+	for (; c < end; c++) {
+		uint32_t bytes = c->bytes - XN_NET_HDR_BYTES;
+
+		if (XN_UNLIKELY(bytes - XN_ETH_HDR_BYTES > span ||
+				!xn_net_hdr_plain(base + c->at.v)))
+			break;
+		c->bytes = bytes;
+		c->at.v += XN_NET_HDR_BYTES;
+	}
+	return (unsigned)(c - first);
 }
 
 static void drop(struct xn_queue *q, uint16_t head, enum xn_counter why)
@@ -122,22 +146,29 @@ static void drop(struct xn_queue *q, uint16_t head, enum xn_counter why)
  */
 static unsigned send_chains(struct xn_queue *q, unsigned n)
 {
-	const uint32_t longest = q->max_frame - XN_VLAN_TAG_BYTES;
-	struct xn_chain *run = q->chains, *c = run, *const end = run + n;
+	const unsigned plain = XN_MIN(q->tx.vq.plain, n);
+	unsigned begin = 0, i = 0;   /* of the good run; and its end so far */
 
-	for (; c < end; c++) {
-		enum xn_counter why = make_packet(q, c, longest);
+	for (;;) {
+		enum xn_counter why;
 
-		if (XN_LIKELY(why == XN_C_COUNT))
-			continue;
-		if (c > run)
+		if (i < plain)
+			i += make_plain(q, q->chains + i, plain - i);
+		if (XN_LIKELY(i == n))
 			break;
-		drop(q, c->head, why);
-		run++;
+		why = make_packet(q, &q->chains[i]);
+		if (why == XN_C_COUNT) {
+			i++;
+			continue;
+		}
+		if (i > begin)
+			break;
+		drop(q, q->chains[i].head, why);
+		begin = ++i;
 	}
-	if (c > run)
-		run += q->ops->tx_post(q->port, run, (unsigned)(c - run), q->pieces);
-	return (unsigned)(run - q->chains);
+	if (i > begin)
+		begin += q->ops->tx_post(q->port, q->chains + begin, i - begin, q->pieces);
+	return begin;
 }
 
 unsigned xn_tx_send(struct xn_queue *q, unsigned budget)

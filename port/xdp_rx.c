@@ -136,24 +136,43 @@ static __attribute__((noinline)) bool post_unusual(struct xn_xdpq *x, struct fil
 	return true;
 }
 
+/* Buffers of one piece that can be lent: as many as there are in a row, and find room
+ * in a row in the fill ring. */
+static inline unsigned post_usual(struct xn_xdpq *x, struct fill *f, const struct xn_chain *b, unsigned n)
+{
+	const struct xn_lend_rule rule = x->rule;
+	const struct xn_chain *const first = b, *end;
+	uint64_t *ring = &f->ring[f->posted & f->mask];
+	struct xn_lent *lent = &f->lent[f->posted & f->mask];
+
+	n = XN_MIN(n, fill_room(x, f));
+	n = XN_MIN(n, xn_ring_stretch(f->posted, f->mask));
+	for (end = b + n; b < end; b++, ring++, lent++) {
+		if (XN_UNLIKELY(b->n_pieces != 1 || b->bytes < rule.min_len || b->at.v > rule.last_at))
+			break;
+		*ring = lent->fill = b->at.v - rule.fill_before;
+		lent->id_kind = b->head;   /* XN_LENT_PLAIN */
+	}
+	f->posted += (uint32_t)(b - first);
+	return (unsigned)(b - first);
+}
+
 unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
 {
 	struct xn_xdpq *x = xdpq(q);
-	const struct xn_lend_rule rule = x->rule;
 	const struct xn_chain *b = bufs, *const end = bufs + n;
 	struct fill f = fill_begin(x);
 	uint64_t held = 0;
 
 	for (;;) {
-		/* So many at most before the ring is full; then post_unusual says no. */
-		const struct xn_chain *stop = b + XN_MIN((uint32_t)(end - b), fill_room(x, &f));
+		unsigned run = post_usual(x, &f, b, (unsigned)(end - b));
 
-		for (; b < stop && XN_LIKELY(b->n_pieces == 1 && b->bytes >= rule.min_len &&
-					     b->at.v <= rule.last_at); b++)
-			fill_put(&f, b->at.v - rule.fill_before, b->head, XN_LENT_PLAIN);
-		if (XN_LIKELY(b == end) || !post_unusual(x, &f, b, &held))
+		b += run;
+		if (XN_LIKELY(b == end))
 			break;
-		b++;
+		if (!run && !post_unusual(x, &f, b, &held))
+			break;
+		b += !run;
 	}
 	XN_COUNT(q->cfg.ctr, rx_buf_lent, (uint64_t)(b - bufs) - held);
 	bounce_refill(x, &f);
@@ -250,31 +269,30 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 	return fits;
 }
 
-/* Frames in plain buffers, where the oldest entries point, as many as in a row. */
+/* Frames in plain buffers, where the oldest entries point: as many as there are in a
+ * row, and lie in a row in both rings. */
 static inline unsigned poll_usual(struct xn_xdpq *x, uint32_t idx, unsigned n, struct xn_rx_done *done)
 {
-	const struct xdp_desc *const ring = x->xsk.rx.ring;
-	const struct xn_lent *const lent = x->lent;
-	const uint32_t ring_mask = x->xsk.rx.mask, mask = x->lent_mask, taken = x->rx_taken;
+	const struct xdp_desc *d = xsk_ring_cons__rx_desc(&x->xsk.rx, idx);
+	const struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask], *const first = l;
 	const uint64_t to_buf = x->rule.fill_before;
-	unsigned i;
+	const struct xn_lent *end;
 
 	n = XN_MIN(n, rx_outstanding(x));
-	for (i = 0; i < n; i++) {
-		const struct xdp_desc *d = &ring[(idx + i) & ring_mask];
-		const struct xn_lent *l = &lent[(taken + i) & mask];
+	n = XN_MIN(n, xn_ring_stretch(idx, x->xsk.rx.mask));
+	n = XN_MIN(n, xn_ring_stretch(x->rx_taken, x->lent_mask));
+	for (end = l + n; l < end; l++, d++, done++) {
 		uint64_t addr = xsk_umem__extract_addr(d->addr);
-
 		uint32_t id_kind = l->id_kind;
 
 		if (XN_UNLIKELY(l->fill != addr || id_kind >= XN_LENT_NOTED << 16))
 			break;
-		done[i].at.v = addr + to_buf;
-		done[i].len = d->len;
-		done[i].id_flags = id_kind;   /* plain: no flags */
+		done->at.v = addr + to_buf;
+		done->len = d->len;
+		done->id_flags = id_kind;   /* plain: no flags */
 	}
-	x->rx_taken = taken + i;
-	return i;
+	x->rx_taken += (uint32_t)(l - first);
+	return (unsigned)(l - first);
 }
 
 unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
@@ -292,10 +310,11 @@ unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
 		i += run;
 		out += run;
 		lent += run;
-		if (XN_LIKELY(i == avail || out == n) ||
-		    !poll_unusual(x, xsk_ring_cons__rx_desc(&x->xsk.rx, idx + i), done, n, &out))
+		if (XN_LIKELY(i == avail || out == n))
 			break;
-		i++;
+		if (!run && !poll_unusual(x, xsk_ring_cons__rx_desc(&x->xsk.rx, idx + i), done, n, &out))
+			break;
+		i += !run;
 	}
 	/*
 	 * Not looked at: given back to the next poll. The release stores the consumer

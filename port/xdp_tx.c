@@ -154,30 +154,52 @@ static __attribute__((noinline)) bool send_unusual(struct xn_xdpq *x, struct pos
 	return true;
 }
 
+/* Packets of one piece that can be lent: as many as there are in a row, and find room
+ * in a row in the TX ring. */
+static inline unsigned send_usual(const struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
+				  unsigned n, uint64_t *bytes)
+{
+	const uint64_t umem_bytes = x->mem->umem_bytes;
+	/* One piece of a chunk at most; nothing, where packets are copied or dropped. */
+	const uint32_t longest = x->bounce || x->tx_down ? 0 : XN_CHUNK_BYTES;
+	const struct xn_chain *const first = p, *end;
+	struct xdp_desc *d = &w->ring[w->posted & w->mask];
+	uint64_t *sent = &w->sent[w->posted & w->mask], sum = 0;
+
+	n = XN_MIN(n, w->end - w->posted);
+	n = XN_MIN(n, xn_ring_stretch(w->posted, w->mask));
+	for (end = p + n; p < end; p++, d++, sent++) {
+		/* at + bytes cannot overflow: both are of guest memory that we have mapped. */
+		if (XN_UNLIKELY(p->n_pieces != 1 || p->bytes > longest ||
+				p->at.v + p->bytes > umem_bytes))
+			break;
+		*d = (struct xdp_desc){ .addr = p->at.v, .len = p->bytes };
+		*sent = p->head | XN_SENT_LAST;
+		sum += p->bytes;
+	}
+	w->posted += (uint32_t)(p - first);
+	*bytes += sum;
+	return (unsigned)(p - first);
+}
+
 unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
 			const struct xn_piece *pieces)
 {
 	struct xn_xdpq *x = xdpq(q);
-	const uint64_t umem_bytes = x->mem->umem_bytes;
-	/* What is lent without a further look: one piece, of a chunk at most. */
-	const uint32_t longest = x->bounce || x->tx_down ? 0 : XN_CHUNK_BYTES;
 	const struct xn_chain *p = pkts, *const end = pkts + n;
 	struct post w = post_begin(x);
 	uint64_t bytes = 0, unusual = 0;
 
 	for (;;) {
-		const struct xn_chain *stop = p + XN_MIN((uint32_t)(end - p), w.end - w.posted);
+		unsigned run = send_usual(x, &w, p, (unsigned)(end - p), &bytes);
 
-		/* at + bytes cannot overflow: both are of guest memory that we have mapped. */
-		for (; p < stop && XN_LIKELY(p->n_pieces == 1 && p->bytes <= longest &&
-					     p->at.v + p->bytes <= umem_bytes); p++) {
-			put(&w, p->at.v, p->bytes, 0, p->head, true, 0);
-			bytes += p->bytes;
-		}
-		if (XN_LIKELY(p == end) || w.posted == w.end || !send_unusual(x, &w, p, pieces))
+		p += run;
+		if (XN_LIKELY(p == end) || w.posted == w.end)
 			break;
-		p++;
-		unusual++;
+		if (!run && !send_unusual(x, &w, p, pieces))
+			break;
+		p += !run;
+		unusual += !run;
 	}
 	post_end(x, &w);
 	n = (unsigned)(p - pkts);
@@ -274,10 +296,37 @@ static uint32_t done_up_to(const struct xn_xdpq *x)
 	return end;
 }
 
+/* Gives back what a descriptor holds beside a whole packet of the guest's memory: an
+ * arena frame, a packet's earlier piece, a completion mark. Returns how many heads. */
+static __attribute__((noinline)) unsigned give_back_unusual(struct xn_xdpq *x, uint64_t sent, uint16_t *id)
+{
+	if (sent >> XN_SENT_FRAME)
+		x->tx_free[x->n_tx_free++] = (uint32_t)(sent >> XN_SENT_FRAME) - 1;
+	*id = (uint16_t)sent;
+	return (sent & XN_SENT_LAST) != 0;   /* a chain's others have no head */
+}
+
+/* Gives back what n descriptors hold; returns how many heads. */
+static inline unsigned give_back(struct xn_xdpq *x, const uint64_t *sent, uint32_t n, uint16_t *ids)
+{
+	const uint64_t *const end = sent + n;
+	uint16_t *const first = ids;
+
+	for (; sent < end; sent++) {
+		const uint64_t s = *sent;
+
+		*ids = (uint16_t)s;
+		if (XN_LIKELY(s >> 16 == XN_SENT_LAST >> 16))
+			ids++;
+		else
+			ids += give_back_unusual(x, s, ids);
+	}
+	return (unsigned)(ids - first);
+}
+
 unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
 {
 	struct xn_xdpq *x = xdpq(q);
-	const uint64_t *const sent = x->sent;
 	const uint32_t mask = x->xsk.tx.mask;
 	uint32_t done = x->tx_done, end;
 	unsigned out = 0;
@@ -289,13 +338,11 @@ unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
 		ids[out++] = x->tx_ready[--x->n_tx_ready];
 	end = done_up_to(x);
 	end = done + XN_MIN(end - done, n - out);   /* each yields one id at most */
-	for (; done != end; done++) {
-		const uint64_t s = sent[done & mask];
+	while (done != end) {
+		uint32_t stretch = XN_MIN(end - done, xn_ring_stretch(done, mask));
 
-		if (XN_UNLIKELY(s >> XN_SENT_FRAME))
-			x->tx_free[x->n_tx_free++] = (uint32_t)(s >> XN_SENT_FRAME) - 1;
-		ids[out] = (uint16_t)s;
-		out += (s & XN_SENT_LAST) != 0;   /* the others of a chain have no head of their own */
+		out += give_back(x, &x->sent[done & mask], stretch, ids + out);
+		done += stretch;
 	}
 	x->tx_done = done;
 	return out;
