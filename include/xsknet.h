@@ -295,7 +295,9 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 /*
  * From here on guest buffers are lent to the kernel. Set-up; afterwards each
  * queue belongs to its thread. Needs all vrings of all pairs.
+ * The thread is in the network namespace in which the port was opened.
  * -EINVAL   vrings missing or already started
+ * -EXDEV    another network namespace
  * -ENOBUFS  RLIMIT_MEMLOCK too small (message: bytes needed)
  * -EBUSY    host queue taken for longer than 2 s
  * -EFAULT   a region cannot be pinned (message: which)   -ENOMEM, -ENODEV, ...

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "port/xdp.h"
@@ -104,6 +105,14 @@ int xn_xdp_spec_parse(struct xn_xdp_spec *s, const char *rest)
 
 /* ---- the interface ---- */
 
+/* A namespace is told by the inode of its file (namespaces(7)); 0: not to be had. */
+static uint64_t netns_linux(void)
+{
+	struct stat st;
+
+	return stat("/proc/thread-self/ns/net", &st) ? 0 : st.st_ino;
+}
+
 static int if_info_linux(const char *ifname, struct xn_if_info *info)
 {
 	struct ifreq req = { 0 };
@@ -121,6 +130,7 @@ static int if_info_linux(const char *ifname, struct xn_if_info *info)
 		goto out;
 	}
 	info->ifindex = (unsigned)req.ifr_ifindex;
+	info->netns = netns_linux();
 	if (!ioctl(fd, SIOCGIFMTU, &req))
 		info->mtu = (uint32_t)req.ifr_mtu;
 	if (!ioctl(fd, SIOCGIFHWADDR, &req))
@@ -135,7 +145,7 @@ out:
 }
 
 const struct xn_xdp_sys xn_xdp_sys_linux = {
-	.if_info = if_info_linux,
+	.if_info = if_info_linux, .netns = netns_linux,
 	.steer_open = xn_steer_open, .steer_close = xn_steer_close,
 	.steer_set = xn_steer_set, .steer_clear = xn_steer_clear,
 	.steer_native = xn_steer_native, .steer_counters = xn_steer_counters,

@@ -54,6 +54,7 @@ struct xn_if_info {
 	uint32_t mtu;
 	uint8_t mac[6];
 	bool up;
+	uint64_t netns;      /* which network namespace it is in */
 	char driver[32];
 };
 
@@ -63,6 +64,7 @@ struct xn_if_info {
  */
 struct xn_xdp_sys {
 	int  (*if_info)(const char *ifname, struct xn_if_info *info);
+	uint64_t (*netns)(void);   /* of the calling thread */
 	int  (*steer_open)(struct xn_steer **s, const struct xn_steer_cfg *cfg);
 	void (*steer_close)(struct xn_steer *s);
 	int  (*steer_set)(struct xn_steer *s, unsigned queue, int xsk_fd);

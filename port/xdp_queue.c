@@ -190,6 +190,13 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 	*q = NULL;
 	if (!x)
 		return xn_fail(ENOMEM, "%s: out of memory", p->spec.ifname);
+	/* A socket belongs to the namespace of the thread that makes it; in another one
+	 * the index names another interface. */
+	if (p->sys->netns() != p->info.netns) {
+		free(x);
+		return xn_fail(EXDEV, "%s: start the device in the network namespace that the "
+			       "port was opened in", p->spec.ifname);
+	}
 	x->q = (struct xn_portq){ .ops = &queue_ops, .port = port, .cfg = *cfg };
 	x->mem = cfg->mem;
 	x->xsk.fd = x->retry_fd = -1;

@@ -521,7 +521,13 @@ static int host_link_open(struct xn_link *l, unsigned ifindex, const char *ifnam
 	return 0;
 }
 
+static uint64_t host_netns(void)
+{
+	return fk_host.info.netns;
+}
+
 const struct xn_xdp_sys fk_host_sys = {
+	.netns = host_netns,
 	.if_info = host_if_info,
 	.steer_open = host_steer_open, .steer_close = host_steer_close,
 	.steer_set = host_steer_set, .steer_clear = host_steer_clear,

@@ -158,6 +158,20 @@ static int open_without_privileges(void *arg)
 	return strstr(xn_last_error(), "CAP_") ? 0 : 12;
 }
 
+static void start_in_another_namespace_is_refused(void **state)
+{
+	struct rig r;
+
+	rig_open(&r, &(struct rig_cfg){ 0 });
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(xn_dev_start(r.dev), -EXDEV);
+	assert_message_has("network namespace");
+	assert_int_equal(xn_lab_enter_near(&r.lab), 0);
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	xn_lab_leave(&r.lab);
+	rig_close(&r);
+}
+
 static void missing_privileges_are_named(void **state)
 {
 	struct rig r;
@@ -392,6 +406,7 @@ int main(void)
 		cmocka_unit_test(what_the_interface_cannot_do_is_said),
 		cmocka_unit_test(second_program_on_an_interface_is_refused),
 		cmocka_unit_test(zero_copy_is_refused_where_the_driver_has_none),
+		cmocka_unit_test(start_in_another_namespace_is_refused),
 		cmocka_unit_test(missing_privileges_are_named),
 		cmocka_unit_test(link_down_and_up_a_hundred_times_loses_no_head),
 		cmocka_unit_test(link_changes_are_told),
