@@ -283,9 +283,7 @@ static void stop_queue(struct xn_dev *dev, struct xn_queue *q)
 	q->ops->stop(q->port);
 	q->port = NULL;
 	q->running = false;
-	xn_vq_reclaim_all(&q->rx.vq);
-	xn_vq_reclaim_all(&q->tx.vq);
-	xn_queue_flush(q);
+	xn_queue_take_back(q);
 	end_side(dev, &q->tx);
 	end_side(dev, &q->rx);
 	xn_queue_free(q);

@@ -55,20 +55,34 @@ static void notify(struct xn_queue *q, const struct xn_ring_side *s)
 		(void)!write(s->call_fd, &one, sizeof(one));
 }
 
-static void flush_side(struct xn_queue *q, struct xn_ring_side *s)
+/* For used entries that have just been published: notifies, if the guest wants that. */
+static void decide_irq(struct xn_queue *q, struct xn_ring_side *s)
 {
-	if (!xn_vq_publish(&s->vq))
-		return;
 	if (xn_vq_wants_irq(&s->vq))
 		notify(q, s);
 	else
 		XN_COUNT(&q->ctr, irqs_suppressed, 1);
 }
 
+static void flush_side(struct xn_queue *q, struct xn_ring_side *s)
+{
+	if (xn_vq_publish(&s->vq))
+		decide_irq(q, s);
+}
+
 void xn_queue_flush(struct xn_queue *q)
 {
 	flush_side(q, &q->rx);
 	flush_side(q, &q->tx);
+}
+
+void xn_queue_take_back(struct xn_queue *q)
+{
+	xn_queue_flush(q);
+	if (xn_vq_reclaim_all(&q->rx.vq))
+		decide_irq(q, &q->rx);
+	if (xn_vq_reclaim_all(&q->tx.vq))
+		decide_irq(q, &q->tx);
 }
 
 /* A ring that a fault has stopped is told of once. */

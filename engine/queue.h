@@ -70,5 +70,8 @@ int  xn_queue_alloc(struct xn_queue *q, uint32_t rx_size, uint32_t tx_size);
 void xn_queue_free(struct xn_queue *q);
 /* Publishes what was pushed, notifies the guest if it wants that. */
 void xn_queue_flush(struct xn_queue *q);
+/* For a stop: takes all heads that are still out back from the port's side, which must
+ * not use them any more (xn_vq_reclaim_all); notifies. */
+void xn_queue_take_back(struct xn_queue *q);
 
 #endif

@@ -656,6 +656,36 @@ static void stop_rewinds_what_could_not_be_sent(void **state)
 	rig_close(&r);
 }
 
+/* Buffers of which a later one was used first cannot be rewound: they come back empty,
+ * and the guest is told. */
+static void stop_gives_back_what_it_cannot_rewind_and_notifies(void **state)
+{
+	const struct drv_seg small = { RX_AT, 100 }, large = { RX_AT + 4096, 1536 };
+	struct rig r;
+	uint8_t f[FRAME_MAX];
+	uint16_t head;
+	uint32_t used;
+	uint64_t irqs;
+
+	rig_open(&r, &(struct rig_opts){ 0 });
+	offer(&r, &small, 1);       /* held, with a bounce frame in its place */
+	offer(&r, &large, 1);       /* lent */
+	xn_queue_run(r.q, 64);
+	make_frame(f, 1000, 1);
+	assert_int_equal(fk_host_rx(0, f, 1000), 0);   /* one is too long for the small buffer, */
+	assert_int_equal(fk_host_rx(0, f, 1000), 0);   /* the other arrives in the large one */
+	xn_queue_run(r.q, 64);
+	assert_true(drv_used(&r.drv, RX, &head, &used));
+	assert_int_equal(used, DRV_HDR + 1000);
+	irqs = stat(&r, "irqs_sent");
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_true(drv_used(&r.drv, RX, &head, &used));
+	assert_int_equal(used, 0);
+	assert_int_equal(stat(&r, "irqs_sent"), irqs + 1);
+	assert_int_equal(xn_dev_vring_base(r.dev, RX), 2);
+	rig_close(&r);
+}
+
 /* ---- set-up ---- */
 
 static void failed_start_leaves_nothing_behind(void **state)
@@ -715,6 +745,7 @@ int main(void)
 		cmocka_unit_test(stuck_ring_pushes_back_and_costs_one_call_a_turn),
 		cmocka_unit_test(one_call_a_batch),
 		cmocka_unit_test(stop_rewinds_what_could_not_be_sent),
+		cmocka_unit_test(stop_gives_back_what_it_cannot_rewind_and_notifies),
 		cmocka_unit_test(failed_start_leaves_nothing_behind),
 		cmocka_unit_test(frames_longer_than_buffers_never_reach_them),
 	};
