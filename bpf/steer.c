@@ -75,7 +75,9 @@ static int fail_perm(const struct xn_steer_cfg *cfg)
 }
 
 /* Id of the bpf_link that holds this interface's XDP program; 0: attached by netlink. */
-static uint32_t find_link(unsigned ifindex)
+/* The link that holds this program there. An index alone is not enough: every network
+ * namespace has its own. */
+static uint32_t find_link(unsigned ifindex, uint32_t prog)
 {
 	uint32_t id = 0;
 
@@ -88,7 +90,8 @@ static uint32_t find_link(unsigned ifindex)
 			continue;
 		err = bpf_obj_get_info_by_fd(fd, &info, &bytes);
 		close(fd);
-		if (!err && info.type == BPF_LINK_TYPE_XDP && info.xdp.ifindex == ifindex)
+		if (!err && info.type == BPF_LINK_TYPE_XDP && info.prog_id == prog &&
+		    info.xdp.ifindex == ifindex)
 			return id;
 	}
 	return 0;
@@ -106,7 +109,7 @@ static int fail_busy(const struct xn_steer_cfg *cfg)
 	if (!prog)
 		return xn_fail(EBUSY, "%s: an XDP program is attached to the interface above it "
 			       "(bond, team), or was removed just now", cfg->ifname);
-	link = find_link(cfg->ifindex);
+	link = find_link(cfg->ifindex, prog);
 	if (link)
 		return xn_fail(EBUSY, "%s: XDP program id %u is attached by a process (bpf_link "
 			       "%u); end it, or remove the program: bpftool link detach id %u",

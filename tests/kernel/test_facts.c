@@ -428,7 +428,7 @@ static void system_call_sends_32_descriptors_unless_the_budget_is_raised(void **
 	bed_socket(&bed, &cfg);
 	assert_int_equal(calls_for_200(), 7);
 	if (!xn_probe_tx_budget()) {
-		print_message("no XDP_MAX_TX_SKB_BUDGET (Linux 6.17)\n");
+		print_message("skipped: no XDP_MAX_TX_SKB_BUDGET (Linux 6.17)\n");
 		skip();
 	}
 	xn_steer_close(bed.steer);
@@ -660,7 +660,7 @@ static void file_on_a_disk_cannot_be_pinned_and_the_message_has_its_place(void *
 	void *p;
 
 	if (fd < 0) {
-		print_message("no ext4 for temporary files here\n");
+		print_message("skipped: no ext4 for temporary files here\n");
 		skip();
 	}
 	assert_int_equal(ftruncate(fd, 65536), 0);

@@ -4,12 +4,14 @@
  * trace, and survived: wrong options, missing things, links that go down and
  * interfaces that vanish under traffic, processes that are killed.
  */
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -94,6 +96,42 @@ static void second_program_on_an_interface_is_refused(void **state)
 	assert_int_equal(start_second(&r, "xdp:" XN_LAB_NEAR), -EBUSY);
 	assert_message_has("program");
 	rig_close(&r);
+}
+
+/* The way out that the message names must not lead to another namespace's interface
+ * that happens to have the same index. */
+static void message_of_a_second_program_names_the_right_link(void **state)
+{
+	struct rig other, r;
+	struct bpf_link_info info = { 0 };
+	uint32_t bytes = sizeof(info), prog = 0, here = 1;
+	unsigned said_prog = 0, said_link = 0;
+	const char *p;
+	int fd;
+
+	rig_open(&other, &(struct rig_cfg){ 0 });
+	rig_open(&r, &(struct rig_cfg){ 0 });
+	assert_int_equal(other.lab.near_ifindex, r.lab.near_ifindex);
+	assert_int_equal(start_second(&r, "xdp:" XN_LAB_NEAR), -EBUSY);
+	p = strstr(xn_last_error(), "program id ");
+	assert_non_null(p);
+	said_prog = (unsigned)strtoul(p + strlen("program id "), NULL, 10);
+	p = strstr(xn_last_error(), "detach id ");
+	assert_non_null(p);
+	said_link = (unsigned)strtoul(p + strlen("detach id "), NULL, 10);
+
+	assert_int_equal(xn_lab_enter_near(&r.lab), 0);
+	assert_int_equal(bpf_xdp_query_id((int)r.lab.near_ifindex, 0, &here), 0);
+	xn_lab_leave(&r.lab);
+	fd = bpf_link_get_fd_by_id(said_link);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &bytes), 0);
+	close(fd);
+	prog = info.prog_id;
+	assert_int_equal(said_prog, here);
+	assert_int_equal(prog, here);
+	rig_close(&r);
+	rig_close(&other);
 }
 
 static void zero_copy_is_refused_where_the_driver_has_none(void **state)
@@ -405,6 +443,7 @@ int main(void)
 		cmocka_unit_test(wrong_specs_are_refused_with_the_word_that_is_wrong),
 		cmocka_unit_test(what_the_interface_cannot_do_is_said),
 		cmocka_unit_test(second_program_on_an_interface_is_refused),
+		cmocka_unit_test(message_of_a_second_program_names_the_right_link),
 		cmocka_unit_test(zero_copy_is_refused_where_the_driver_has_none),
 		cmocka_unit_test(start_in_another_namespace_is_refused),
 		cmocka_unit_test(missing_privileges_are_named),
