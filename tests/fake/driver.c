@@ -152,3 +152,16 @@ unsigned drv_pending(const struct drv *d, unsigned q)
 {
 	return (uint16_t)(d->q[q].avail - d->q[q].seen);
 }
+
+uint64_t drv_stat(struct xn_dev *dev, unsigned pair, const char *name)
+{
+	struct xn_stat s[128];
+	unsigned n = xn_dev_stats(dev, pair, s, 128);
+
+	assert(n <= 128);
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(s[i].name, name))
+			return s[i].value;
+	assert(!"no counter has this name");
+	return 0;
+}

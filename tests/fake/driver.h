@@ -60,6 +60,10 @@ struct vring_desc  *drv_desc(const struct drv *d, unsigned q);
 struct vring_avail *drv_avail(const struct drv *d, unsigned q);
 struct vring_used  *drv_used_ring(const struct drv *d, unsigned q);
 
+/* A counter of the device by name (xn_dev_stats); a name that does not exist is a
+ * mistake in the test (assert). */
+uint64_t drv_stat(struct xn_dev *dev, unsigned pair, const char *name);
+
 /* The byte that drv_init writes at offset x. */
 static inline uint8_t drv_pattern(uint64_t x)
 {

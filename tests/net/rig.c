@@ -128,15 +128,7 @@ bool rig_wait_used(struct rig *r, unsigned q, uint16_t *head, uint32_t *len)
 
 uint64_t rig_stat(struct rig *r, const char *name)
 {
-	struct xn_stat s[128];
-	unsigned n = xn_dev_stats(r->dev, XN_ALL_PAIRS, s, 128);
-
-	assert_true(n <= 128);
-	for (unsigned i = 0; i < n; i++)
-		if (!strcmp(s[i].name, name))
-			return s[i].value;
-	fail_msg("no counter is called %s", name);
-	return 0;
+	return drv_stat(r->dev, XN_ALL_PAIRS, name);
 }
 
 void rig_frame(const struct rig *r, uint8_t *f, uint32_t len, uint32_t seed)

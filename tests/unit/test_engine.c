@@ -89,15 +89,7 @@ static void close_rig(struct rig *r)
 
 static uint64_t stat_of(struct rig *r, unsigned pair, const char *name)
 {
-	struct xn_stat s[128];
-	unsigned n = xn_dev_stats(r->dev, pair, s, 128);
-
-	assert_true(n <= 128);
-	for (unsigned i = 0; i < n; i++)
-		if (!strcmp(s[i].name, name))
-			return s[i].value;
-	fail_msg("no counter is called %s", name);
-	return 0;
+	return drv_stat(r->dev, pair, name);
 }
 #define stat(r, name) stat_of(r, XN_ALL_PAIRS, name)
 

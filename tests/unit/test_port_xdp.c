@@ -150,14 +150,7 @@ static void rig_close(struct rig *r)
 
 static uint64_t stat(struct rig *r, const char *name)
 {
-	struct xn_stat s[128];
-	unsigned n = xn_dev_stats(r->dev, XN_ALL_PAIRS, s, 128);
-
-	for (unsigned i = 0; i < XN_MIN(n, 128u); i++)
-		if (!strcmp(s[i].name, name))
-			return s[i].value;
-	fail_msg("no counter is called %s", name);
-	return 0;
+	return drv_stat(r->dev, XN_ALL_PAIRS, name);
 }
 
 static void offer(struct rig *r, const struct drv_seg *segs, unsigned n)
