@@ -101,7 +101,7 @@ struct xn_mem_opts {
 	size_t   sz;
 	/* Only [window_gpa, window_gpa + window_bytes) is registered with the
 	 * kernel; buffers elsewhere are bounced. Registration pins the memory and
-	 * costs about 3.3 % of it in kernel memory per queue. 0 bytes: all of it. */
+	 * costs about 4 % of it in kernel memory per queue. 0 bytes: all of it. */
 	uint64_t window_gpa, window_bytes;
 	/* Frames of 4096 bytes that belong to the engine, for bounced receive
 	 * buffers and gathered packets; shared by all queues. Default 8192, less
