@@ -219,8 +219,14 @@ void xn_xdp_tx_kick(struct xn_portq *q)
 {
 	struct xn_xdpq *x = xdpq(q);
 
-	if (!xn_xdp_tx_stuck(x) || x->tx_gone)
+	if (x->tx_gone)
 		return;
+	if (!xn_xdp_tx_stuck(x)) {
+		/* Also a poll() on the socket sends (Linux xsk_poll): the interface may have
+		 * come back without our call. The next packet tries again. */
+		x->tx_down = false;
+		return;
+	}
 	if (x->xsk.zero_copy && !xsk_ring_prod__needs_wakeup(&x->xsk.tx))
 		return;
 	if (x->tx_down && xn_now_ns() < x->tx_retry_ns)

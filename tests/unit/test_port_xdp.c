@@ -615,6 +615,27 @@ static void stuck_ring_pushes_back_and_costs_one_call_a_turn(void **state)
 	rig_close(&r);
 }
 
+static void port_comes_back_though_somebody_else_has_sent_what_was_stuck(void **state)
+{
+	struct rig r;
+
+	rig_open(&r, &(struct rig_opts){ 0 });
+	fk()->send_error = -ENETDOWN;
+	for (unsigned i = 0; i < 3; i++) {
+		post_random_packet(&r, TX_AT + i * 2048, 1, i);
+		xn_queue_run(r.q, 64);
+	}
+	assert_int_equal(stat(&r, "tx_drop_down"), 2);   /* the first waits in the ring */
+	fk()->send_error = 0;
+	assert_int_equal(fk_send(fk_host.xsk[0]), 0);    /* as the kernel's poll() does */
+	assert_int_equal(fk()->tx_packets, 1);
+	xn_queue_run(r.q, 64);
+	post_random_packet(&r, TX_AT, 1, 9);
+	xn_queue_run(r.q, 64);
+	assert_int_equal(fk()->tx_packets, 2);
+	rig_close(&r);
+}
+
 static void one_call_a_batch(void **state)
 {
 	struct rig r;
@@ -736,6 +757,7 @@ int main(void)
 		cmocka_unit_test(completions_in_any_order_lose_no_head),
 		cmocka_unit_test(heads_wait_for_the_completion_where_the_driver_keeps_pages),
 		cmocka_unit_test(stuck_ring_pushes_back_and_costs_one_call_a_turn),
+		cmocka_unit_test(port_comes_back_though_somebody_else_has_sent_what_was_stuck),
 		cmocka_unit_test(one_call_a_batch),
 		cmocka_unit_test(stop_rewinds_what_could_not_be_sent),
 		cmocka_unit_test(stop_gives_back_what_it_cannot_rewind_and_notifies),
