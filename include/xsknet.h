@@ -55,10 +55,10 @@ extern "C" {
 #endif
 
 #define XN_VERSION_MAJOR 0
-#define XN_VERSION_MINOR 1
+#define XN_VERSION_MINOR 2
 #define XN_VERSION_PATCH 0
 
-/* "0.1.0". Any thread. */
+/* "0.2.0". Any thread. */
 const char *xn_version(void);
 
 /* ---- log ------------------------------------------------------------- */
@@ -158,6 +158,18 @@ struct xn_mem_info {
 };
 void xn_mem_get_info(const struct xn_mem *mem, struct xn_mem_info *info);
 
+/*
+ * For a SIGBUS handler (async-signal-safe): a file behind guest memory was truncated
+ * by whoever else holds it, and an access to it faulted at `addr` (si_addr). If that
+ * lies in this memory, puts zeroed pages of this process's own in place of all guest
+ * memory and returns true: the access then goes on, devices find rings that make no
+ * sense, and the queues stop (XN_EVENT_QUEUE_BROKEN) or are silent. False: the fault is
+ * somebody else's. What the kernel has pinned is not touched by a truncation.
+ */
+bool xn_mem_poison(struct xn_mem *mem, const void *addr);
+/* Has xn_mem_poison replaced it? Any thread. */
+bool xn_mem_poisoned(const struct xn_mem *mem);
+
 enum xn_huge { XN_HUGE_NO, XN_HUGE_YES, XN_HUGE_AUTO };
 
 /*
@@ -177,6 +189,11 @@ struct xn_port_opts {
 	size_t  sz;
 	/* Pre-set MAC for filter=mac; all 0: the interface's own. */
 	uint8_t mac[6];
+	/* AF_XDP sockets to open now, with what only the privileged may set, for later
+	 * starts: each start of a queue pair takes one for good. With enough of them a
+	 * process may drop all capabilities once its ports are open. When they are used up
+	 * a start opens its own (CAP_NET_RAW). Ports without a network ignore it. */
+	uint32_t spare_sockets;
 };
 
 /*
@@ -201,7 +218,8 @@ struct xn_port_opts {
  *        "loopback"      gives back to the guest what it sends
  *
  * In the calling thread's network namespace; needs CAP_NET_ADMIN, CAP_NET_RAW
- * and CAP_BPF for xdp. Set-up.
+ * and CAP_BPF for xdp; what comes later (start, stop, events, statistics) needs none,
+ * but for spare_sockets, and locked memory (RLIMIT_MEMLOCK). Set-up.
  *
  * -EINVAL   spec not understood (message names the word)
  * -ENODEV   no such interface        -EPERM  privileges (message says which)
@@ -223,8 +241,18 @@ struct xn_port_info {
 	uint16_t mtu;
 	uint8_t  mac[6];
 	bool     link_up;
+	bool     full_duplex;
+	uint32_t speed;         /* Mbit/s when the port was opened; 0: not known */
+	uint32_t spare_sockets; /* left */
 };
 void xn_port_get_info(const struct xn_port *port, struct xn_port_info *info);
+
+/*
+ * Tells the network where a guest with this MAC is now (after a migration): broadcasts
+ * one RARP request (RFC 903) from it. Never blocks. Any one thread at a time.
+ * 0, also for ports without a network; -ENETDOWN, -ENOBUFS: try again.
+ */
+int xn_port_announce(struct xn_port *port, const uint8_t mac[6]);
 
 /* ---- the device -------------------------------------------------------- */
 
@@ -239,6 +267,7 @@ enum xn_event_kind {
 	XN_EVENT_LINK_DOWN,     /* the interface lost its carrier or was set down */
 	XN_EVENT_LINK_UP,
 	XN_EVENT_PORT_GONE,     /* the interface was deleted; the device stays, silent */
+	XN_EVENT_PAIRS,         /* the driver wants `index` pairs from now on (control queue) */
 };
 struct xn_event {
 	enum xn_event_kind kind;
@@ -251,7 +280,8 @@ struct xn_dev_opts {
 	unsigned pairs;         /* queue pairs, 1..port's queues (default 1) */
 	/* Tells the guest that vring `index` has used buffers. NULL: only call_fd. */
 	void (*irq)(void *arg, unsigned index);
-	/* Queue thread for QUEUE_BROKEN, else the thread of xn_dev_handle_events. */
+	/* Called in the queue thread for QUEUE_BROKEN, in that of xn_dev_ctrl_run for PAIRS
+	 * and the control queue's QUEUE_BROKEN, else in that of xn_dev_handle_events. */
 	void (*event)(void *arg, const struct xn_event *e);
 	void *arg;
 };
@@ -264,13 +294,19 @@ struct xn_dev_opts {
  */
 uint64_t xn_port_features(const struct xn_port *port);
 
-/* mem and port are borrowed until xn_dev_destroy; a port carries one device.
+/* mem and port are borrowed until xn_dev_destroy; a port carries one device. mem may be
+ * NULL if xn_dev_set_mem follows.
  * Set-up. -EINVAL, -EBUSY (port has a device), -E2BIG, -ENOMEM. */
 int xn_dev_create(struct xn_dev **dev, struct xn_mem *mem, struct xn_port *port,
 		  const struct xn_dev_opts *opts);
 
 /* Stops if needed, gives everything back, frees. Set-up. */
 void xn_dev_destroy(struct xn_dev *dev);
+
+/* Other guest memory from now on; the old is not used any more. Vrings stay as they
+ * were set, and have to lie in the new memory when they start. Set-up, all queues stopped.
+ * -EINVAL not stopped. */
+int xn_dev_set_mem(struct xn_dev *dev, struct xn_mem *mem);
 
 /* What the driver accepted. Set-up, stopped. -EINVAL: bits that are not
  * offered, or without VIRTIO_F_VERSION_1. */
@@ -282,15 +318,28 @@ struct xn_vring {
 	uint16_t base;           /* where to go on: available index (0 when new) */
 	int      kick_fd;        /* eventfd the guest signals, or -1: polled only */
 	int      call_fd;        /* eventfd to signal to the guest, or -1 */
+	/* Where this ring notes which heads are out, in memory that outlives the process
+	 * (vhost-user, "Inflight I/O tracking", split virtqueue): xn_inflight_bytes(size)
+	 * bytes aligned to 64, zeroed when new; borrowed until the ring is unset. A start finds
+	 * there what a back end that died had taken, takes those heads again, and goes on behind
+	 * them instead of at `base`: each head is used exactly once. NULL: none. */
+	void    *inflight;
 };
+
+/* Bytes that a ring of this size needs there: a multiple of 64. */
+size_t xn_inflight_bytes(uint32_t size);
 
 /*
  * index 2i is the receive queue of pair i, 2i + 1 its transmit queue (VIRTIO
- * 1.2, 5.1.2). Set-up, stopped. The fds are duplicated, and set to O_NONBLOCK (which
- * their other holders share).
+ * 1.2, 5.1.2); xn_dev_ctrl_index() the control queue. Set-up, with this pair (or the control
+ * queue) stopped. The fds are duplicated, and set to O_NONBLOCK (which their other
+ * holders share).
  * -EINVAL index, size, alignment; a ring not wholly inside one region.
  */
 int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *ring);
+
+/* Forgets a ring, its fds and its inflight memory. Set-up, its pair stopped (-EINVAL). */
+int xn_dev_unset_vring(struct xn_dev *dev, unsigned index);
 
 /*
  * From here on guest buffers are lent to the kernel. Set-up; afterwards each
@@ -305,6 +354,15 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 int xn_dev_start(struct xn_dev *dev);
 
 /*
+ * The same for one pair, while others run or not. One of its two rings may be missing:
+ * nothing is then received, or sent. Set-up as far as this pair, and set-up calls for
+ * other pairs, are concerned.
+ * -EINVAL no ring of it is set, runs already, no features, no memory; else as
+ * xn_dev_start.
+ */
+int xn_queue_start(struct xn_queue *q);
+
+/*
  * After this returns, not a byte of guest memory changes any more, whatever
  * arrives. Frames that had arrived are still delivered; receive buffers that
  * were lent are taken back: the available index is rewound over them, so that
@@ -313,9 +371,31 @@ int xn_dev_start(struct xn_dev *dev);
  * -EINVAL not started.
  */
 int xn_dev_stop(struct xn_dev *dev);
+/* The same for one pair. -EINVAL not started. */
+int xn_queue_stop(struct xn_queue *q);
+
+/*
+ * A pair that runs but is disabled (the driver uses fewer pairs; vhost-user
+ * SET_VRING_ENABLE): without rx, frames for it are dropped (steer_no_socket, or
+ * rx_drop_disabled) while its buffers stay lent; without tx, packets are taken and dropped
+ * (tx_drop_disabled). Both are on when it is created. Set-up as far as this pair is
+ * concerned, started or not.
+ */
+void xn_queue_enable(struct xn_queue *q, bool rx, bool tx);
 
 /* Available index to go on from; valid when stopped. */
 uint16_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index);
+
+/*
+ * Dirty page log for live migration: from now on a bit is set for each 4096-byte page of
+ * guest memory (bit gpa / 4096 % 8 of byte gpa / 32768) that the kernel or the engine has
+ * written, before the guest can learn of the write, and the used rings' pages with them.
+ * `bitmap` may be shared with another process (bits are set atomically); borrowed until
+ * it is replaced. NULL: off. What lies beyond `bytes` is not marked, and counted
+ * (dirty_log_missed).
+ * No thread may be in xn_queue_run or xn_dev_ctrl_run; queues may be started.
+ */
+void xn_dev_set_dirty_log(struct xn_dev *dev, void *bitmap, uint64_t bytes);
 
 /* Pair i; NULL if there is none. Valid until xn_dev_destroy. Any thread. */
 struct xn_queue *xn_dev_queue(struct xn_dev *dev, unsigned pair);
@@ -341,6 +421,23 @@ bool xn_queue_arm(struct xn_queue *q);
  * them is ready, call xn_queue_run. Valid until stop. Queue thread. */
 struct pollfd;
 unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n);
+
+/* ---- the control queue: for VMMs that do not serve it themselves ---- */
+
+/* Its vring index: 2 * pairs with VIRTIO_NET_F_MQ accepted, else 2 (VIRTIO 1.2, 5.1.2). */
+unsigned xn_dev_ctrl_index(const struct xn_dev *dev);
+/* Start and stop like a pair's. -EINVAL ring not set, or runs already; not started. */
+int xn_dev_ctrl_start(struct xn_dev *dev);
+int xn_dev_ctrl_stop(struct xn_dev *dev);
+/*
+ * Answers the commands that wait, at most 64; then asks the guest to notify its kick_fd.
+ * Returns how many; call again while it is 64, else when the kick fd is readable. It
+ * understands VQ_PAIRS_SET (XN_EVENT_PAIRS; the VMM enables pairs); all else is
+ * answered with VIRTIO_NET_ERR. Any one thread at a time; queues may be running.
+ */
+unsigned xn_dev_ctrl_run(struct xn_dev *dev);
+/* The kick fd of the control queue, in its duplicate; -1: not started, or none. */
+int xn_dev_ctrl_fd(const struct xn_dev *dev);
 
 /* Readable when something happened to the port; -1 if it never does. Owned by
  * the device. Any thread. */
