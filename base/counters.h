@@ -32,6 +32,7 @@ X(rx_merged,            "packets", "frames spread over more than one receive buf
 X(rx_drop_no_buffer,    "packets", "dropped: bounced frame, and no guest buffer to put it in") \
 X(rx_drop_too_small,    "packets", "dropped: longer than the guest's buffer, and buffers may not be merged") \
 X(rx_drop_stopped,      "packets", "dropped: arrived while the queue was being stopped") \
+X(rx_drop_disabled,     "packets", "dropped: the queue pair was disabled by driver or VMM (loopback; else steer_no_socket)") \
 X(rx_drop_error,        "packets", "dropped: the port could not receive into the buffer (loopback: no buffer posted)") \
 X(tx_packets,           "packets", "guest packets given to the port") \
 X(tx_bytes,             "bytes",   "bytes of those packets, without virtio header") \
@@ -45,6 +46,7 @@ X(tx_drop_runt,         "packets", "dropped: shorter than an Ethernet header") \
 X(tx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame") \
 X(tx_drop_bad_header,   "packets", "dropped: virtio-net header asks for what was not negotiated (VIRTIO 1.2, 5.1.6.2)") \
 X(tx_drop_short_chain,  "packets", "dropped: chain not longer than the virtio-net header") \
+X(tx_drop_disabled,     "packets", "dropped: the queue pair was disabled by driver or VMM") \
 X(tx_drop_down,         "packets", "dropped: the port is down or gone") \
 X(tx_kicks,             "calls",   "system calls that told the kernel of packets to send") \
 X(tx_kick_again,        "calls",   "of these, how many the kernel answered with 'call again' (EAGAIN)") \

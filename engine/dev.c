@@ -36,7 +36,6 @@ static struct xn_queue *queue_create(struct xn_dev *dev, unsigned pair)
 	memset(q, 0, sizeof(*q));
 	q->dev = dev;
 	q->pair = pair;
-	q->mem = dev->mem;
 	q->rx.index = 2 * pair;
 	q->tx.index = 2 * pair + 1;
 	q->rx.kick_fd = q->rx.call_fd = q->tx.kick_fd = q->tx.call_fd = -1;
@@ -69,7 +68,8 @@ int xn_dev_create(struct xn_dev **out, struct xn_mem *mem, struct xn_port *port,
 	dev->opts = opts;
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(dev->rings); i++)
 		dev->rings[i].v.kick_fd = dev->rings[i].v.call_fd = -1;
-	mem->users++;
+	if (mem)
+		mem->users++;
 	port->in_use = true;
 	for (unsigned i = 0; i < opts.pairs; i++) {
 		dev->queues[i] = queue_create(dev, i);
@@ -82,6 +82,14 @@ int xn_dev_create(struct xn_dev **out, struct xn_mem *mem, struct xn_port *port,
 	return 0;
 }
 
+static bool runs(const struct xn_dev *dev)
+{
+	for (unsigned i = 0; i < dev->opts.pairs; i++)
+		if (dev->queues[i] && dev->queues[i]->running)
+			return true;
+	return false;
+}
+
 static void close_fd(int fd)
 {
 	if (fd >= 0)
@@ -92,7 +100,7 @@ void xn_dev_destroy(struct xn_dev *dev)
 {
 	if (!dev)
 		return;
-	if (dev->running)
+	if (runs(dev))
 		xn_dev_stop(dev);
 	for (unsigned i = 0; i < dev->opts.pairs; i++)
 		free(dev->queues[i]);
@@ -100,18 +108,31 @@ void xn_dev_destroy(struct xn_dev *dev)
 		close_fd(dev->rings[i].v.kick_fd);
 		close_fd(dev->rings[i].v.call_fd);
 	}
-	dev->mem->users--;
+	if (dev->mem)
+		dev->mem->users--;
 	dev->port->in_use = false;
 	free(dev);
 }
 
 /* ---- what the VMM says ---- */
 
+int xn_dev_set_mem(struct xn_dev *dev, struct xn_mem *mem)
+{
+	if (runs(dev))
+		return xn_fail(EINVAL, "guest memory cannot change while the device runs");
+	if (dev->mem)
+		dev->mem->users--;
+	if (mem)
+		mem->users++;
+	dev->mem = mem;
+	return 0;
+}
+
 int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
 {
 	uint64_t odd = features & ~xn_port_features(dev->port);
 
-	if (dev->running)
+	if (runs(dev))
 		return xn_fail(EINVAL, "features cannot change while the device runs");
 	if (odd)
 		return xn_fail(EINVAL, "features 0x%llx were not offered", (unsigned long long)odd);
@@ -153,6 +174,16 @@ static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned index, const
 	};
 }
 
+/* There is such a vring, and it may change now. */
+static int check_vring(const struct xn_dev *dev, unsigned index)
+{
+	if (index >= 2 * dev->opts.pairs)
+		return xn_fail(EINVAL, "vring %u: the device has %u", index, 2 * dev->opts.pairs);
+	if (dev->queues[index / 2]->running)
+		return xn_fail(EINVAL, "vring %u cannot change while it runs", index);
+	return 0;
+}
+
 int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *ring)
 {
 	struct xn_ring_setup *r;
@@ -160,10 +191,11 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 	struct xn_vq trial;
 	int err;
 
-	if (dev->running)
-		return xn_fail(EINVAL, "vring %u cannot change while the device runs", index);
-	if (index >= 2 * dev->opts.pairs)
-		return xn_fail(EINVAL, "vring %u: the device has %u", index, 2 * dev->opts.pairs);
+	err = check_vring(dev, index);
+	if (err)
+		return err;
+	if (!dev->mem)
+		return xn_fail(EINVAL, "vring %u: guest memory first (xn_dev_set_mem)", index);
 	/* Set up once and thrown away: errors belong here, not to the start. */
 	cfg = ring_cfg(dev, index, ring);
 	err = xn_vq_init(&trial, dev->mem, &dev->queues[index / 2]->ctr, &cfg);
@@ -186,6 +218,20 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 	return 0;
 }
 
+int xn_dev_unset_vring(struct xn_dev *dev, unsigned index)
+{
+	struct xn_ring_setup *r;
+	int err = check_vring(dev, index);
+
+	if (err)
+		return err;
+	r = &dev->rings[index];
+	close_fd(r->v.kick_fd);
+	close_fd(r->v.call_fd);
+	*r = (struct xn_ring_setup){ .v = { .kick_fd = -1, .call_fd = -1 } };
+	return 0;
+}
+
 uint16_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index)
 {
 	return dev->rings[index].v.base;
@@ -198,21 +244,34 @@ struct xn_queue *xn_dev_queue(struct xn_dev *dev, unsigned pair)
 
 /* ---- start and stop ---- */
 
+/* A ring that is not set is like one that was stopped before it began, of which nobody
+ * needs to be told: nothing is taken from it, it asks for no kick, there is nothing to stop. */
+static void leave_out(struct xn_queue *q, struct xn_ring_side *s)
+{
+	s->vq = (struct xn_vq){ .broken = XN_FAULT_COUNT, .ctr = &q->ctr };
+	s->broken_told = true;
+}
+
 static int start_side(struct xn_dev *dev, struct xn_queue *q, struct xn_ring_side *s)
 {
-	const struct xn_vring *v = &dev->rings[s->index].v;
-	const struct xn_vq_cfg cfg = ring_cfg(dev, s->index, v);
+	const struct xn_ring_setup *r = &dev->rings[s->index];
+	const struct xn_vq_cfg cfg = ring_cfg(dev, s->index, &r->v);
 
-	s->kick_fd = v->kick_fd;
-	s->call_fd = v->call_fd;
+	s->kick_fd = r->v.kick_fd;
+	s->call_fd = r->v.call_fd;
+	s->missing = !r->set;
 	s->broken_told = false;
-	return xn_vq_init(&s->vq, dev->mem, &q->ctr, &cfg);
+	if (!s->missing)
+		return xn_vq_init(&s->vq, dev->mem, &q->ctr, &cfg);
+	leave_out(q, s);
+	return 0;
 }
 
 /* Ends what start_side began; the base is where the next start goes on. */
 static void end_side(struct xn_dev *dev, struct xn_ring_side *s)
 {
-	dev->rings[s->index].v.base = s->vq.avail_next;
+	if (!s->missing)
+		dev->rings[s->index].v.base = s->vq.avail_next;
 	xn_vq_fini(&s->vq);
 }
 
@@ -220,15 +279,18 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 {
 	const struct xn_portq_cfg cfg = {
 		.mem = dev->mem, .index = q->pair,
-		.rx_heads = dev->rings[q->rx.index].v.size,
-		.tx_heads = dev->rings[q->tx.index].v.size,
+		/* 1 for a ring that is missing. */
+		.rx_heads = XN_MAX(dev->rings[q->rx.index].v.size, 1u),
+		.tx_heads = XN_MAX(dev->rings[q->tx.index].v.size, 1u),
 		.hdr_bytes = XN_NET_HDR_BYTES,
 		.merge = dev->features & BIT(VIRTIO_NET_F_MRG_RXBUF),
+		.rx_off = q->rx_off,
 		.ctr = &q->ctr,
 	};
 	struct xn_portq_cfg with_tables = cfg;
 	int err = xn_queue_alloc(q, cfg.rx_heads, cfg.tx_heads);
 
+	q->mem = dev->mem;
 	if (err)
 		goto out_tables;
 	err = start_side(dev, q, &q->rx);
@@ -289,37 +351,79 @@ static void stop_queue(struct xn_dev *dev, struct xn_queue *q)
 	xn_queue_free(q);
 }
 
+/* What every start needs. */
+static int check_start(const struct xn_dev *dev)
+{
+	if (!dev->features)
+		return xn_fail(EINVAL, "features first (xn_dev_set_features), then start");
+	if (!dev->mem)
+		return xn_fail(EINVAL, "guest memory first (xn_dev_set_mem), then start");
+	if (xn_mem_poisoned(dev->mem))
+		return xn_fail(EFAULT, "the file of guest memory was truncated: it has to be given anew");
+	return 0;
+}
+
+int xn_queue_start(struct xn_queue *q)
+{
+	struct xn_dev *dev = q->dev;
+	int err;
+
+	if (q->running)
+		return xn_fail(EINVAL, "queue pair %u runs already", q->pair);
+	err = check_start(dev);
+	if (err)
+		return err;
+	if (!dev->rings[q->rx.index].set && !dev->rings[q->tx.index].set)
+		return xn_fail(EINVAL, "queue pair %u: no vring is set (xn_dev_set_vring)", q->pair);
+	return start_queue(dev, q);
+}
+
+int xn_queue_stop(struct xn_queue *q)
+{
+	if (!q->running)
+		return xn_fail(EINVAL, "queue pair %u does not run", q->pair);
+	stop_queue(q->dev, q);
+	return 0;
+}
+
 int xn_dev_start(struct xn_dev *dev)
 {
 	int err;
 
-	if (dev->running)
+	if (runs(dev))
 		return xn_fail(EINVAL, "the device runs already");
-	if (!dev->features)
-		return xn_fail(EINVAL, "features first (xn_dev_set_features), then start");
 	for (unsigned i = 0; i < 2 * dev->opts.pairs; i++)
 		if (!dev->rings[i].set)
 			return xn_fail(EINVAL, "vring %u is not set (xn_dev_set_vring)", i);
 	for (unsigned i = 0; i < dev->opts.pairs; i++) {
-		err = start_queue(dev, dev->queues[i]);
+		err = xn_queue_start(dev->queues[i]);
 		if (err) {
 			while (i--)
 				stop_queue(dev, dev->queues[i]);
 			return err;
 		}
 	}
-	dev->running = true;
 	return 0;
 }
 
 int xn_dev_stop(struct xn_dev *dev)
 {
-	if (!dev->running)
+	if (!runs(dev))
 		return xn_fail(EINVAL, "the device does not run");
 	for (unsigned i = 0; i < dev->opts.pairs; i++)
-		stop_queue(dev, dev->queues[i]);
-	dev->running = false;
+		if (dev->queues[i]->running)
+			stop_queue(dev, dev->queues[i]);
 	return 0;
+}
+
+void xn_queue_enable(struct xn_queue *q, bool rx, bool tx)
+{
+	bool changed = q->rx_off == rx;
+
+	q->rx_off = !rx;
+	q->tx_off = !tx;
+	if (q->running && changed)
+		q->ops->set_rx(q->port, rx);
 }
 
 /* ---- events ---- */

@@ -3,6 +3,8 @@
  * The device: what the VMM said (features, rings), and its queue pairs.
  *
  *	created --set_features, set_vring--> ready --start--> running --stop--> ready
+ *
+ * A queue pair starts and stops by itself; the device runs while one of them does.
  */
 #ifndef XN_ENGINE_DEV_H
 #define XN_ENGINE_DEV_H
@@ -20,7 +22,6 @@ struct xn_dev {
 	struct xn_port *port;
 	struct xn_dev_opts opts;
 	uint64_t features;
-	bool running;
 	struct xn_ring_setup rings[2 * XN_MAX_PAIRS];
 	struct xn_queue *queues[XN_MAX_PAIRS];
 };

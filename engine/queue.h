@@ -30,6 +30,7 @@ struct xn_ring_side {
 	struct xn_vq vq;
 	int kick_fd, call_fd;     /* -1: none */
 	unsigned index;           /* vring: 2 * pair, or 2 * pair + 1 */
+	bool missing;             /* not set by the VMM: does nothing */
 	bool broken_told;
 };
 
@@ -56,6 +57,7 @@ struct xn_queue {
 	struct xn_dev *dev;
 	unsigned pair;
 	bool running;                     /* between start and stop */
+	bool rx_off, tx_off;              /* disabled: xn_queue_enable */
 };
 
 /* engine/rx.c */

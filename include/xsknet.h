@@ -214,8 +214,8 @@ struct xn_port_opts {
  *          tx=auto|gather|chain   how packets of several pieces leave
  *          budget=N      packets a system call may send (default 1024; needs
  *                        Linux 6.17, else the kernel's 32)
- *        "null"          takes what the guest sends, never sends anything
- *        "loopback"      gives back to the guest what it sends
+ *        "null[:queues=N]"      takes what the guest sends, never sends anything
+ *        "loopback[:queues=N]"  gives back to the guest what it sends
  *
  * In the calling thread's network namespace; needs CAP_NET_ADMIN, CAP_NET_RAW
  * and CAP_BPF for xdp; what comes later (start, stop, events, statistics) needs none,

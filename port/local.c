@@ -8,6 +8,7 @@
  *           card without a network, and to measure what the device alone costs.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -22,7 +23,7 @@ struct localq {
 	uint32_t n_back, given;
 	uint16_t *sent;               /* ids of packets that may go back */
 	uint32_t n_sent;
-	bool loops;
+	bool loops, rx_off;
 	uint8_t frame[LOCAL_MAX_FRAME];
 };
 
@@ -58,6 +59,10 @@ static void turn_around(struct localq *x, const struct xn_chain *p, const struct
 	struct xn_counters *ctr = x->q.cfg.ctr;
 	unsigned used = 0;
 
+	if (x->rx_off) {
+		XN_COUNT(ctr, rx_drop_disabled, 1);
+		return;
+	}
 	xn_copy_packet(x->q.cfg.mem, x->frame, p, pieces);
 	switch (xn_spread_frame(&x->q.cfg, &x->posted, x->frame, p->bytes, x->back + x->n_back,
 				x->q.cfg.rx_heads - x->n_back, &used)) {
@@ -108,11 +113,19 @@ static void tx_kick(struct xn_portq *q)
 static unsigned tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
 {
 	struct localq *x = localq(q);
-	unsigned i;
 
-	for (i = 0; i < n && x->n_sent; i++)
-		ids[i] = x->sent[--x->n_sent];
-	return i;
+	/* In the order in which they came: a driver that recovers its rings from the used
+	 * index alone relies on it. */
+	n = XN_MIN(n, x->n_sent);
+	memcpy(ids, x->sent, n * sizeof(*ids));
+	x->n_sent -= n;
+	memmove(x->sent, x->sent + n, x->n_sent * sizeof(*ids));
+	return n;
+}
+
+static void set_rx(struct xn_portq *q, bool on)
+{
+	localq(q)->rx_off = !on;
 }
 
 static unsigned wait_fds(struct xn_portq *q, struct pollfd *fds, unsigned n)
@@ -137,7 +150,7 @@ static void stop(struct xn_portq *q)
 static const struct xn_portq_ops queue_ops = {
 	.rx_post = rx_post, .rx_poll = rx_poll, .tx_post = tx_post, .tx_kick = tx_kick,
 	.tx_poll = tx_poll, .tx_room = tx_room, .wait_fds = wait_fds,
-	.quiesce = quiesce, .stop = stop,
+	.set_rx = set_rx, .quiesce = quiesce, .stop = stop,
 };
 
 static const struct xn_port_ops null_ops, loopback_ops;
@@ -151,6 +164,7 @@ static int start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn
 		return xn_fail(ENOMEM, "%s: out of memory", port->ops->kind);
 	x->q = (struct xn_portq){ .ops = &queue_ops, .port = port, .cfg = *cfg };
 	x->loops = port->ops == &loopback_ops;
+	x->rx_off = cfg->rx_off;
 	x->back = calloc(cfg->rx_heads, sizeof(*x->back));
 	x->sent = calloc(cfg->tx_heads, sizeof(*x->sent));
 	if (xn_id_fifo_init(&x->posted, cfg->rx_heads) || !x->back || !x->sent) {
@@ -182,14 +196,19 @@ static const struct xn_port_ops loopback_ops = {
 
 static int open_local(struct xn_port **port, const struct xn_port_ops *ops, const char *rest)
 {
+	unsigned queues = 1;
+	char end;
+
 	*port = NULL;
-	if (*rest)
-		return xn_fail(EINVAL, "%s: takes no options, not \"%s\"", ops->kind, rest);
+	if (*rest && (sscanf(rest, "queues=%3u%c", &queues, &end) != 1 || !queues ||
+		      queues > XN_MAX_PAIRS))
+		return xn_fail(EINVAL, "%s: \"%s\": only queues=N is known, 1 to %u", ops->kind,
+			       rest, XN_MAX_PAIRS);
 	*port = calloc(1, sizeof(**port));
 	if (!*port)
 		return xn_fail(ENOMEM, "%s: out of memory", ops->kind);
 	**port = (struct xn_port){ .ops = ops, .max_frame = LOCAL_MAX_FRAME,
-				   .n_queues = XN_MAX_PAIRS };
+				   .n_queues = queues };
 	return 0;
 }
 

@@ -81,6 +81,7 @@ struct xn_portq_cfg {
 	uint32_t rx_heads, tx_heads;    /* ids are below these: virtqueue sizes */
 	uint32_t hdr_bytes;             /* room in front of a frame in its first buffer */
 	bool merge;                     /* may a frame be spread over buffers? */
+	bool rx_off;                    /* starts as set_rx(q, false) leaves it */
 	struct xn_rx_buf *bufs;         /* table by head; the engine's */
 	const struct xn_rx_rest *rests; /* likewise */
 	struct xn_counters *ctr;
@@ -117,6 +118,9 @@ struct xn_portq_ops {
 	unsigned (*tx_room)(struct xn_portq *q);
 	/* What to sleep on; returns how many of n entries it filled. */
 	unsigned (*wait_fds)(struct xn_portq *q, struct pollfd *fds, unsigned n);
+	/* Whether frames for this queue are received, or dropped and counted. What had arrived
+	 * already may still come. Buffers stay lent. */
+	void (*set_rx)(struct xn_portq *q, bool on);
 	/*
 	 * First half of a stop: no new frame arrives for this queue after it
 	 * returns. rx_poll, tx_kick and tx_poll still work, to drain.

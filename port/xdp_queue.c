@@ -51,6 +51,23 @@ static unsigned wait_fds(struct xn_portq *q, struct pollfd *fds, unsigned n)
 	return k;
 }
 
+static int steer(const struct xn_xdpq *x)
+{
+	struct xn_xdp_port *p = xdp_port(x);
+
+	return p->sys->steer_set(p->steer, x->host_queue, x->xsk.fd);
+}
+
+static void set_rx(struct xn_portq *q, bool on)
+{
+	struct xn_xdpq *x = xdpq(q);
+
+	if (!on)
+		xdp_port(x)->sys->steer_clear(xdp_port(x)->steer, x->host_queue);
+	else
+		(void)steer(x);   /* it has said why not */
+}
+
 static void quiesce(struct xn_portq *q)
 {
 	struct xn_xdpq *x = xdpq(q);
@@ -103,7 +120,7 @@ static const struct xn_portq_ops queue_ops = {
 	.rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll,
 	.tx_post = xn_xdp_tx_post, .tx_kick = xn_xdp_tx_kick,
 	.tx_poll = xn_xdp_tx_poll, .tx_room = xn_xdp_tx_room,
-	.wait_fds = wait_fds, .quiesce = quiesce, .stop = stop,
+	.wait_fds = wait_fds, .set_rx = set_rx, .quiesce = quiesce, .stop = stop,
 };
 
 static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
@@ -223,7 +240,7 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 	x->tx_copies = !x->xsk.zero_copy && xn_probe_tx_copies(p->info.driver);
 	p->zero_copy = x->xsk.zero_copy;
 	p->queues[cfg->index] = x;
-	err = p->sys->steer_set(p->steer, x->host_queue, x->xsk.fd);
+	err = cfg->rx_off ? 0 : steer(x);
 	if (err)
 		goto out_queue;
 	*q = &x->q;

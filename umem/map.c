@@ -32,6 +32,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/atomics.h"
 #include "base/log.h"
 #include "base/opts.h"
 #include "umem/mem.h"
@@ -429,6 +430,37 @@ void xn_mem_destroy(struct xn_mem *m)
 	if (m->base)
 		munmap(m->base, m->map_bytes);
 	free(m);
+}
+
+/* ---- a file that was truncated ---- */
+
+/*
+ * In a signal handler: nothing but mmap, and the tables that nobody changes. A span is
+ * replaced as a whole, since the file is as short for all of its pages, and a page at a
+ * time would be one signal for each.
+ */
+bool xn_mem_poison(struct xn_mem *m, const void *addr)
+{
+	uint64_t at = (uint64_t)(uintptr_t)addr - (uint64_t)(uintptr_t)m->base;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+	const int saved = errno;
+
+	if (at >= m->map_bytes || xn_mem_span_of(m, XN_UOFF(at)) < 0)
+		return false;
+	for (unsigned i = 0; i < m->n_spans; i++)
+		if (mmap(m->base + m->spans[i].uoff, m->spans[i].bytes, PROT_READ | PROT_WRITE,
+			 flags, -1, 0) == MAP_FAILED) {
+			errno = saved;
+			return false;
+		}
+	xn_store_release32(&m->poisoned, 1);
+	errno = saved;
+	return true;
+}
+
+bool xn_mem_poisoned(const struct xn_mem *m)
+{
+	return xn_load_acquire32(&m->poisoned);
 }
 
 /* ---- translate ------------------------------------------------------------------- */

@@ -60,6 +60,7 @@ struct xn_mem {
 	uint64_t window_gpa, window_bytes;   /* as applied; bytes 0: no window */
 	unsigned n_regions, n_hugetlb;
 	unsigned users;          /* devices that use it */
+	uint32_t poisoned;       /* guest memory was replaced (xn_mem_poison) */
 };
 
 /* The span that was hit last. One for each user (not shared between threads). */

@@ -36,7 +36,7 @@ static void wrong_specs_are_refused_with_the_word_that_is_wrong(void **state)
 	static const struct { const char *spec, *says; int err; } bad[] = {
 		{ "", "not known", EINVAL },
 		{ "xpd:eth0", "xpd", EINVAL },
-		{ "null:x", "takes no options", EINVAL },
+		{ "null:x", "only queues=N", EINVAL },
 		{ "xdp", "which interface", EINVAL },
 		{ "xdp:", "which interface", EINVAL },
 		{ "xdp:,queues=1", "which interface", EINVAL },

@@ -9,9 +9,11 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/types.h"
@@ -372,6 +374,180 @@ static void event_idx_notifies_once_a_batch_at_the_asked_index(void **state)
 	close_rig(&r);
 }
 
+/* ---- pairs by themselves ---- */
+
+static void pairs_start_and_stop_by_themselves(void **state)
+{
+	uint16_t head;
+	uint32_t used;
+	struct rig r;
+	struct xn_queue *other;
+	struct xn_vring v = drv_vring(2);
+
+	open_rig(&r, "loopback:queues=2", 0, 2);
+	other = xn_dev_queue(r.dev, 1);
+	assert_int_equal(xn_queue_start(other), -EINVAL);
+	assert_int_equal(xn_queue_stop(other), 0);
+	assert_int_equal(xn_queue_stop(other), -EINVAL);
+	assert_int_equal(xn_queue_run(other, 64), 0);
+	loop_one(&r);                                      /* the first goes on */
+	assert_true(drv_used(&r.drv, RX, &head, &used));
+	assert_int_equal(xn_dev_set_vring(r.dev, 2, &v), 0);   /* stopped: may change */
+	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), -EINVAL);
+	assert_int_equal(xn_dev_set_features(r.dev, VERSION), -EINVAL);
+	assert_int_equal(xn_dev_start(r.dev), -EINVAL);
+	assert_int_equal(xn_queue_start(other), 0);
+	assert_int_equal(xn_dev_stop(r.dev), 0);           /* all that run */
+	assert_int_equal(xn_queue_start(other), 0);
+	assert_int_equal(xn_dev_stop(r.dev), 0);           /* one alone is the device too */
+	assert_int_equal(xn_dev_unset_vring(r.dev, 2), 0);
+	assert_int_equal(xn_dev_unset_vring(r.dev, 3), 0);
+	assert_int_equal(xn_queue_start(other), -EINVAL);  /* no ring at all */
+	assert_int_equal(xn_dev_start(r.dev), -EINVAL);    /* wants all */
+	close_rig(&r);
+}
+
+static void one_ring_of_a_pair_may_be_missing(void **state)
+{
+	uint16_t head, posted;
+	struct pollfd fds[4];
+	uint32_t used;
+	struct rig r;
+
+	open_rig(&r, "loopback", 0, 1);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(xn_dev_unset_vring(r.dev, RX), 0);
+	assert_int_equal(xn_queue_start(r.q), 0);
+	memset(r.drv.ram + TX_AT, 0, 100);
+	posted = drv_post1(&r.drv, TX, TX_AT, 100);
+	run_dry(&r);
+	assert_true(drv_used(&r.drv, TX, &head, &used));
+	assert_int_equal(head, posted);
+	assert_int_equal(stat(&r, "tx_packets"), 1);
+	assert_int_equal(stat(&r, "rx_drop_no_buffer"), 1);
+	assert_true(xn_queue_arm(r.q));
+	assert_int_equal(xn_queue_wait_fds(r.q, fds, 4), 0);
+	assert_int_equal(r.events, 0);                     /* missing is not broken */
+	assert_int_equal(xn_queue_stop(r.q), 0);
+	assert_int_equal(xn_dev_vring_base(r.dev, TX), 1);
+
+	assert_int_equal(xn_dev_unset_vring(r.dev, TX), 0);
+	set_rings(&r, 1);
+	assert_int_equal(xn_dev_unset_vring(r.dev, TX), 0);
+	posted = drv_post1(&r.drv, RX, RX_AT, 1536);
+	assert_int_equal(xn_queue_start(r.q), 0);          /* receive only */
+	run_dry(&r);
+	assert_false(drv_used(&r.drv, RX, &head, &used));
+	assert_int_equal(xn_queue_stop(r.q), 0);
+	assert_int_equal(xn_dev_vring_base(r.dev, RX), 0); /* taken back */
+	close_rig(&r);
+}
+
+static void disabled_pairs_take_packets_and_drop_them(void **state)
+{
+	uint16_t head;
+	uint32_t used;
+	struct rig r;
+
+	open_rig(&r, "loopback", 0, 1);
+	xn_queue_enable(r.q, true, false);
+	loop_one(&r);
+	assert_true(drv_used(&r.drv, TX, &head, &used));
+	assert_false(drv_used(&r.drv, RX, &head, &used));
+	assert_int_equal(stat(&r, "tx_drop_disabled"), 1);
+	xn_queue_enable(r.q, false, true);
+	loop_one(&r);
+	assert_true(drv_used(&r.drv, TX, &head, &used));
+	assert_false(drv_used(&r.drv, RX, &head, &used));
+	assert_int_equal(stat(&r, "tx_drop_disabled"), 1);
+	assert_int_equal(stat(&r, "rx_drop_disabled"), 1);
+	assert_int_equal(xn_dev_stop(r.dev), 0);           /* and stays so over a start */
+	set_rings(&r, 1);
+	drv_reset_rings(&r.drv, 1);
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	loop_one(&r);
+	assert_int_equal(stat(&r, "rx_drop_disabled"), 2);
+	xn_queue_enable(r.q, true, true);
+	loop_one(&r);
+	assert_true(drv_used(&r.drv, RX, &head, &used));
+	close_rig(&r);
+}
+
+/* ---- other memory ---- */
+
+static void memory_can_be_replaced_while_stopped(void **state)
+{
+	struct xn_region region = { .size = RAM };
+	struct xn_mem *first;
+	struct xn_vring v = drv_vring(0);
+	uint16_t head;
+	uint32_t used;
+	struct rig r;
+
+	open_rig(&r, "loopback", 0, 1);
+	assert_int_equal(xn_dev_set_mem(r.dev, NULL), -EINVAL);
+	loop_one(&r);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	first = r.mem;
+	assert_int_equal(xn_dev_set_mem(r.dev, NULL), 0);
+	xn_mem_destroy(first);                             /* nobody uses it */
+	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), -EINVAL);
+	assert_int_equal(xn_dev_start(r.dev), -EINVAL);
+	region.fd = r.drv.fd;
+	assert_int_equal(xn_mem_create(&r.mem, &region, 1, NULL), 0);
+	assert_int_equal(xn_dev_set_mem(r.dev, r.mem), 0);
+	assert_int_equal(xn_dev_start(r.dev), 0);          /* rings as they were, at their bases */
+	assert_true(drv_used(&r.drv, RX, &head, &used));
+	loop_one(&r);
+	assert_true(drv_used(&r.drv, RX, &head, &used));
+	assert_int_equal(stat(&r, "rx_packets"), 2);
+	close_rig(&r);
+}
+
+static struct xn_mem *poison_on_fault;
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	if (!xn_mem_poison(poison_on_fault, info->si_addr))
+		_exit(99);
+}
+
+static void truncated_memory_stops_the_queue_and_not_the_process(void **state)
+{
+	struct sigaction act = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO }, old;
+	struct xn_region region = { .size = RAM };
+	struct xn_mem *sealed;
+	struct rig r;
+
+	region.fd = memfd_create("not sealed", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(region.fd, RAM), 0);
+	open_rig(&r, "loopback", 0, 1);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	sealed = r.mem;
+	assert_int_equal(xn_mem_create(&r.mem, &region, 1, NULL), 0);
+	assert_int_equal(xn_dev_set_mem(r.dev, r.mem), 0);
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	assert_false(xn_mem_poison(r.mem, &r));            /* somebody else's fault */
+	assert_false(xn_mem_poisoned(r.mem));
+	poison_on_fault = r.mem;
+	sigaction(SIGBUS, &act, &old);
+	assert_int_equal(ftruncate(region.fd, 0), 0);
+	for (unsigned i = 0; i < 8; i++)
+		xn_queue_run(r.q, 64);
+	sigaction(SIGBUS, &old, NULL);
+	assert_true(xn_mem_poisoned(r.mem));
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(xn_dev_start(r.dev), -EFAULT);
+	assert_int_equal(xn_dev_set_mem(r.dev, sealed), 0);   /* the next guest */
+	xn_mem_destroy(r.mem);
+	r.mem = sealed;
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	loop_one(&r);
+	assert_int_equal(stat(&r, "rx_packets"), 1);
+	close_rig(&r);
+	close(region.fd);
+}
+
 /* ---- guests that are wrong ---- */
 
 static void broken_queue_is_told_once_and_others_go_on(void **state)
@@ -380,7 +556,7 @@ static void broken_queue_is_told_once_and_others_go_on(void **state)
 	uint16_t head;
 	uint32_t used;
 
-	open_rig(&r, "loopback", 0, 2);
+	open_rig(&r, "loopback:queues=2", 0, 2);
 	drv_avail(&r.drv, TX)->idx = 30000;               /* far beyond the queue's size */
 	for (unsigned i = 0; i < 10; i++)
 		xn_queue_run(r.q, 64);
@@ -504,6 +680,11 @@ int main(void)
 		cmocka_unit_test(guest_is_notified_only_if_it_wants_to_be),
 		cmocka_unit_test(sleeping_and_waking_loses_no_kick),
 		cmocka_unit_test(event_idx_notifies_once_a_batch_at_the_asked_index),
+		cmocka_unit_test(pairs_start_and_stop_by_themselves),
+		cmocka_unit_test(one_ring_of_a_pair_may_be_missing),
+		cmocka_unit_test(disabled_pairs_take_packets_and_drop_them),
+		cmocka_unit_test(memory_can_be_replaced_while_stopped),
+		cmocka_unit_test(truncated_memory_stops_the_queue_and_not_the_process),
 		cmocka_unit_test(broken_queue_is_told_once_and_others_go_on),
 		cmocka_unit_test(receive_buffers_too_short_for_the_header_come_back_empty),
 		cmocka_unit_test(heads_and_packets_are_conserved_under_a_hostile_mix),
