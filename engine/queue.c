@@ -159,3 +159,9 @@ unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n)
 		k += q->ops->wait_fds(q->port, fds + k, n - k);
 	return k;
 }
+
+void xn_queue_moved(const struct xn_queue *q, uint64_t *rx_frames, uint64_t *tx_pkts)
+{
+	*rx_frames = q->ctr.v[XN_C_rx_packets];
+	*tx_pkts = q->ctr.v[XN_C_tx_packets];
+}

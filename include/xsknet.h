@@ -422,6 +422,10 @@ bool xn_queue_arm(struct xn_queue *q);
 struct pollfd;
 unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n);
 
+/* What the pair has moved since it was created: frames given to the guest, packets that
+ * it sent. Tells a loop that polls which way the traffic goes. Queue thread. */
+void xn_queue_moved(const struct xn_queue *q, uint64_t *rx_frames, uint64_t *tx_pkts);
+
 /* ---- the control queue: for VMMs that do not serve it themselves ---- */
 
 /* Its vring index: 2 * pairs with VIRTIO_NET_F_MQ accepted, else 2 (VIRTIO 1.2, 5.1.2). */
