@@ -80,7 +80,7 @@ LIB_SRC := base/log.c base/names.c base/version.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c
 # The laboratory: what bench, cost program and tests share.
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
-           bench/clock.c
+           bench/clock.c bench/front.c
 BENCH_SRC := $(LAB_SRC) \
              bench/main.c bench/opts.c bench/sendto.c bench/paths.c bench/guest_path.c bench/raw.c \
              bench/worker.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \

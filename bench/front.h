@@ -35,8 +35,9 @@ void front_close(struct front *f);
 /* Sends header, `bytes` of payload and fds as they are; header.size need not fit. 0 or -errno. */
 int  front_send(struct front *f, const struct xn_vu_header *h, const void *payload, size_t bytes,
 		const int *fds, unsigned n_fds);
-/* One message; fds beyond n_fds are closed, *n_fds is set. Payload longer than room is cut.
- * 0, -ETIMEDOUT, -ECONNRESET (the back end closed). */
+/* One message; fds beyond *n_fds are closed, *n_fds is set (NULL: none is kept). Payload
+ * longer than room is cut. 0, -ETIMEDOUT, -ECONNRESET (the back end closed); then nothing
+ * is kept. */
 int  front_recv(struct front *f, struct xn_vu_header *h, void *payload, size_t room,
 		int *fds, unsigned *n_fds, int wait_ms);
 
@@ -46,8 +47,8 @@ int  front_recv(struct front *f, struct xn_vu_header *h, void *payload, size_t r
  * confirmation; 0, or -EREMOTEIO when the back end says that it failed. */
 int  front_set(struct front *f, unsigned request, const void *payload, size_t bytes,
 	       const int *fds, unsigned n_fds);
-/* A request that is answered; the reply's payload must be of `room` bytes, or (variable) at
- * most. fd: receives the first fd of the answer, or -1; NULL: none is expected. */
+/* A request that is answered; the reply's payload must be of `room` bytes, or (got) at most,
+ * *got says how many. fd: receives the first fd of the answer, or -1; NULL: none is expected. */
 int  front_get(struct front *f, unsigned request, const void *payload, size_t bytes,
 	       void *reply, size_t room, size_t *got, int *fd);
 
