@@ -9,6 +9,7 @@
 #:   unit       unit tests, with a fake kernel and a fake guest; no root needed
 #:   kernel     the kernel facts that the code relies on; root
 #:   net        the real thing on a veth pair; root
+#:   fuzz       every fuzz target for FUZZ_SECS seconds each (clang)
 #:   instr      instructions for each packet, counted by callgrind
 #:   cost       nanoseconds for each packet, against the fake kernel
 #:   layers     who may include whom, and where atomics may be
@@ -31,6 +32,7 @@
 #:   CFLAGS, CPPFLAGS, LDFLAGS   added behind our own
 #:   CLANG, BPFTOOL   for the XDP programs
 #:   ARGS="..."       words for xsknet-bench (bench) or cost (cost)
+#:   FUZZ_SECS=N      how long a fuzz target runs (default 60)
 #:   STEPS="..."      which steps of check (default: all)
 #:   PREFIX, LIBDIR, DESTDIR     where install puts things (/usr/local)
 
@@ -93,6 +95,8 @@ UNIT_TESTS   := base mem vq vq_hostile vq_oracle port_xdp engine check
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults example
 TSAN_TESTS   := vq_hostile
+FUZZ_TARGETS := rx tx
+FUZZ_RIG     := tests/fuzz/guest.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
 MAN := docs/xsknet-bench.1 docs/xsknet.7
@@ -112,7 +116,9 @@ TEST_BIN   := $(UNIT_BIN) $(KERNEL_BIN) $(NET_BIN)
 TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tests/kernel/test_%.o) \
               $(NET_TESTS:%=$(B)/tests/net/test_%.o)
 OTHER_OBJ  := $(B)/bench/cost.o $(B)/tests/smoke/check_json.o
-ALL_OBJ    := $(sort $(LIB_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) $(OTHER_OBJ))
+FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
+FUZZ_BIN   := $(FUZZ_TARGETS:%=$(B)/tests/fuzz/%)
+ALL_OBJ    := $(sort $(LIB_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) $(OTHER_OBJ) $(FUZZ_OBJ))
 SO         := libxsknet.so.$(VERSION)
 
 .PHONY: all objects programs
@@ -230,6 +236,19 @@ net: $(NET_BIN) $(B)/xsknet-bench $(B)/examples/vmm
 .PHONY: tsan
 tsan: $(TSAN_TESTS:%=$(B)/tests/unit/%)
 	$(Q)$$(setarch "$$(uname -m)" -R true 2>/dev/null && echo setarch "$$(uname -m)" -R) tests/run $^
+
+# Each input of the corpus first, then new ones. The objects want clang's coverage
+# counters, so they are a variant of their own.
+.PHONY: fuzz fuzzers
+FUZZ_SECS ?= 60
+fuzz:
+	$(Q)$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
+	$(Q)tests/fuzz/run $(FUZZ_SECS) build/clang/san-fuzzer-no-link-address-undefined/tests/fuzz $(FUZZ_TARGETS)
+fuzzers: $(FUZZ_BIN)
+$(FUZZ_BIN): LIBS += -fsanitize=fuzzer -lpthread
+$(FUZZ_BIN): $(B)/tests/fuzz/%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(FUZZ_RIG)) $(B)/librig.a $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link)
 
 cost: $(B)/cost
 	$(Q)$(B)/cost $(ARGS)

@@ -89,11 +89,12 @@ void xn_queue_take_back(struct xn_queue *q)
 static void tell_broken(struct xn_queue *q, struct xn_ring_side *s)
 {
 	const struct xn_dev_opts *o = &q->dev->opts;
-	const struct xn_event e = { XN_EVENT_QUEUE_BROKEN, s->index, xn_fault_name(s->vq.broken) };
+	struct xn_event e = { .kind = XN_EVENT_QUEUE_BROKEN, .index = s->index };
 
 	if (s->broken_told)
 		return;
 	s->broken_told = true;
+	e.name = xn_fault_name(s->vq.broken);
 	if (o->event)
 		o->event(o->arg, &e);
 }

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A fuzzer's guest. Picture and promise in tests/fuzz/guest.h. */
+#include <assert.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "port/port.h"
+#include "tests/fake/kernel.h"
+#include "tests/fuzz/guest.h"
+#include "xsknet.h"
+
+#define RINGS_END  0x4000u
+#define DESC_AT    0x0000u     /* 16 bytes x size <= 0x1000 */
+#define AVAIL_AT   0x1000u
+#define USED_AT    0x2000u
+#define TURNS      6u
+
+/* The first bytes of an input: how the device is set up. */
+struct setup {
+	uint8_t size_log2;         /* of the ring: 2^(0..8) */
+	uint8_t features;
+	uint8_t frames;            /* that arrive each turn */
+	uint8_t frame_len;         /* of them: 14 + 6 * this */
+	uint8_t modes;             /* of the fake kernel and the port */
+	uint8_t turns;
+	uint16_t base;
+};
+
+static struct {
+	uint8_t *ram, *before, *may;   /* may: bytes that the device may change */
+	int fd;
+	struct xn_mem *mem;
+} rig;
+
+static bool may_write(void *arg, uint64_t at, uint32_t bytes);
+
+static void on_open(struct fk *k, unsigned queue)
+{
+	(void)queue;
+	k->may_write = may_write;
+}
+
+static void rig_init(void)
+{
+	struct xn_region region = { .size = FUZZ_RAM };
+	struct xn_mem_opts opts = { .sz = sizeof(opts), .bounce_frames = 64 };
+
+	if (rig.mem)
+		return;
+	if (xn_ram_create(&rig.fd, FUZZ_RAM, XN_HUGE_NO, NULL))
+		abort();
+	region.fd = rig.fd;
+	if (xn_mem_create(&rig.mem, &region, 1, &opts))
+		abort();
+	rig.ram = mmap(NULL, FUZZ_RAM, PROT_READ | PROT_WRITE, MAP_SHARED, rig.fd, 0);
+	rig.before = malloc(FUZZ_RAM);
+	rig.may = malloc(FUZZ_RAM);
+	if (rig.ram == MAP_FAILED || !rig.before || !rig.may)
+		abort();
+}
+
+/* ---- the oracle: which bytes were offered as device-writable? ---- */
+
+static bool inside(uint64_t addr, uint64_t len)
+{
+	return addr < FUZZ_RAM && len <= FUZZ_RAM - addr;
+}
+
+static void allow(uint64_t addr, uint32_t len)
+{
+	if (len && inside(addr, len))
+		memset(rig.may + addr, 1, len);
+}
+
+/* More than a walk would allow: every entry of the table, reachable or not, and of
+ * every table that an entry points to. */
+static void allow_writable(uint32_t size)
+{
+	struct vring_desc d, e;
+
+	for (uint32_t i = 0; i < size; i++) {
+		memcpy(&d, rig.ram + DESC_AT + 16 * i, sizeof(d));
+		if (!(d.flags & VRING_DESC_F_INDIRECT)) {
+			if (d.flags & VRING_DESC_F_WRITE)
+				allow(d.addr, d.len);
+			continue;
+		}
+		for (uint32_t k = 0; k < d.len / 16 && inside(d.addr + 16ull * k, 16); k++) {
+			memcpy(&e, rig.ram + d.addr + 16ull * k, sizeof(e));
+			if (e.flags & VRING_DESC_F_WRITE)
+				allow(e.addr, e.len);
+		}
+	}
+}
+
+static bool any_allowed(uint64_t from, uint64_t to)
+{
+	return memchr(rig.may + from, 1, to - from) != NULL;
+}
+
+/* Do writable buffers lie where descriptors are read? Then the guest rewrites its own
+ * descriptors, and what was offered before says nothing. */
+static bool modifies_itself(uint32_t size)
+{
+	struct vring_desc d;
+
+	if (any_allowed(DESC_AT, DESC_AT + 16 * size) || any_allowed(AVAIL_AT, RINGS_END))
+		return true;
+	for (uint32_t i = 0; i < size; i++) {
+		uint64_t len;
+
+		memcpy(&d, rig.ram + DESC_AT + 16 * i, sizeof(d));
+		len = XN_MIN(d.len, FUZZ_RAM);
+		if ((d.flags & VRING_DESC_F_INDIRECT) && inside(d.addr, 1) &&
+		    any_allowed(d.addr, XN_MIN(d.addr + len, FUZZ_RAM)))
+			return true;
+	}
+	return false;
+}
+
+static bool check_writes;
+
+/* What the kernel could write for a fill entry: offered bytes, or the engine's own. */
+static bool may_write(void *arg, uint64_t at, uint32_t bytes)
+{
+	uint64_t ram = (uint64_t)((uint8_t *)xn_mem_ptr(rig.mem, 0, 1) - rig.mem->base);
+	uint64_t end = at + bytes;
+
+	(void)arg;
+	if (end <= ram || at >= ram + FUZZ_RAM)
+		return true;
+	if (at < ram || end > ram + FUZZ_RAM)
+		return false;
+	return !check_writes || !memchr(rig.may + (at - ram), 0, bytes);
+}
+
+static void check_ram(void)
+{
+	for (uint32_t block = 0; block < FUZZ_RAM; block += 256) {
+		if (!memcmp(rig.ram + block, rig.before + block, 256))
+			continue;
+		for (uint32_t i = block; i < block + 256; i++)
+			if (rig.ram[i] != rig.before[i] && !rig.may[i])
+				abort();
+	}
+}
+
+/* ---- the play ---- */
+
+static void load(const uint8_t *data, size_t bytes)
+{
+	size_t n = XN_MIN(bytes, (size_t)FUZZ_RAM);
+
+	memset(rig.ram, 0, RINGS_END);
+	memset(rig.ram + RINGS_END, 0x5a, 0x8000);
+	memcpy(rig.ram, data, n);
+	memcpy(rig.before, rig.ram, FUZZ_RAM);
+	memset(rig.may, 0, FUZZ_RAM);
+}
+
+static void set_ring(struct xn_dev *dev, unsigned index, uint32_t size, uint16_t base)
+{
+	const struct xn_vring v = {
+		.size = size, .desc_gpa = DESC_AT, .avail_gpa = AVAIL_AT, .used_gpa = USED_AT,
+		.base = base, .kick_fd = -1, .call_fd = -1,
+	};
+
+	if (xn_dev_set_vring(dev, index, &v))
+		abort();
+}
+
+static void frames_arrive(const struct setup *s)
+{
+	uint8_t frame[2048];
+
+	memset(frame, 0xa5, sizeof(frame));
+	for (unsigned i = 0; i < s->frames % 32u; i++)
+		fk_host_rx(0, frame, 14 + 6u * s->frame_len);
+}
+
+static void turn(struct xn_queue *q, const struct setup *s, enum fuzz_side side)
+{
+	if (side == FUZZ_RX)
+		frames_arrive(s);
+	xn_queue_run(q, 1 + s->turns);
+	fk_complete(&fk_host.q[0], 100);
+	if (s->modes & 1)
+		xn_queue_arm(q);
+	fk_forget(&fk_host.q[0]);
+}
+
+void fuzz_guest(const uint8_t *data, size_t bytes, enum fuzz_side side)
+{
+	static const char *const options[] = { "fake0", "fake0,tx=chain", "fake0,mode=bounce",
+					       "fake0,tx=gather" };
+	const struct xn_port_opts none = { 0 };
+	struct xn_port *port;
+	struct xn_dev *dev;
+	struct xn_queue *q;
+	struct setup s;
+	uint32_t size;
+
+	if (bytes < sizeof(s))
+		return;
+	memcpy(&s, data, sizeof(s));
+	size = 1u << s.size_log2 % 9;
+	rig_init();
+	load(data + sizeof(s), bytes - sizeof(s));
+	allow_writable(size);
+	check_writes = !modifies_itself(size);
+	memset(rig.may + USED_AT, 1, 4 + 8 * size + 2);   /* flags, idx, entries, avail_event */
+
+	fk_host_reset();
+	fk_host.on_open = on_open;
+	if (s.modes & 2)
+		strcpy(fk_host.info.driver, "unknown");   /* heads go back at completion */
+	if (xn_port_open_xdp_on(&port, options[s.modes >> 2 & 3], &none, &fk_host_sys) ||
+	    xn_dev_create(&dev, rig.mem, port, NULL) ||
+	    xn_dev_set_features(dev, 1ull << VIRTIO_F_VERSION_1 |
+				(s.features & 1 ? 1ull << VIRTIO_RING_F_INDIRECT_DESC : 0) |
+				(s.features & 2 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
+				(s.features & 4 ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0)))
+		abort();
+	set_ring(dev, side == FUZZ_TX, size, s.base);
+	q = xn_dev_queue(dev, 0);
+	if (xn_queue_start(q))
+		abort();
+	for (unsigned i = 0; i < TURNS; i++)
+		turn(q, &s, side);
+	if (xn_queue_stop(q))
+		abort();
+	if (check_writes)
+		check_ram();
+	xn_dev_destroy(dev);
+	xn_port_close(port);
+}
