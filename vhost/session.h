@@ -21,8 +21,10 @@ int  xn_session_open(struct xn_session **s, int fd, struct xn_vdev *v);
 /* Resets the device (xn_vdev_reset), closes the socket and all fds. NULL is allowed. */
 void xn_session_close(struct xn_session *s);
 
-/* To wait for in the main loop: POLLIN on this; and, if not -1, at most so many ms. */
+/* To wait for in the main loop: POLLIN on these (ctrl_fd, of the guest's control queue: -1 if
+ * there is none, and another one from time to time); and, if not -1, at most so many ms. */
 int  xn_session_fd(const struct xn_session *s);
+int  xn_session_ctrl_fd(const struct xn_session *s);
 int  xn_session_timeout_ms(const struct xn_session *s);
 
 /* Handles what has come, and what is due; never blocks, and handles at most 64 messages.
@@ -30,6 +32,8 @@ int  xn_session_timeout_ms(const struct xn_session *s);
  * (told in the log, at most some lines a second). */
 int  xn_session_handle(struct xn_session *s);
 
+/* The session listens to the device by itself (xn_dev_handle_events is all that the main loop
+ * has to call); these two are what it does then. */
 /* The configuration space has changed (link): tells the front end, if it listens. */
 void xn_session_config_changed(struct xn_session *s);
 /* vring `index` was stopped by a fault: signals its error eventfd, sets NEEDS_RESET.
