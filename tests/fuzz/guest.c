@@ -12,15 +12,15 @@
 #include "tests/fuzz/guest.h"
 #include "xsknet.h"
 
-#define RINGS_END  0x4000u
-#define DESC_AT    0x0000u     /* 16 bytes x size <= 0x1000 */
-#define AVAIL_AT   0x1000u
-#define USED_AT    0x2000u
+#define RINGS_END  0x1000u
+#define DESC_AT    0x0000u     /* 16 bytes x size <= 0x400 */
+#define AVAIL_AT   0x0400u
+#define USED_AT    0x0600u
 #define TURNS      6u
 
 /* The first bytes of an input: how the device is set up. */
 struct setup {
-	uint8_t size_log2;         /* of the ring: 2^(0..8) */
+	uint8_t size_log2;         /* of the ring: 2^(0..6) */
 	uint8_t features;
 	uint8_t frames;            /* that arrive each turn */
 	uint8_t frame_len;         /* of them: 14 + 6 * this */
@@ -155,7 +155,7 @@ static void load(const uint8_t *data, size_t bytes)
 	size_t n = XN_MIN(bytes, (size_t)FUZZ_RAM);
 
 	memset(rig.ram, 0, RINGS_END);
-	memset(rig.ram + RINGS_END, 0x5a, 0x8000);
+	memset(rig.ram + RINGS_END, 0x5a, FUZZ_RAM - RINGS_END);
 	memcpy(rig.ram, data, n);
 	memcpy(rig.before, rig.ram, FUZZ_RAM);
 	memset(rig.may, 0, FUZZ_RAM);
@@ -206,7 +206,7 @@ void fuzz_guest(const uint8_t *data, size_t bytes, enum fuzz_side side)
 	if (bytes < sizeof(s))
 		return;
 	memcpy(&s, data, sizeof(s));
-	size = 1u << s.size_log2 % 9;
+	size = 1u << s.size_log2 % 7;
 	rig_init();
 	load(data + sizeof(s), bytes - sizeof(s));
 	allow_writable(size);

@@ -3,8 +3,8 @@
  * A guest whose rings, descriptors and buffers are whatever the fuzzer says, on a device
  * with the AF_XDP port over the fake kernel (tests/fake/kernel.h).
  *
- *	RAM  0x0000  rings as the input has them (first 16 KiB, both vrings)
- *	     0x4000  indirect tables, headers, payload: input, then a pattern
+ *	RAM  0x0000  rings as the input has them (first 4 KiB)
+ *	     0x1000  indirect tables, headers, payload: input, then a pattern
  *	     end     FUZZ_RAM
  *
  * What must hold, whatever the input: nobody but the ring's own device side writes
