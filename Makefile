@@ -80,6 +80,8 @@ LIB_SRC := base/log.c base/names.c base/version.c \
            port/open.c port/copy.c port/local.c port/link.c \
            port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c
+# xsknetd, all but its main(): tests link it too.
+VHOST_SRC := vhost/tempo.c vhost/worker.c
 # The laboratory: what bench, cost program and tests share.
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
            bench/clock.c bench/front.c
@@ -91,10 +93,10 @@ BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 # Fakes and rigs for the tests.
 RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c
 
-UNIT_TESTS   := base mem vq vq_hostile vq_oracle port_xdp engine check
+UNIT_TESTS   := base mem vq vq_hostile vq_oracle port_xdp engine worker check
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults example
-TSAN_TESTS   := vq_hostile
+TSAN_TESTS   := vq_hostile worker
 FUZZ_TARGETS := rx tx
 FUZZ_RIG     := tests/fuzz/guest.c
 VMM_SRC      := examples/vmm.c examples/guest.c
@@ -105,6 +107,7 @@ MAN := docs/xsknet-bench.1 docs/xsknet.7
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 LIB_OBJ    := $(call obj,$(LIB_SRC))
+VHOST_OBJ  := $(call obj,$(VHOST_SRC))
 BENCH_OBJ  := $(call obj,$(BENCH_SRC))
 RIG_OBJ    := $(call obj,$(LAB_SRC) $(RIG_SRC))
 VMM_OBJ    := $(call obj,$(VMM_SRC))
@@ -118,7 +121,8 @@ TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tes
 OTHER_OBJ  := $(B)/bench/cost.o $(B)/tests/smoke/check_json.o
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
 FUZZ_BIN   := $(FUZZ_TARGETS:%=$(B)/tests/fuzz/%)
-ALL_OBJ    := $(sort $(LIB_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) $(OTHER_OBJ) $(FUZZ_OBJ))
+ALL_OBJ    := $(sort $(LIB_OBJ) $(VHOST_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) \
+              $(OTHER_OBJ) $(FUZZ_OBJ))
 SO         := libxsknet.so.$(VERSION)
 
 .PHONY: all objects programs
@@ -129,6 +133,10 @@ programs: all $(TEST_BIN) $(B)/cost $(B)/tests/smoke/check_json
 link = $(Q)$(CC) $(XN_CFLAGS) $(XN_LDFLAGS) -o $@ $(1) $(filter %.o %.a,$^) $(LIBS)
 
 $(B)/libxsknet.a: $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/libvhost.a: $(VHOST_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
@@ -165,13 +173,13 @@ $(B)/librig.a: $(RIG_OBJ)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(TEST_BIN): LIBS += -lcmocka -lpthread -lm
-$(UNIT_BIN): $(B)/tests/unit/%: $(B)/tests/unit/test_%.o $(B)/librig.a $(B)/libxsknet.a
+$(UNIT_BIN): $(B)/tests/unit/%: $(B)/tests/unit/test_%.o $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
-$(KERNEL_BIN): $(B)/tests/kernel/%: $(B)/tests/kernel/test_%.o $(B)/librig.a $(B)/libxsknet.a
+$(KERNEL_BIN): $(B)/tests/kernel/%: $(B)/tests/kernel/test_%.o $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
-$(NET_BIN): $(B)/tests/net/%: $(B)/tests/net/test_%.o $(B)/librig.a $(B)/libxsknet.a
+$(NET_BIN): $(B)/tests/net/%: $(B)/tests/net/test_%.o $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
 
