@@ -73,10 +73,10 @@ LIBS        := -lbpf -lxdp -lmnl -lnuma
 # ---- what there is: explicit lists --------------------------------------
 
 LIB_SRC := base/log.c base/names.c base/version.c \
-           umem/map.c umem/region.c umem/frames.c umem/ram.c \
+           umem/map.c umem/region.c umem/frames.c umem/ram.c umem/dirty.c \
            xsk/xsk.c xsk/probe.c \
            bpf/steer.c \
-           virtio/vq.c \
+           virtio/vq.c virtio/inflight.c \
            port/open.c port/copy.c port/local.c port/link.c \
            port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c
@@ -93,7 +93,7 @@ BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 # Fakes and rigs for the tests.
 RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c
 
-UNIT_TESTS   := base mem vq vq_hostile vq_oracle port_xdp engine worker check
+UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight port_xdp engine worker check
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults example
 TSAN_TESTS   := vq_hostile worker

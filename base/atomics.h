@@ -54,6 +54,13 @@ static inline void xn_fence_release(void)
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
+/* Sets bits in a byte that others change too. Full order, since nothing may be
+ * reordered across it in either direction: see umem/dirty.h. */
+static inline void xn_or_full8(uint8_t *p, uint8_t bits)
+{
+	__atomic_fetch_or(p, bits, __ATOMIC_SEQ_CST);
+}
+
 /* A counter with one writer: readers in other threads see whole values. */
 static inline void xn_count_add(uint64_t *p, uint64_t n)
 {

@@ -35,7 +35,9 @@ X(indirect_range,    CHAIN, "2.7.5.3",   "next points beyond the indirect table"
 X(indirect_unmapped, CHAIN, "2.7.5.3",   "indirect table is not wholly inside guest memory") \
 X(readable,          CHAIN, "5.1.6.3",   "device-readable descriptor in a receive buffer") \
 X(writable,          CHAIN, "5.1.6.2",   "device-writable descriptor in a transmit packet") \
-X(rx_header,         CHAIN, "5.1.6.3.1", "receive buffer too short for the virtio-net header")
+X(rx_header,         CHAIN, "5.1.6.3.1", "receive buffer too short for the virtio-net header") \
+X(order,             CHAIN, "2.7.4.2",   "device-readable descriptor behind a device-writable one") \
+X(ctrl_no_ack,       CHAIN, "5.1.6.5",   "control command without a byte for the answer")
 
 enum xn_fault {
 	XN_FAULT_NONE,

@@ -171,6 +171,7 @@ static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned index, const
 		.event_idx = dev->features & BIT(VIRTIO_RING_F_EVENT_IDX),
 		.indirect = dev->features & BIT(VIRTIO_RING_F_INDIRECT_DESC),
 		.min_bytes = XN_NET_HDR_BYTES,
+		.inflight = v->inflight,
 	};
 }
 
@@ -196,8 +197,13 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 		return err;
 	if (!dev->mem)
 		return xn_fail(EINVAL, "vring %u: guest memory first (xn_dev_set_mem)", index);
-	/* Set up once and thrown away: errors belong here, not to the start. */
+	if ((uintptr_t)ring->inflight % XN_CACHE_LINE)
+		return xn_fail(EINVAL, "vring %u: inflight memory is not aligned to %u bytes",
+			       index, XN_CACHE_LINE);
+	/* Set up once and thrown away: errors belong here, not to the start. What a start
+	 * would find noted stays for it. */
 	cfg = ring_cfg(dev, index, ring);
+	cfg.inflight = NULL;
 	err = xn_vq_init(&trial, dev->mem, &dev->queues[index / 2]->ctr, &cfg);
 	if (err)
 		return err;
@@ -214,6 +220,7 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 	r->v.avail_gpa = ring->avail_gpa;
 	r->v.used_gpa = ring->used_gpa;
 	r->v.base = ring->base;
+	r->v.inflight = ring->inflight;
 	r->set = true;
 	return 0;
 }

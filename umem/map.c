@@ -515,6 +515,18 @@ int xn_mem_span_of(const struct xn_mem *m, xn_uoff at)
 	return -1;
 }
 
+uint64_t xn_mem_gpa_of(const struct xn_mem *m, xn_uoff at, uint64_t len, xn_gpa *gpa)
+{
+	int i = xn_mem_span_of(m, at);
+	uint64_t into;
+
+	if (i < 0)
+		return 0;
+	into = at.v - m->spans[i].uoff;
+	gpa->v = m->spans[i].gpa + into;
+	return XN_MIN(len, m->spans[i].bytes - into);
+}
+
 void *xn_mem_ptr(const struct xn_mem *m, uint64_t gpa, uint64_t len)
 {
 	struct xn_mem_hit miss = { 0 };

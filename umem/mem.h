@@ -99,6 +99,12 @@ static inline bool xn_mem_find(const struct xn_mem *m, struct xn_mem_hit *hit, x
  */
 uint64_t xn_mem_find_some(const struct xn_mem *m, xn_gpa gpa, uint64_t len, xn_uoff *at);
 
+/*
+ * The way back: how many of the bytes [at, at + len) lie in the span of guest memory in
+ * which the first does, and that one's address: 0 if it is not the guest's.
+ */
+uint64_t xn_mem_gpa_of(const struct xn_mem *m, xn_uoff at, uint64_t len, xn_gpa *gpa);
+
 static inline void *xn_mem_at(const struct xn_mem *m, xn_uoff at)
 {
 	return m->base + at.v;

@@ -96,6 +96,51 @@ static int map_rings(struct xn_vq *vq, const struct xn_vq_cfg *cfg)
 	return 0;
 }
 
+/* Goes on from where a back end that died was: takes over what it noted. */
+static int go_on(struct xn_vq *vq, void *region)
+{
+	uint64_t ignored;
+	int err = xn_inflight_open(&vq->inflight, region, vq->size, vq->used_next,
+				   xn_load_once16(&vq->g_avail[1]), &ignored);
+
+	if (err)
+		return err;
+	vq->again_left = vq->inflight->n_again;
+	for (uint32_t i = 0; i < vq->again_left; i++)
+		vq->state[vq->inflight->again[i]] = XN_VQ_AGAIN;
+	/* All that was taken is used, or is out. */
+	vq->avail_next = vq->avail_seen = (uint16_t)(vq->used_next + vq->again_left);
+	vq->careful = true;
+	xn_count_add(&vq->ctr->v[XN_C_inflight_resumed], vq->again_left);
+	xn_count_add(&vq->ctr->v[XN_C_inflight_ignored], ignored);
+	return 0;
+}
+
+static void set_up(struct xn_vq *vq, const struct xn_vq_cfg *cfg)
+{
+	vq->size = cfg->size;
+	vq->mask = (uint16_t)(cfg->size - 1);
+	vq->dir = cfg->dir;
+	vq->expect_flags = cfg->dir == XN_VQ_TO_GUEST ? VRING_DESC_F_WRITE : 0;
+	vq->min_bytes = XN_MAX(cfg->min_bytes, 1u);
+	vq->event_idx = cfg->event_idx;
+	vq->indirect = cfg->indirect;
+	vq->kicks_on = true;   /* nothing is written here: the first disable does */
+	vq->avail_next = vq->avail_seen = cfg->base;
+
+	vq->used_gpa = cfg->used;
+	vq->g_used_ring = (struct vring_used_elem *)((char *)vq->g_used + 4);
+	vq->g_avail_event = (uint16_t *)&vq->g_used_ring[cfg->size];
+	vq->g_used_event = &vq->g_avail[2 + cfg->size];
+	vq->used_next = vq->used_published = xn_load_once16(&vq->g_used[1]);
+	/*
+	 * Who served the ring before may have died after it published and before it told
+	 * the driver, which would then wait for an index that has gone by. At most a whole
+	 * ring can be unread.
+	 */
+	vq->used_signalled = (uint16_t)(vq->used_next - vq->size);
+}
+
 int xn_vq_init(struct xn_vq *vq, const struct xn_mem *mem, struct xn_counters *ctr,
 	       const struct xn_vq_cfg *cfg)
 {
@@ -113,34 +158,78 @@ int xn_vq_init(struct xn_vq *vq, const struct xn_mem *mem, struct xn_counters *c
 	vq->state = calloc(cfg->size, sizeof(*vq->state));
 	if (!vq->state)
 		return xn_fail(ENOMEM, "out of memory for a ring of %u descriptors", cfg->size);
-
-	vq->size = cfg->size;
-	vq->mask = (uint16_t)(cfg->size - 1);
-	vq->dir = cfg->dir;
-	vq->expect_flags = cfg->dir == XN_VQ_TO_GUEST ? VRING_DESC_F_WRITE : 0;
-	vq->min_bytes = XN_MAX(cfg->min_bytes, 1u);
-	vq->event_idx = cfg->event_idx;
-	vq->indirect = cfg->indirect;
-	vq->kicks_on = true;   /* nothing is written here: the first disable does */
-	vq->avail_next = vq->avail_seen = cfg->base;
-
-	vq->g_used_ring = (struct vring_used_elem *)((char *)vq->g_used + 4);
-	vq->g_avail_event = (uint16_t *)&vq->g_used_ring[cfg->size];
-	vq->g_used_event = &vq->g_avail[2 + cfg->size];
-	vq->used_next = vq->used_published = xn_load_once16(&vq->g_used[1]);
-	/*
-	 * Who served the ring before may have died after it published and before it told
-	 * the driver, which would then wait for an index that has gone by. At most a whole
-	 * ring can be unread.
-	 */
-	vq->used_signalled = (uint16_t)(vq->used_next - vq->size);
-	return 0;
+	set_up(vq, cfg);
+	err = cfg->inflight ? go_on(vq, cfg->inflight) : 0;
+	if (err)
+		xn_vq_fini(vq);
+	return err;
 }
 
 void xn_vq_fini(struct xn_vq *vq)
 {
+	xn_inflight_close(vq->inflight);
 	free(vq->state);
+	vq->inflight = NULL;
 	vq->state = NULL;
+}
+
+/* ---- careful queues ---- */
+
+/* Bytes [from, from + len) of the used ring have been written. */
+static void mark_used(struct xn_vq *vq, uint64_t from, uint64_t len)
+{
+	xn_dirty_mark(vq->log, XN_GPA(vq->used_gpa.v + from), len,
+		      &vq->ctr->v[XN_C_dirty_log_missed]);
+}
+
+void xn_vq_set_log(struct xn_vq *vq, const struct xn_dirty *log)
+{
+	vq->log = log;
+	vq->careful = vq->inflight || log;
+	if (log)
+		mark_used(vq, 0, 6 + 8ull * vq->size);
+}
+
+/* The entries [from, to) of the used ring, which may go round its end. */
+static void mark_entries(struct xn_vq *vq, uint16_t from, uint16_t to)
+{
+	while (from != to) {
+		uint32_t n = XN_MIN((uint16_t)(to - from), xn_ring_stretch(from, vq->mask));
+
+		mark_used(vq, 4 + 8ull * (from & vq->mask), 8ull * n);
+		from = (uint16_t)(from + n);
+	}
+}
+
+static void mark_used_idx(struct xn_vq *vq)
+{
+	mark_used(vq, 2, 2);
+}
+
+void xn_vq_publish_careful(struct xn_vq *vq)
+{
+	const uint16_t from = vq->used_published, to = vq->used_next;
+
+	if (vq->log) {
+		mark_entries(vq, from, to);
+		mark_used_idx(vq);
+	}
+	if (vq->inflight)
+		xn_inflight_batch(vq->inflight, vq->g_used_ring, from, to);
+	vq->used_published = to;
+	/* (C); and orders the batch's list in front of the index. */
+	xn_store_release16(&vq->g_used[1], to);
+	if (vq->log)
+		mark_used_idx(vq);
+	if (vq->inflight)
+		xn_inflight_batch_done(vq->inflight, to);
+}
+
+/* Chains of the ring were taken, in order. */
+static NOINLINE void note_taken(struct xn_vq *vq, const struct xn_chain *c, unsigned n)
+{
+	for (unsigned i = 0; vq->inflight && i < n; i++)
+		xn_inflight_mark(vq->inflight, c[i].head);
 }
 
 /* ---- faults ---- */
@@ -184,6 +273,8 @@ struct walk {
 	unsigned room, n;          /* pieces: left at the start, filled */
 	unsigned steps;            /* descriptors looked at */
 	uint64_t bytes;
+	uint64_t readable;         /* of these, up to the first writable one */
+	bool turned;               /* a writable one was seen, where both may be */
 };
 
 /* i if i < n, else 0, without a branch to mispredict. n <= XN_VQ_MAX_SIZE. */
@@ -228,14 +319,34 @@ static inline bool wraps(uint64_t addr, uint32_t len)
 	return addr + (len - 1) < addr;   /* len >= 1; ending at 2^64 is no wrap */
 }
 
+/* Not of the direction that a chain of one has, or behind one that was not: a fault but
+ * in queues of both directions, which turn once (VIRTIO 1.2, 2.7.4.2). */
+static NOINLINE enum xn_fault other_direction(struct walk *w, struct desc d)
+{
+	if (w->vq->dir == XN_VQ_TO_GUEST)
+		return XN_FAULT_readable;
+	if (w->vq->dir == XN_VQ_FROM_GUEST)
+		return XN_FAULT_writable;
+	if (!(d.flags & VRING_DESC_F_WRITE))
+		return XN_FAULT_order;
+	if (!w->turned)
+		w->readable = w->bytes;
+	w->turned = true;
+	return XN_FAULT_NONE;
+}
+
 /* A descriptor that is not INDIRECT. */
 static enum xn_fault add_buffer(struct walk *w, struct desc d)
 {
 	struct xn_vq *vq = w->vq;
 	xn_uoff at;
 
-	if ((d.flags & VRING_DESC_F_WRITE) != vq->expect_flags)
-		return vq->dir == XN_VQ_TO_GUEST ? XN_FAULT_readable : XN_FAULT_writable;
+	if ((d.flags & VRING_DESC_F_WRITE) != vq->expect_flags || w->turned) {
+		enum xn_fault why = other_direction(w, d);
+
+		if (why)
+			return why;
+	}
 	if (!d.len)
 		return XN_FAULT_NONE;
 	w->bytes += d.len;
@@ -376,19 +487,13 @@ static enum xn_fault walk_chain(struct walk *w, uint16_t head)
  * Any chain. Fills in *c (but for .first) and pieces[0..room), or names a fault;
  * takes nothing. *walked grows by the descriptors looked at.
  */
-static NOINLINE enum xn_fault odd_chain(struct xn_vq *vq, uint16_t head, struct xn_chain *c,
-					struct xn_piece *pieces, unsigned room, unsigned *walked)
+static enum xn_fault read_chain(struct xn_vq *vq, uint16_t head, struct xn_chain *c,
+				struct xn_piece *pieces, unsigned room, unsigned *walked)
 {
 	/* xn_chain.n_pieces has 16 bits. */
 	struct walk w = { .vq = vq, .pieces = pieces, .room = XN_MIN(room, UINT16_MAX) };
-	enum xn_fault why;
+	enum xn_fault why = walk_chain(&w, head);
 
-	if (head > vq->mask)
-		return XN_FAULT_head_range;
-	head &= vq->mask;
-	if (vq->state[head])
-		return XN_FAULT_head_busy;
-	why = walk_chain(&w, head);
 	*walked += w.steps;
 	if (why)
 		return why;
@@ -398,7 +503,20 @@ static NOINLINE enum xn_fault odd_chain(struct xn_vq *vq, uint16_t head, struct 
 	c->head = head;
 	c->n_pieces = (uint16_t)w.n;
 	c->bytes = (uint32_t)w.bytes;
+	vq->readable = (uint32_t)(w.turned ? w.readable : w.bytes);
 	return XN_FAULT_NONE;
+}
+
+/* The same for one that the ring names, where the head may be wrong too. */
+static NOINLINE enum xn_fault odd_chain(struct xn_vq *vq, uint16_t head, struct xn_chain *c,
+					struct xn_piece *pieces, unsigned room, unsigned *walked)
+{
+	if (head > vq->mask)
+		return XN_FAULT_head_range;
+	head &= vq->mask;
+	if (vq->state[head])
+		return XN_FAULT_head_busy;
+	return read_chain(vq, head, c, pieces, room, walked);
 }
 
 /*
@@ -418,6 +536,8 @@ static bool consume_wrong(struct xn_vq *vq, uint16_t head, enum xn_fault why)
 		return true;
 	}
 	vq->outstanding++;   /* taken, and at once given back */
+	if (vq->inflight)
+		xn_inflight_mark(vq->inflight, head);
 	xn_vq_refuse(vq, head, why);
 	return true;
 }
@@ -513,13 +633,44 @@ static NOINLINE bool pop_odd(struct xn_vq *vq, struct batch *b)
 	return b->walked < MAX_WALK;
 }
 
+/*
+ * Heads that were out when a back end died: taken again, before anything of the ring.
+ * A chain that is wrong, now, is given back when it comes first, as those of the ring.
+ */
+static NOINLINE unsigned pop_again(struct xn_vq *vq, struct batch *b)
+{
+	const struct xn_inflight *f = vq->inflight;
+
+	vq->plain = 0;
+	while (vq->again_left && b->k < b->n && b->used < b->max_pieces && b->walked < MAX_WALK) {
+		uint16_t head = f->again[f->n_again - vq->again_left];
+		struct xn_chain *c = &b->chains[b->k];
+		enum xn_fault why = read_chain(vq, head, c, b->pieces + b->used,
+					       b->max_pieces - b->used, &b->walked);
+
+		if (why && b->k)
+			break;
+		vq->again_left--;
+		vq->outstanding++;
+		if (why) {
+			xn_vq_refuse(vq, head, why);
+			continue;
+		}
+		c->first = b->used;
+		if (c->n_pieces > 1)
+			b->used += c->n_pieces;
+		b->k++;
+	}
+	return b->k;
+}
+
 unsigned xn_vq_pop(struct xn_vq *vq, struct xn_chain *chains, unsigned n,
 		   struct xn_piece *pieces, unsigned max_pieces)
 {
 	struct batch b = { .chains = chains, .pieces = pieces, .n = n, .max_pieces = max_pieces };
 
-	if (XN_UNLIKELY(vq->broken))
-		return 0;
+	if (XN_UNLIKELY(vq->broken | vq->again_left))
+		return vq->broken ? 0 : pop_again(vq, &b);
 	b.ready = (uint16_t)(vq->avail_seen - vq->avail_next);
 	if (b.ready < n)
 		b.ready = look(vq);
@@ -527,16 +678,49 @@ unsigned xn_vq_pop(struct xn_vq *vq, struct xn_chain *chains, unsigned n,
 	vq->plain = b.k;
 	while (XN_UNLIKELY(b.k < XN_MIN(n, b.ready) && b.used < max_pieces) && pop_odd(vq, &b))
 		pop_usual(vq, &b);
+	if (XN_UNLIKELY(vq->careful))
+		note_taken(vq, chains, b.k);
 	return b.k;
+}
+
+bool xn_vq_pop_command(struct xn_vq *vq, struct xn_chain *c, struct xn_piece *pieces,
+		       unsigned max_pieces)
+{
+	struct batch b = { .chains = c, .pieces = pieces, .n = 1, .max_pieces = max_pieces };
+
+	assert(vq->dir == XN_VQ_BOTH);
+	if (vq->broken)
+		return false;
+	if (vq->again_left)
+		return pop_again(vq, &b) == 1;
+	b.ready = look(vq);
+	/* Never by pop_usual, which knows one direction. */
+	while (!b.k && b.ready && pop_odd(vq, &b))
+		;
+	note_taken(vq, c, b.k);
+	return b.k == 1;
+}
+
+/* One that was taken again has no place in the ring to be put back to. */
+static void unpop_again(struct xn_vq *vq, unsigned n)
+{
+	vq->again_left += n;
+	vq->outstanding -= n;
 }
 
 void xn_vq_unpop(struct xn_vq *vq, const struct xn_chain *last, unsigned n)
 {
+	if (XN_UNLIKELY(n && vq->state[last[0].head] == XN_VQ_AGAIN)) {
+		unpop_again(vq, n);
+		return;
+	}
 	for (unsigned i = n; i--; ) {
 		vq->avail_next--;
 		assert(vq->state[last[i].head] == (XN_VQ_TAKEN | vq->avail_next));
 		vq->state[last[i].head] = 0;
 		vq->outstanding--;
+		if (vq->inflight)
+			xn_inflight_unmark(vq->inflight, last[i].head);
 	}
 }
 
@@ -559,6 +743,17 @@ bool xn_vq_wants_irq(struct xn_vq *vq)
 	return vring_need_event(xn_load_once16(vq->g_used_event), now, before);
 }
 
+/* Our wish for kicks, or for none, has been written. */
+static void mark_wish(struct xn_vq *vq)
+{
+	if (XN_LIKELY(!vq->log))
+		return;
+	if (vq->event_idx)
+		mark_used(vq, 4 + 8ull * vq->size, 2);
+	else
+		mark_used(vq, 0, 2);
+}
+
 bool xn_vq_enable_kick(struct xn_vq *vq)
 {
 	if (vq->broken)
@@ -568,6 +763,7 @@ bool xn_vq_enable_kick(struct xn_vq *vq)
 		xn_store_once16(vq->g_avail_event, vq->avail_next);
 	else
 		xn_store_once16(&vq->g_used[0], 0);
+	mark_wish(vq);
 	/*
 	 * (F): orders our wish before the look at avail idx; pairs with the driver's
 	 * fence between its avail idx and its look at the wish.
@@ -585,29 +781,52 @@ void xn_vq_disable_kick(struct xn_vq *vq)
 		xn_store_once16(vq->g_avail_event, (uint16_t)(vq->avail_next - 1));
 	else
 		xn_store_once16(&vq->g_used[0], VRING_USED_F_NO_NOTIFY);
+	mark_wish(vq);
 }
 
 /* ---- stop ---- */
 
-/* Is the chain in front of avail_next still out, and would it be taken again? */
+/*
+ * Is the chain in front of avail_next still out, and would it be taken again?
+ *
+ * A head that was taken again after a crash counts too. Our note does not say where it
+ * stood, but if the ring names it in front of avail_next, it is there: nothing behind that
+ * place has been used, so the driver has not written over it; and a head
+ * that is out was not offered a second time.
+ */
 static bool last_is_out(const struct xn_vq *vq, uint16_t *head)
 {
 	const uint16_t at = (uint16_t)(vq->avail_next - 1);
+	uint32_t state;
 
 	/* The guest's word is only a hint where to look: our own must agree. */
 	*head = xn_load_once16(&vq->g_avail[2 + (at & vq->mask)]);
-	return *head <= vq->mask && vq->state[*head & vq->mask] == (XN_VQ_TAKEN | at);
+	if (*head > vq->mask)
+		return false;
+	state = vq->state[*head & vq->mask];
+	return state == (XN_VQ_TAKEN | at) || state == XN_VQ_AGAIN;
 }
 
+/*
+ * Heads that can be put back only with length 0 could also be left marked in the inflight
+ * memory, for the next start to take them again. They are not: what is asked of a stop
+ * (GET_VRING_BASE) is one number, and whoever goes on from it may be another back end,
+ * on another host, that has no such memory. Nothing out, and the base is the used index:
+ * then that number says all.
+ */
 unsigned xn_vq_reclaim_all(struct xn_vq *vq)
 {
 	unsigned given = 0;
 	uint16_t head;
 
+	vq->outstanding += vq->again_left;   /* they have no owner yet */
+	vq->again_left = 0;
 	while (vq->outstanding && last_is_out(vq, &head)) {
 		vq->state[head] = 0;
 		vq->outstanding--;
 		vq->avail_next--;
+		if (vq->inflight)
+			xn_inflight_unmark(vq->inflight, head);
 	}
 	vq->avail_seen = vq->avail_next;   /* read anew, and judged, by the next pop */
 	for (uint32_t h = 0; vq->outstanding && h < vq->size; h++)

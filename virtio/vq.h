@@ -34,7 +34,14 @@
  * stops this queue (vq->broken), and pop returns nothing from then on.
  *
  * Words that the guest shares carry the prefix g_. Not done here: packed rings,
- * VIRTIO_F_IN_ORDER, queues with chains in both directions.
+ * VIRTIO_F_IN_ORDER.
+ *
+ * Careful queues. With memory that outlives the process (virtio/inflight.h), or a dirty
+ * page log (umem/dirty.h), pop and publish note what they do: one test each a batch.
+ * Heads that a back end which died had taken come out of pop first, in the order
+ * in which they had been taken, in calls of their own. Where they stand in the
+ * available ring is not known, but for the last ones while nothing behind them has been
+ * used: see xn_vq_reclaim_all.
  */
 #ifndef XN_VIRTIO_VQ_H
 #define XN_VIRTIO_VQ_H
@@ -44,29 +51,34 @@
 #include "base/atomics.h"
 #include "base/counters.h"
 #include "base/types.h"
+#include "umem/dirty.h"
 #include "umem/mem.h"
+#include "virtio/inflight.h"
 
 #define XN_VQ_MAX_SIZE 32768u   /* VIRTIO 1.2, 2.7 */
 
 enum xn_vq_dir {
 	XN_VQ_TO_GUEST,    /* buffers are device-writable: receive */
 	XN_VQ_FROM_GUEST,  /* buffers are device-readable: transmit */
+	XN_VQ_BOTH,        /* readable ones, then writable ones: control; xn_vq_pop_command */
 };
 
 struct xn_vq_cfg {
 	uint32_t size;                 /* power of two, 1..XN_VQ_MAX_SIZE */
 	xn_gpa desc, avail, used;
-	uint16_t base;                 /* available index to go on from */
+	uint16_t base;                 /* available index to go on from; not with inflight */
 	enum xn_vq_dir dir;
 	bool event_idx, indirect;      /* as negotiated */
 	uint32_t min_bytes;            /* shorter chains are not plain, see .plain */
+	void *inflight;                /* NULL, or xn_inflight_bytes(size) bytes */
 };
 
 struct xn_vq {
 	/* -- what pop touches -- */
 	const struct vring_desc *g_desc;
 	const uint16_t *g_avail;       /* [0] flags, [1] idx, [2..] heads, then used_event */
-	uint32_t *state;               /* for each head: 0, or XN_VQ_TAKEN | avail index */
+	uint32_t *state;               /* for each head: 0, XN_VQ_TAKEN | avail index, or
+					  XN_VQ_AGAIN */
 	const struct xn_mem *mem;
 	struct xn_mem_hit hit;
 	uint16_t mask;
@@ -77,6 +89,7 @@ struct xn_vq {
 	uint32_t plain;                /* so many of the last pop, from the first on, were of
 					  one piece, of min_bytes at least */
 	enum xn_fault broken;          /* not NONE: stopped until it is set up again */
+	uint32_t again_left;           /* heads to be taken again, before the ring's */
 	/* -- what push touches -- */
 	struct vring_used_elem *g_used_ring;
 	uint16_t *g_used;              /* [0] flags, [1] idx */
@@ -89,21 +102,31 @@ struct xn_vq {
 	uint32_t size;
 	enum xn_vq_dir dir;
 	bool event_idx, indirect, kicks_on;
+	bool careful;                  /* there is one of the two below */
 	uint32_t outstanding;          /* heads taken and not given back */
+	struct xn_inflight *inflight;  /* NULL: not noted */
+	const struct xn_dirty *log;    /* NULL: off */
+	xn_gpa used_gpa;
+	uint32_t readable;             /* bytes to read in the last command's chain */
 };
 
 #define XN_VQ_TAKEN 0x10000u
+#define XN_VQ_AGAIN 0x20000u   /* taken by a back end that died; where, is not known */
 
 /*
  * Makes a queue on rings in guest memory. The used index goes on from what
  * guest memory says (a ring that another back end has served before). Guest
- * memory is not written.
+ * memory is not written; inflight memory is repaired, or made new.
  * 0; -EINVAL: size, alignment, a ring not wholly in one span, rings that overlap
  * (message). -ENOMEM.
  */
 int xn_vq_init(struct xn_vq *vq, const struct xn_mem *mem, struct xn_counters *ctr,
 	       const struct xn_vq_cfg *cfg);
 void xn_vq_fini(struct xn_vq *vq);
+
+/* From now on what is written to the used ring is marked in this log (NULL: off), which
+ * is borrowed; and all of the ring at once, for what whoever was killed did not mark. */
+void xn_vq_set_log(struct xn_vq *vq, const struct xn_dirty *log);
 
 /*
  * Takes up to n chains in ring order. Those of several pieces have them in
@@ -122,6 +145,11 @@ void xn_vq_fini(struct xn_vq *vq);
  */
 unsigned xn_vq_pop(struct xn_vq *vq, struct xn_chain *chains, unsigned n,
 		   struct xn_piece *pieces, unsigned max_pieces);
+
+/* The same for one chain of a queue of both directions: *c, of which the first
+ * vq->readable bytes are the driver's, the others to be written. True: there was one. */
+bool xn_vq_pop_command(struct xn_vq *vq, struct xn_chain *c, struct xn_piece *pieces,
+		       unsigned max_pieces);
 
 /* Un-takes the last n chains of the last pop, none of which was given back: the next
  * pop takes them again. */
@@ -172,11 +200,18 @@ static inline void xn_vq_end(struct xn_vq *vq, const struct xn_vq_run *r)
 	vq->used_next = (uint16_t)r->next;
 }
 
+/* xn_vq_publish on a careful queue. */
+void xn_vq_publish_careful(struct xn_vq *vq);
+
 /* Makes all pushed entries visible: one store, (C) above. True if there were any. */
 static inline bool xn_vq_publish(struct xn_vq *vq)
 {
 	if (vq->used_next == vq->used_published)
 		return false;
+	if (XN_UNLIKELY(vq->careful)) {
+		xn_vq_publish_careful(vq);
+		return true;
+	}
 	vq->used_published = vq->used_next;
 	xn_store_release16(&vq->g_used[1], vq->used_next);
 	return true;
@@ -197,7 +232,7 @@ void xn_vq_disable_kick(struct xn_vq *vq);
  * For a stop: un-takes as many outstanding heads as can be taken again in the
  * same order (those behind the last one that was given back), and gives back
  * the others with length 0 (counted in heads_dropped). Publishes. Returns how many
- * were given back.
+ * were given back. Nothing is out then, and inflight memory says so.
  */
 unsigned xn_vq_reclaim_all(struct xn_vq *vq);
 

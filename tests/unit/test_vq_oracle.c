@@ -405,7 +405,8 @@ static void every_verdict_came_up(void **state)
 	for (unsigned f = 0; f < XN_FAULT_COUNT; f++) {
 		bool elsewhere = f == XN_FAULT_avail_jump || f == XN_FAULT_head_range ||
 				 f == XN_FAULT_head_busy || f == XN_FAULT_chain_pieces ||
-				 f == XN_FAULT_rx_header;
+				 f == XN_FAULT_rx_header || f == XN_FAULT_order ||
+				 f == XN_FAULT_ctrl_no_ack;
 
 		if (!elsewhere && !verdicts[f])
 			fail_msg("never: %s", xn_fault_name((enum xn_fault)f));
