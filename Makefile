@@ -81,7 +81,11 @@ LIB_SRC := base/log.c base/names.c base/version.c \
            port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c
 # xsknetd, all but its main(): tests link it too.
-VHOST_SRC := vhost/tempo.c vhost/worker.c vhost/sigbus.c vhost/listen.c vhost/notify.c vhost/stderr.c
+VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
+             vhost/session.c vhost/session_setup.c vhost/session_mem.c vhost/session_ring.c \
+             vhost/session_config.c \
+             vhost/vdev.c vhost/vdev_mem.c vhost/vdev_area.c vhost/vdev_ring.c vhost/vdev_pair.c \
+             vhost/tempo.c vhost/worker.c vhost/sigbus.c vhost/listen.c vhost/notify.c vhost/stderr.c
 # The laboratory: what bench, cost program and tests share.
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
            bench/clock.c bench/front.c

@@ -25,6 +25,7 @@ static struct {
 } sink;
 
 static _Thread_local char last_error[LINE_BYTES];
+static _Thread_local bool silent;
 
 void xn_set_log(xn_log_fn fn, void *arg, enum xn_log_level level)
 {
@@ -61,9 +62,17 @@ int xn_fail(int err, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	memcpy(last_error, line, sizeof(line));
-	if (sink.fn && XN_LOG_ERROR <= sink.level)
+	if (sink.fn && XN_LOG_ERROR <= sink.level && !silent)
 		sink.fn(sink.arg, XN_LOG_ERROR, last_error);
 	return -err;
+}
+
+bool xn_fail_silently(bool on)
+{
+	bool was = silent;
+
+	silent = on;
+	return was;
 }
 
 bool xn_log_allowed(struct xn_log_limit *l, uint64_t now_ns)

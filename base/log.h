@@ -25,6 +25,10 @@ void xn_log(enum xn_log_level level, const char *fmt, ...)
  */
 int xn_fail(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* While on, what fails in this thread is kept for xn_last_error() and not handed to the
+ * callback: the caller tells it himself, or not every time. Returns what it was. */
+bool xn_fail_silently(bool on);
+
 /* A token bucket for lines that an outsider can provoke: `burst`, then 1/s. */
 struct xn_log_limit {
 	uint64_t last_ns;

@@ -32,13 +32,9 @@ int  xn_session_timeout_ms(const struct xn_session *s);
  * (told in the log, at most some lines a second). */
 int  xn_session_handle(struct xn_session *s);
 
-/* The session listens to the device by itself (xn_dev_handle_events is all that the main loop
- * has to call); these two are what it does then. */
-/* The configuration space has changed (link): tells the front end, if it listens. */
+/* The configuration space has changed: tells the front end, if it listens. Link changes the
+ * session hears of by itself: all that the main loop does is call xn_dev_handle_events. */
 void xn_session_config_changed(struct xn_session *s);
-/* vring `index` was stopped by a fault: signals its error eventfd, sets NEEDS_RESET.
- * Any thread. */
-void xn_session_ring_broken(struct xn_session *s, unsigned index);
 
 struct xn_session_info {
 	uint64_t messages, refused;     /* refused: answered with a failure */

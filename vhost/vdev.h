@@ -138,8 +138,7 @@ void xn_vdev_rings_reset(struct xn_vdev *v);
 /* RESET_OWNER */
 void xn_vdev_rings_disable(struct xn_vdev *v);
 
-/* A fault has stopped vring `index`: its error eventfd, once. Any thread. */
-void xn_vdev_ring_broken(struct xn_vdev *v, unsigned index);
+/* A fault has stopped a ring (its error eventfd was signalled). */
 bool xn_vdev_needs_reset(const struct xn_vdev *v);
 
 /* To be called when something is due: in so many ms (-1: nothing), or, for the control

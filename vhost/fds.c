@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Kinds of fds. Contract in vhost/fds.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/types.h"
+#include "vhost/fds.h"
+#include "vhost/sigbus.h"
+
+void xn_fd_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+int xn_fd_dup(int fd)
+{
+	int mine = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (mine < 0)
+		return xn_fail(errno, "cannot duplicate an fd: %s", strerror(errno));
+	return mine;
+}
+
+int xn_fd_check_memory(int fd, const char *what)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	/* Only files of memory know seals; this asks no file system, which might not answer. */
+	if (flags < 0 || flags & O_PATH || fcntl(fd, F_GET_SEALS) < 0)
+		return xn_fail(EINVAL, "%s: the fd is not a memfd or a file on tmpfs or hugetlbfs",
+			       what);
+	if ((flags & O_ACCMODE) != O_RDWR)
+		return xn_fail(EINVAL, "%s: the fd is not open for reading and writing", what);
+	return 0;
+}
+
+int xn_fd_check_event(int fd, const char *what)
+{
+	static const uint64_t zero;
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	/*
+	 * An eventfd has no type of file. Of those that have none it is the only kind that takes
+	 * 8 bytes of zeros, which do not change it. (Pipes were for systems without eventfds;
+	 * one whose other end is closed would be readable for ever.)
+	 */
+	if (flags < 0 || flags & O_PATH || fstat(fd, &st) || st.st_mode & S_IFMT ||
+	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) || write(fd, &zero, sizeof(zero)) != sizeof(zero))
+		return xn_fail(EINVAL, "%s: the fd is not an eventfd", what);
+	return 0;
+}
+
+static int socket_option(int fd, int option)
+{
+	int v = -1;
+	socklen_t bytes = sizeof(v);
+
+	return getsockopt(fd, SOL_SOCKET, option, &v, &bytes) ? -1 : v;
+}
+
+int xn_fd_check_stream(int fd, const char *what)
+{
+	if (socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM)
+		return xn_fail(EINVAL, "%s: the fd is not a stream socket of AF_UNIX", what);
+	return 0;
+}
+
+int xn_fd_map(int fd, uint64_t offset, uint64_t bytes, const char *what, void **at)
+{
+	struct stat st;
+	int err = xn_fd_check_memory(fd, what);
+
+	*at = NULL;
+	if (err)
+		return err;
+	if (!bytes || offset % XN_PAGE_SIZE || bytes > UINT64_MAX - offset)
+		return xn_fail(EINVAL, "%s: %" PRIu64 " bytes at offset %" PRIu64 " make no sense",
+			       what, bytes, offset);
+	if (fstat(fd, &st) || st.st_size < 0 || offset + bytes > (uint64_t)st.st_size)
+		return xn_fail(EINVAL, "%s: reaches to byte %" PRIu64 " of its file, which ends "
+			       "before", what, offset + bytes);
+	*at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+	if (*at == MAP_FAILED) {
+		*at = NULL;
+		return xn_fail(ENOMEM, "%s: cannot map %" PRIu64 " bytes: %s", what, bytes,
+			       strerror(errno));
+	}
+	xn_sigbus_guard(*at, bytes);
+	return 0;
+}
+
+void xn_fd_unmap(void *at, uint64_t bytes)
+{
+	if (!at)
+		return;
+	xn_sigbus_unguard(at);
+	munmap(at, bytes);
+}

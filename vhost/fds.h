@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What an fd from a front end is, found out without waiting for anybody: it may be a pipe,
+ * a socket, a directory, /dev/null, a file that somebody else serves, ...
+ */
+#ifndef XN_VHOST_FDS_H
+#define XN_VHOST_FDS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Closes if >= 0. */
+void xn_fd_close(int fd);
+/* A duplicate of our own, closed on exec. fd or -errno with a message. */
+int  xn_fd_dup(int fd);
+
+/* A file of memory (memfd, tmpfs, hugetlbfs), open for reading and writing. 0 or -EINVAL. */
+int  xn_fd_check_memory(int fd, const char *what);
+/* An eventfd; sets O_NONBLOCK, which is shared with who else has it. 0 or -EINVAL. */
+int  xn_fd_check_event(int fd, const char *what);
+/* A connected stream socket of AF_UNIX. 0 or -EINVAL. */
+int  xn_fd_check_stream(int fd, const char *what);
+
+/*
+ * Maps `bytes` at `offset` (multiples of 4096 and of 1) of a file of memory for reading and
+ * writing, after looking whether the file is that long, and guards the mapping
+ * (vhost/sigbus.h). 0; -EINVAL, -ENOMEM with a message.
+ */
+int  xn_fd_map(int fd, uint64_t offset, uint64_t bytes, const char *what, void **at);
+void xn_fd_unmap(void *at, uint64_t bytes);
+
+#endif

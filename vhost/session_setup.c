@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Requests about features, owner, status and reset. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "vhost/session_priv.h"
+
+#define BIT(n) (1ull << (n))
+
+static const uint64_t protocol_offered =
+	BIT(XN_VU_P_MQ) | BIT(XN_VU_P_LOG_SHMFD) | BIT(XN_VU_P_RARP) | BIT(XN_VU_P_REPLY_ACK) |
+	BIT(XN_VU_P_MTU) | BIT(XN_VU_P_BACKEND_REQ) | BIT(XN_VU_P_CONFIG) |
+	BIT(XN_VU_P_INFLIGHT_SHMFD) | BIT(XN_VU_P_RESET_DEVICE) |
+	BIT(XN_VU_P_CONFIGURE_MEM_SLOTS) | BIT(XN_VU_P_STATUS);
+
+int xn_vu_get_features(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	a->p.u64 = xn_vdev_offered(s->v);
+	return 0;
+}
+
+int xn_vu_set_features(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	return xn_vdev_set_features(s->v, m->p.u64);
+}
+
+int xn_vu_get_protocol_features(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	a->p.u64 = protocol_offered;
+	return 0;
+}
+
+int xn_vu_set_protocol_features(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	if (m->p.u64 & ~protocol_offered)
+		return xn_fail(EINVAL, "protocol features %#" PRIx64 " were not offered",
+			       m->p.u64 & ~protocol_offered);
+	s->protocol = m->p.u64;
+	return 0;
+}
+
+/* More than once is no harm: QEMU has several devices on one socket. */
+int xn_vu_set_owner(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	s->owner = true;
+	return 0;
+}
+
+int xn_vu_reset_owner(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	s->owner = false;
+	xn_vdev_rings_disable(s->v);
+	return 0;
+}
+
+/* Queue pairs: so do QEMU (net/vhost-user.c) and DPDK understand it. */
+int xn_vu_get_queue_num(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	a->p.u64 = xn_vdev_opts(s->v)->pairs;
+	return 0;
+}
+
+/*
+ * The rings begin anew. What front ends do not say again after a reset stays: features of the
+ * protocol, memory slots, call and error eventfds.
+ */
+int xn_vu_reset_device(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	xn_vdev_rings_reset(s->v);
+	s->status = 0;
+	return 0;
+}
+
+int xn_vu_set_status(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	if (m->p.u64 > UINT8_MAX)
+		return xn_fail(EINVAL, "status %#" PRIx64 " has 8 bits", m->p.u64);
+	if (!m->p.u64)
+		return xn_vu_reset_device(s, m, a);
+	/* Who reads the status and adds to it sends this bit back; it is the device's. */
+	s->status = (uint8_t)m->p.u64 & (uint8_t)~XN_VU_STATUS_NEEDS_RESET;
+	return 0;
+}
+
+int xn_vu_get_status(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
+{
+	a->p.u64 = s->status;
+	if (xn_vdev_needs_reset(s->v))
+		a->p.u64 |= XN_VU_STATUS_NEEDS_RESET;
+	return 0;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The device's inside, shared by its files:
+ *
+ *	vdev.c        life, features, events
+ *	vdev_mem.c    memory regions, and addresses in them
+ *	vdev_ring.c   what a front end says of rings
+ *	vdev_pair.c   when pairs and the control queue run
+ *	vdev_area.c   dirty log and inflight area
+ *
+ * The library knows of a vring only while its pair runs: it is set just before a
+ * start and unset after the stop. So memory, inflight area and eventfds belong to nobody
+ * else while a pair is stopped.
+ */
+#ifndef XN_VHOST_VDEV_PRIV_H
+#define XN_VHOST_VDEV_PRIV_H
+
+#include <sys/types.h>
+
+#include "vhost/vdev.h"
+
+#define XN_VDEV_MAX_RINGS (2 * XN_MAX_PAIRS + 1)
+
+/* As the front end said. */
+struct xn_vring_state {
+	uint32_t size;                      /* 0: not told yet */
+	uint16_t base;                      /* where to go on, while the ring does not run */
+	bool     has_addr, started, enabled;
+	uint8_t  broken;                    /* by a fault; written by the queue's thread, */
+	const char *fault;                  /* and this before */
+	uint64_t desc, avail, used;         /* user addresses */
+	int      kick_fd, call_fd, err_fd;  /* ours; -1: none */
+};
+
+struct xn_region_state {
+	struct xn_vdev_region r;            /* fd is ours */
+	dev_t dev;
+	ino_t ino;
+};
+
+/* A file that a front end shares, mapped. */
+struct xn_area {
+	void    *at;                        /* NULL: none */
+	uint64_t bytes;
+};
+
+struct xn_pair {
+	struct xn_worker *worker;
+	unsigned running;                   /* bit 0, 1: with its receive, transmit ring */
+	uint64_t due_ns;                    /* starts then with what is ready; 0: nothing due */
+};
+
+struct xn_vdev {
+	struct xn_port *port;
+	struct xn_dev *dev;
+	struct xn_vdev_opts opts;
+	void (*listener)(void *arg, const struct xn_event *e);
+	void *listener_arg;
+
+	uint64_t features;                  /* accepted, with vhost's own */
+	bool features_said;
+
+	struct xn_mem *mem;                 /* of all regions; NULL: none */
+	struct xn_region_state regions[XN_MEM_MAX_REGIONS];
+	unsigned n_regions;
+
+	struct xn_vring_state rings[XN_VDEV_MAX_RINGS];
+	struct xn_pair pairs[XN_MAX_PAIRS];
+	bool ctrl_running, ctrl_more;       /* more commands than were answered in one go */
+	uint64_t ctrl_due_ns;
+	unsigned active;                    /* pairs that the driver asked for (control queue) */
+
+	struct xn_area log, inflight;
+	unsigned inflight_rings, inflight_size;
+};
+
+#define XN_BIT(n) (1ull << (n))
+
+static inline bool xn_vdev_has(const struct xn_vdev *v, unsigned feature)
+{
+	return v->features & XN_BIT(feature);
+}
+
+/* ---- vdev_mem.c ---- */
+
+/* Guest address of [user, user + bytes) if it lies in one region of these. */
+bool xn_vdev_to_gpa(const struct xn_region_state *regions, unsigned n, uint64_t user,
+		    uint64_t bytes, uint64_t *gpa);
+void xn_vdev_forget_mem(struct xn_vdev *v);
+
+/* ---- vdev_ring.c ---- */
+
+void xn_vring_init(struct xn_vring_state *r);
+/* Closes what it holds. */
+void xn_vring_fini(struct xn_vring_state *r);
+/* Its control queue, with the features of now. */
+bool xn_vdev_is_ctrl(const struct xn_vdev *v, unsigned index);
+/* A ring of a pair, or of the control queue, that is to run. */
+bool xn_vdev_ring_ready(const struct xn_vdev *v, unsigned index);
+/* Guest addresses of a ring whose size and addresses are known, in these regions. False: a part
+ * of it does not lie in one region. */
+bool xn_vring_translate(const struct xn_vring_state *r, const struct xn_region_state *regions,
+			unsigned n, struct xn_vring *out);
+
+/* A fault has stopped it. The thread that the ring belongs to. */
+void xn_vdev_ring_broken(struct xn_vdev *v, unsigned index, const char *fault);
+/* Signals its error eventfd. The same. */
+void xn_vdev_ring_error(struct xn_vdev *v, unsigned index);
+
+/* ---- vdev_pair.c ---- */
+
+/* What has to happen now that ring `index` is ready. 0 or -errno of a start. */
+int  xn_vdev_ring_is_ready(struct xn_vdev *v, unsigned index);
+/* Something that was missing has come: what is ready now is due. */
+void xn_vdev_look_again(struct xn_vdev *v);
+/* Stops what runs with ring `index`; others of the pair go on after the grace. Its base is in
+ * the ring then. */
+void xn_vdev_ring_halt(struct xn_vdev *v, unsigned index);
+bool xn_vdev_ring_runs(const struct xn_vdev *v, unsigned index);
+bool xn_vdev_runs(const struct xn_vdev *v);
+
+/* All that runs, for a change of the whole device: stop, and start again what ran. */
+struct xn_vdev_ran {
+	unsigned pairs[XN_MAX_PAIRS];
+	bool ctrl;
+};
+void xn_vdev_stop_all(struct xn_vdev *v, struct xn_vdev_ran *ran);
+int  xn_vdev_start_again(struct xn_vdev *v, const struct xn_vdev_ran *ran);
+
+/* Between these two no worker is in the library (or: that of this ring). */
+void xn_vdev_park(struct xn_vdev *v);
+void xn_vdev_unpark(struct xn_vdev *v);
+void xn_vdev_park_ring(struct xn_vdev *v, unsigned index);
+void xn_vdev_unpark_ring(struct xn_vdev *v, unsigned index);
+
+/* Tells a pair which of its rings are enabled. */
+void xn_vdev_apply_enable(struct xn_vdev *v, unsigned pair);
+/* Pairs that the driver uses; the others are disabled. */
+void xn_vdev_set_active(struct xn_vdev *v, unsigned pairs);
+
+/* ---- vdev_area.c ---- */
+
+void xn_vdev_apply_log(struct xn_vdev *v);
+void xn_vdev_forget_areas(struct xn_vdev *v);
+/* Where ring `index` keeps its inflight state; NULL: nowhere. */
+void *xn_vdev_inflight_of(const struct xn_vdev *v, unsigned index);
+
+#endif
