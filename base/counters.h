@@ -50,6 +50,8 @@ X(tx_drop_disabled,     "packets", "dropped: the queue pair was disabled by driv
 X(tx_drop_down,         "packets", "dropped: the port is down or gone") \
 X(tx_kicks,             "calls",   "system calls that told the kernel of packets to send") \
 X(tx_kick_again,        "calls",   "of these, how many the kernel answered with 'call again' (EAGAIN)") \
+X(tx_kick_stuck,        "calls",   "of these, how many took nothing, though the kernel said that all was well") \
+X(tx_kick_errors,       "calls",   "of these, how many the kernel answered with an error that has no line of its own") \
 X(tx_kick_drops,        "packets", "lost on the way out: the kernel said that a packet was dropped (EBUSY)") \
 X(rx_out_of_order,      "buffers", "came back from the kernel in another order than lent") \
 X(irqs_sent,            "events",  "used-buffer notifications sent to the guest") \

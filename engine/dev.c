@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -18,7 +19,8 @@
 	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_STATUS) | \
 	 BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ))
 
-#define DRAIN_NS 200000000ull   /* how long a stop waits for packets to leave */
+#define DRAIN_NS       200000000ull   /* how long a stop waits for packets to leave */
+#define DRAIN_PAUSE_NS 500000l
 
 /* ---- create and destroy ---- */
 
@@ -52,7 +54,8 @@ int xn_dev_create(struct xn_dev **out, struct xn_mem *mem, struct xn_port *port,
 
 	*out = NULL;
 	if (!xn_opts_take(&opts, sizeof(opts), in))
-		return xn_fail(E2BIG, "device options are newer than this library");
+		return xn_fail(E2BIG, "xn_dev_opts: members that this library does not know "
+			       "(set .sz = sizeof(struct xn_dev_opts), the rest to 0)");
 	if (!opts.pairs)
 		opts.pairs = 1;
 	if (opts.pairs > port->n_queues || opts.pairs > XN_MAX_PAIRS)
@@ -142,24 +145,19 @@ int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
 	return 0;
 }
 
-/* Replaces *mine by a duplicate of theirs (-1: none). 0 or -errno. */
+/* Makes a duplicate that does not block (-1: of none). 0 or -errno. */
 static int take_fd(int *mine, int theirs)
 {
-	int fd = -1, flags;
+	int flags;
 
-	if (theirs >= 0) {
-		fd = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
-		if (fd < 0)
-			return -errno;
-		flags = fcntl(fd, F_GETFL);
-		if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK)) {
-			close(fd);
-			return -EINVAL;
-		}
-	}
-	close_fd(*mine);
-	*mine = fd;
-	return 0;
+	*mine = -1;
+	if (theirs < 0)
+		return 0;
+	*mine = fcntl(theirs, F_DUPFD_CLOEXEC, 3);
+	if (*mine < 0)
+		return -errno;
+	flags = fcntl(*mine, F_GETFL);
+	return flags < 0 || fcntl(*mine, F_SETFL, flags | O_NONBLOCK) ? -EINVAL : 0;
 }
 
 static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned index, const struct xn_vring *v)
@@ -188,9 +186,9 @@ static int check_vring(const struct xn_dev *dev, unsigned index)
 int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *ring)
 {
 	struct xn_ring_setup *r;
+	int err, kick = -1, call = -1;
 	struct xn_vq_cfg cfg;
 	struct xn_vq trial;
-	int err;
 
 	err = check_vring(dev, index);
 	if (err)
@@ -210,11 +208,18 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 	xn_vq_fini(&trial);
 
 	r = &dev->rings[index];
-	err = take_fd(&r->v.kick_fd, ring->kick_fd);
+	err = take_fd(&kick, ring->kick_fd);
 	if (!err)
-		err = take_fd(&r->v.call_fd, ring->call_fd);
-	if (err)
+		err = take_fd(&call, ring->call_fd);
+	if (err) {
+		close_fd(kick);
+		close_fd(call);
 		return xn_fail(-err, "vring %u: kick or call fd is not usable", index);
+	}
+	close_fd(r->v.kick_fd);
+	close_fd(r->v.call_fd);
+	r->v.kick_fd = kick;
+	r->v.call_fd = call;
 	r->v.size = ring->size;
 	r->v.desc_gpa = ring->desc_gpa;
 	r->v.avail_gpa = ring->avail_gpa;
@@ -241,6 +246,7 @@ int xn_dev_unset_vring(struct xn_dev *dev, unsigned index)
 
 uint16_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index)
 {
+	assert(index < XN_ARRAY_SIZE(dev->rings));
 	return dev->rings[index].v.base;
 }
 
@@ -282,6 +288,23 @@ static void end_side(struct xn_dev *dev, struct xn_ring_side *s)
 	xn_vq_fini(&s->vq);
 }
 
+/*
+ * Buffers that are there already are lent before the first turn: a frame that comes at
+ * once finds one. No more than a ring of them: a guest that takes refused ones back at once
+ * could go on for ever.
+ */
+static void lend_first(struct xn_queue *q, uint32_t left)
+{
+	while (left) {
+		unsigned n = xn_rx_refill(q);
+
+		if (!n)
+			break;
+		left -= XN_MIN(n, left);
+	}
+	xn_queue_flush(q);
+}
+
 static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 {
 	const struct xn_portq_cfg cfg = {
@@ -313,11 +336,7 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 		goto out_tx;
 	q->ops = q->port->ops;
 	q->running = true;
-	/* Buffers that are there already are lent before the first turn: a frame that
-	 * comes at once finds one. */
-	while (xn_rx_refill(q))
-		;
-	xn_queue_flush(q);
+	lend_first(q, cfg.rx_heads);
 	return 0;
 
 out_tx:
@@ -330,25 +349,34 @@ out_tables:
 }
 
 /* What has arrived is delivered; what was posted for sending gets time to leave. */
-static void drain(struct xn_queue *q)
+static void drain(struct xn_queue *q, uint64_t deadline)
 {
-	uint64_t deadline = xn_now_ns() + DRAIN_NS;
+	const struct timespec pause = { .tv_nsec = DRAIN_PAUSE_NS };
 
 	q->ops->quiesce(q->port);
-	while (xn_rx_deliver(q, XN_BATCH_MAX))
+	/* A batch of nothing but drops delivers nothing, and is not the end. */
+	while (xn_rx_deliver(q, XN_BATCH_MAX) || (q->ops->rx_waiting(q->port) && xn_now_ns() < deadline))
 		;
 	for (;;) {
+		unsigned back = 0, n;
+
 		q->ops->tx_kick(q->port);
-		while (xn_tx_reclaim(q))
-			;
+		while ((n = xn_tx_reclaim(q)))
+			back += n;
 		if (!q->tx.vq.outstanding || xn_now_ns() > deadline)
 			break;
+		if (!back)
+			nanosleep(&pause, NULL);
 	}
+	/* Those that the kernel has are not sent a second time. */
+	q->ops->tx_give_up(q->port);
+	while (xn_tx_reclaim(q))
+		;
 }
 
-static void stop_queue(struct xn_dev *dev, struct xn_queue *q)
+static void stop_queue(struct xn_dev *dev, struct xn_queue *q, uint64_t deadline)
 {
-	drain(q);
+	drain(q, deadline);
 	q->ops->stop(q->port);
 	q->port = NULL;
 	q->running = false;
@@ -389,7 +417,7 @@ int xn_queue_stop(struct xn_queue *q)
 {
 	if (!q->running)
 		return xn_fail(EINVAL, "queue pair %u does not run", q->pair);
-	stop_queue(q->dev, q);
+	stop_queue(q->dev, q, xn_now_ns() + DRAIN_NS);
 	return 0;
 }
 
@@ -406,7 +434,7 @@ int xn_dev_start(struct xn_dev *dev)
 		err = xn_queue_start(dev->queues[i]);
 		if (err) {
 			while (i--)
-				stop_queue(dev, dev->queues[i]);
+				xn_queue_stop(dev->queues[i]);
 			return err;
 		}
 	}
@@ -415,11 +443,13 @@ int xn_dev_start(struct xn_dev *dev)
 
 int xn_dev_stop(struct xn_dev *dev)
 {
+	uint64_t deadline = xn_now_ns() + DRAIN_NS;   /* for all of them */
+
 	if (!runs(dev))
 		return xn_fail(EINVAL, "the device does not run");
 	for (unsigned i = 0; i < dev->opts.pairs; i++)
 		if (dev->queues[i]->running)
-			stop_queue(dev, dev->queues[i]);
+			stop_queue(dev, dev->queues[i], deadline);
 	return 0;
 }
 

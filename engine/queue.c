@@ -7,11 +7,14 @@
 #include "base/log.h"
 #include "engine/dev.h"
 
+#define RESTS_A_HEAD 8u   /* list nodes for the further pieces of receive buffers */
+
 int xn_queue_alloc(struct xn_queue *q, uint32_t rx_size, uint32_t tx_size)
 {
 	uint32_t larger = XN_MAX(rx_size, tx_size);
-	/* A buffer of one-byte pieces takes keep_bytes nodes: always enough for one. */
-	uint32_t nodes = 2 * XN_MAX(rx_size, q->keep_bytes) + 1;
+	/* Several for each buffer; and a buffer of one-byte pieces takes keep_bytes nodes:
+	 * always enough for one. */
+	uint32_t nodes = RESTS_A_HEAD * rx_size + q->keep_bytes + 1;
 
 	q->max_done = XN_MAX(rx_size, XN_BATCH_MAX);
 	q->max_pieces = XN_MAX(2 * larger, 2 * XN_BATCH_MAX);
@@ -143,8 +146,9 @@ bool xn_queue_arm(struct xn_queue *q)
 	/* First emptied, then asked for: a kick that comes after is not lost. */
 	drain_kick(q->rx.kick_fd);
 	drain_kick(q->tx.kick_fd);
-	idle = xn_vq_enable_kick(&q->rx.vq);
-	idle &= xn_vq_enable_kick(&q->tx.vq);
+	idle = xn_vq_enable_kick(&q->rx.vq) || q->rx_blocked;
+	idle &= xn_vq_enable_kick(&q->tx.vq) || q->tx_blocked;
+	q->ops->arm(q->port);
 	return idle;
 }
 

@@ -58,6 +58,9 @@ struct xn_queue {
 	unsigned pair;
 	bool running;                     /* between start and stop */
 	bool rx_off, tx_off;              /* disabled: xn_queue_enable */
+	/* The last turn left heads that the port had no room for: kicks cannot help, only
+	 * what the port's fds tell of. */
+	bool rx_blocked, tx_blocked;
 };
 
 /* engine/rx.c */

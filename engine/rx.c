@@ -104,9 +104,11 @@ unsigned xn_rx_refill(struct xn_queue *q)
 	struct xn_vq *vq = &q->rx.vq;
 	unsigned n = xn_vq_pop(vq, q->chains, XN_BATCH_MAX, q->pieces, q->max_pieces), settled;
 
+	q->rx_blocked = false;
 	if (!n)
 		return 0;
 	settled = post_chains(q, n);
+	q->rx_blocked = settled < n;
 	if (settled < n)
 		xn_vq_unpop(vq, q->chains + settled, n - settled);
 	return settled;

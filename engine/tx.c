@@ -184,11 +184,15 @@ unsigned xn_tx_send(struct xn_queue *q, unsigned budget)
 	struct xn_vq *vq = &q->tx.vq;
 	unsigned room = q->ops->tx_room(q->port), n, settled = 0;
 
+	q->tx_blocked = !room;
 	n = xn_vq_pop(vq, q->chains, XN_MIN(budget, room), q->pieces, q->max_pieces);
 	if (n) {
 		settled = XN_UNLIKELY(q->tx_off) ? drop_chains(q, n) : send_chains(q, n);
-		if (settled < n)
+		if (settled < n) {
 			xn_vq_unpop(vq, q->chains + settled, n - settled);
+			/* What was only refused in front of others is none of that. */
+			q->tx_blocked = !settled;
+		}
 	}
 	/* Also without new packets: earlier ones may still wait in the ring. */
 	q->ops->tx_kick(q->port);

@@ -156,6 +156,7 @@ struct xn_mem_info {
 	uint32_t regions;
 	uint32_t hugetlb_regions;
 };
+/* Not during a set-up call of a device that uses it. */
 void xn_mem_get_info(const struct xn_mem *mem, struct xn_mem_info *info);
 
 /*
@@ -224,7 +225,7 @@ struct xn_port_opts {
  * -EINVAL   spec not understood (message names the word)
  * -ENODEV   no such interface        -EPERM  privileges (message says which)
  * -EBUSY    another XDP program is attached, or queue taken
- * -EOPNOTSUPP  mode or attach asked for cannot be had
+ * -EOPNOTSUPP  attach asked for cannot be had (mode: xn_dev_start tells)
  * -EMSGSIZE interface's MTU is longer than a chunk takes
  */
 int xn_port_open(struct xn_port **port, const char *spec, const struct xn_port_opts *opts);
@@ -245,6 +246,7 @@ struct xn_port_info {
 	uint32_t speed;         /* Mbit/s when the port was opened; 0: not known */
 	uint32_t spare_sockets; /* left */
 };
+/* The thread that handles the port's events (xn_dev_handle_events). */
 void xn_port_get_info(const struct xn_port *port, struct xn_port_info *info);
 
 /*
@@ -347,7 +349,8 @@ int xn_dev_unset_vring(struct xn_dev *dev, unsigned index);
  * The thread is in the network namespace in which the port was opened.
  * -EINVAL   vrings missing or already started
  * -EXDEV    another network namespace
- * -ENOBUFS  RLIMIT_MEMLOCK too small (message: bytes needed)
+ * -ENOBUFS  RLIMIT_MEMLOCK too small (message: bytes needed), or no bounce frames left
+ * -EOPNOTSUPP  the port's mode cannot be had
  * -EBUSY    host queue taken for longer than 2 s
  * -EFAULT   a region cannot be pinned (message: which)   -ENOMEM, -ENODEV, ...
  */
@@ -383,7 +386,7 @@ int xn_queue_stop(struct xn_queue *q);
  */
 void xn_queue_enable(struct xn_queue *q, bool rx, bool tx);
 
-/* Available index to go on from; valid when stopped. */
+/* Available index to go on from; valid when stopped. Set-up. */
 uint16_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index);
 
 /*
@@ -417,8 +420,9 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget);
  */
 bool xn_queue_arm(struct xn_queue *q);
 
-/* Fills up to n of struct pollfd (fd, events); returns how many. After any of
- * them is ready, call xn_queue_run. Valid until stop. Queue thread. */
+/* Fills up to n (4 are always enough) of struct pollfd (fd, events); returns how many.
+ * After any of them is ready, call xn_queue_run. They stay the same until stop. Queue
+ * thread. */
 struct pollfd;
 unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n);
 

@@ -20,7 +20,7 @@ struct localq {
 	struct xn_portq q;
 	struct xn_id_fifo posted;     /* receive buffers of the guest, in order */
 	struct xn_rx_done *back;      /* filled and not yet given back, whole frames */
-	uint32_t n_back, given;
+	uint32_t n_back;
 	uint16_t *sent;               /* ids of packets that may go back */
 	uint32_t n_sent;
 	bool loops, rx_off;
@@ -44,12 +44,12 @@ static unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
 	struct localq *x = localq(q);
 	unsigned out = 0;
 
-	while (frames && x->given < x->n_back) {
-		done[out] = x->back[x->given++];
+	while (frames && out < x->n_back) {
+		done[out] = x->back[out];
 		frames -= !(done[out++].flags & XN_RX_MORE);
 	}
-	if (x->given == x->n_back)
-		x->given = x->n_back = 0;
+	x->n_back -= out;
+	memmove(x->back, x->back + out, x->n_back * sizeof(*x->back));
 	return out;
 }
 
@@ -106,10 +106,6 @@ static unsigned tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigne
 	return n;
 }
 
-static void tx_kick(struct xn_portq *q)
-{
-}
-
 static unsigned tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
 {
 	struct localq *x = localq(q);
@@ -133,8 +129,14 @@ static unsigned wait_fds(struct xn_portq *q, struct pollfd *fds, unsigned n)
 	return 0;   /* everything happens in tx_post */
 }
 
-static void quiesce(struct xn_portq *q)
+/* There is nothing to wait for, or to be left over. */
+static void nothing(struct xn_portq *q)
 {
+}
+
+static bool rx_waiting(struct xn_portq *q)
+{
+	return localq(q)->n_back;
 }
 
 static void stop(struct xn_portq *q)
@@ -148,9 +150,10 @@ static void stop(struct xn_portq *q)
 }
 
 static const struct xn_portq_ops queue_ops = {
-	.rx_post = rx_post, .rx_poll = rx_poll, .tx_post = tx_post, .tx_kick = tx_kick,
+	.rx_post = rx_post, .rx_poll = rx_poll, .tx_post = tx_post, .tx_kick = nothing,
 	.tx_poll = tx_poll, .tx_room = tx_room, .wait_fds = wait_fds,
-	.set_rx = set_rx, .quiesce = quiesce, .stop = stop,
+	.set_rx = set_rx, .arm = nothing, .quiesce = nothing, .rx_waiting = rx_waiting,
+	.tx_give_up = nothing, .stop = stop,
 };
 
 static const struct xn_port_ops null_ops, loopback_ops;

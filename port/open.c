@@ -25,7 +25,8 @@ int xn_port_open(struct xn_port **port, const char *spec, const struct xn_port_o
 
 	*port = NULL;
 	if (!xn_opts_take(&opts, sizeof(opts), in))
-		return xn_fail(E2BIG, "port options are newer than this library");
+		return xn_fail(E2BIG, "xn_port_opts: members that this library does not know "
+			       "(set .sz = sizeof(struct xn_port_opts), the rest to 0)");
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(kinds); i++)
 		if (strlen(kinds[i].kind) == len && !strncmp(spec, kinds[i].kind, len))
 			return kinds[i].open(port, rest, &opts);

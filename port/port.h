@@ -116,7 +116,10 @@ struct xn_portq_ops {
 	unsigned (*tx_poll)(struct xn_portq *q, uint16_t *ids, unsigned n);
 	/* How many packets tx_post takes for sure, each of one piece. */
 	unsigned (*tx_room)(struct xn_portq *q);
-	/* What to sleep on; returns how many of n entries it filled. */
+	/* Before a sleep: whatever has to be waited for shows in one of the wait_fds. */
+	void (*arm)(struct xn_portq *q);
+	/* What to sleep on, the same from start to stop; returns how many of n entries it
+	 * filled. */
 	unsigned (*wait_fds)(struct xn_portq *q, struct pollfd *fds, unsigned n);
 	/* Whether frames for this queue are received, or dropped and counted. What had arrived
 	 * already may still come. Buffers stay lent. */
@@ -126,6 +129,11 @@ struct xn_portq_ops {
 	 * returns. rx_poll, tx_kick and tx_poll still work, to drain.
 	 */
 	void (*quiesce)(struct xn_portq *q);
+	/* After quiesce: are there frames that rx_poll has not looked at yet? */
+	bool (*rx_waiting)(struct xn_portq *q);
+	/* After quiesce, when packets have had their time to leave: from now on tx_poll gives
+	 * back all that the kernel has taken, whether or not it is done with them. */
+	void (*tx_give_up)(struct xn_portq *q);
 	/*
 	 * Second half: after it returns nothing writes to guest memory and nothing
 	 * reads it on behalf of this queue. All ids still lent are the engine's

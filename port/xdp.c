@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The AF_XDP port: spec, open, close, what it tells. Theory in port/xdp.h. */
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -113,6 +115,19 @@ static uint64_t netns_linux(void)
 	return stat("/proc/thread-self/ns/net", &st) ? 0 : st.st_ino;
 }
 
+/* How many queues there are each way; left at 0 where the driver does not tell. */
+static void read_channels(int fd, const char *ifname, struct xn_if_info *info)
+{
+	struct ethtool_channels ch = { .cmd = ETHTOOL_GCHANNELS };
+	struct ifreq req = { .ifr_data = (char *)&ch };
+
+	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", ifname);
+	if (ioctl(fd, SIOCETHTOOL, &req))
+		return;
+	info->rx_queues = ch.combined_count + ch.rx_count;
+	info->tx_queues = ch.combined_count + ch.tx_count;
+}
+
 static int if_info_linux(const char *ifname, struct xn_if_info *info)
 {
 	struct ifreq req = { 0 };
@@ -137,6 +152,7 @@ static int if_info_linux(const char *ifname, struct xn_if_info *info)
 		memcpy(info->mac, req.ifr_hwaddr.sa_data, sizeof(info->mac));
 	if (!ioctl(fd, SIOCGIFFLAGS, &req))
 		info->up = req.ifr_flags & IFF_UP;
+	read_channels(fd, ifname, info);
 	if (xn_probe_driver(ifname, info->driver, sizeof(info->driver)))
 		info->driver[0] = 0;
 out:
@@ -277,7 +293,10 @@ static int choose_frame(struct xn_xdp_port *p)
 			       "ip link set %s mtu %u", p->spec.ifname, p->info.mtu, p->spec.ifname,
 			       XN_FRAME_BYTES_MAX - XN_ETH_HDR_BYTES - XN_VLAN_TAG_BYTES);
 	p->port.max_frame = longest;
-	p->frame_bytes = XN_MAX(longest, XN_FRAME_BYTES_MIN);
+	/* Drivers in zero-copy mode round what a chunk takes down to a multiple of 128, and want
+	 * MTU + 26 to fit in that. Nothing is lent to them, so the chunk may take all it can. */
+	p->frame_bytes = p->spec.mode == XN_XSK_ZERO_COPY ? XN_FRAME_BYTES_MAX :
+			 XN_MAX(longest, XN_FRAME_BYTES_MIN);
 	return 0;
 }
 
@@ -286,7 +305,7 @@ static int attach(struct xn_xdp_port *p, const struct xn_port_opts *opts)
 	static const uint8_t none[6];
 	struct xn_steer_cfg cfg = {
 		.ifindex = p->info.ifindex, .ifname = p->spec.ifname, .attach = p->spec.attach,
-		.frame_bytes = p->frame_bytes, .filter_mac = p->spec.filter_mac,
+		.frame_bytes = XN_MAX(p->port.max_frame, XN_FRAME_BYTES_MIN), .filter_mac = p->spec.filter_mac,
 	};
 
 	if (memcmp(opts->mac, none, sizeof(none)))

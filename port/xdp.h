@@ -55,6 +55,7 @@ struct xn_if_info {
 	uint8_t mac[6];
 	bool up;
 	uint64_t netns;      /* which network namespace it is in */
+	uint32_t rx_queues, tx_queues;   /* 0: the driver does not tell */
 	char driver[32];
 };
 
@@ -119,6 +120,10 @@ struct xn_xdpq {
 	uint32_t rx_posted, rx_taken;    /* free running: fill entries posted, taken back */
 	uint32_t bounce_posted;          /* of the outstanding ones, bounce frames */
 	struct xn_id_fifo held;          /* buffers that wait for a bounced frame */
+	/* How many of the longest frames the held buffers take, at least; and the bytes behind
+	 * the last of them that are no whole frame. */
+	uint32_t held_frames, held_open;
+	bool held_stale;                 /* short frames have left more than is counted */
 	xn_uoff *rx_frames;              /* stack of free bounce frames */
 	xn_uoff *rx_all;                 /* all of them, for the stop */
 	uint32_t n_rx_frames, all_rx_frames;
@@ -126,6 +131,7 @@ struct xn_xdpq {
 	/* -- transmit -- */
 	uint64_t *sent;
 	uint32_t tx_posted, tx_done;     /* free running: descriptors */
+	uint32_t tx_hint;                /* where the next completion is looked for first */
 	uint32_t *tx_free;               /* stack of indices of free arena frames */
 	xn_uoff *tx_frames;
 	uint32_t n_tx_free, all_tx_frames;
@@ -135,6 +141,7 @@ struct xn_xdpq {
 	bool tx_down;                    /* the kernel said that the interface is down */
 	bool tx_gone;                    /* ... that the socket is unbound: for good */
 	int retry_fd;                    /* timerfd: when to kick again a stuck ring */
+	bool retry_set;
 
 	struct xn_mem *mem;
 	unsigned host_queue;
@@ -159,6 +166,7 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 			const struct xn_xdp_sys *sys);
 
 /* port/xdp_rx.c */
+bool     xn_xdp_rx_waiting(struct xn_portq *q);
 unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 /* port/xdp_tx.c */
@@ -169,6 +177,7 @@ unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n);
 unsigned xn_xdp_tx_room(struct xn_portq *q);
 /* Are there descriptors that the kernel has not taken yet? */
 bool     xn_xdp_tx_stuck(const struct xn_xdpq *x);
+void     xn_xdp_tx_give_up(struct xn_portq *q);
 
 /* port/xdp_queue.c */
 int  xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q);

@@ -35,20 +35,39 @@ static void set_retry(const struct xn_xdpq *x, long ns)
 	timerfd_settime(x->retry_fd, 0, &t, NULL);
 }
 
+static void arm(struct xn_portq *q)
+{
+	struct xn_xdpq *x = xdpq(q);
+	bool want = x->tx_posted != x->tx_done && !x->tx_gone;
+
+	if (want || x->retry_set)
+		set_retry(x, !want ? 0 : x->tx_down ? RETRY_DOWN_NS : RETRY_UP_NS);
+	x->retry_set = want;
+}
+
 static unsigned wait_fds(struct xn_portq *q, struct pollfd *fds, unsigned n)
 {
 	struct xn_xdpq *x = xdpq(q);
 	unsigned k = 0;
 
-	if (x->tx_gone)
-		return 0;
 	if (k < n)
-		fds[k++] = (struct pollfd){ .fd = x->xsk.fd, .events = POLLIN };
-	if (x->tx_posted != x->tx_done && k < n) {
-		set_retry(x, x->tx_down ? RETRY_DOWN_NS : RETRY_UP_NS);
 		fds[k++] = (struct pollfd){ .fd = x->retry_fd, .events = POLLIN };
-	}
+	/* Without its interface the socket has an error for ever. */
+	if (!x->tx_gone && k < n)
+		fds[k++] = (struct pollfd){ .fd = x->xsk.fd, .events = POLLIN };
 	return k;
+}
+
+/* Bind takes a queue that has no transmit side; what is sent there goes nowhere, without
+ * an error (Linux 6.18, xsk_generic_xmit). */
+static int check_host_queue(const struct xn_xdp_port *p, unsigned queue)
+{
+	const struct xn_if_info *i = &p->info;
+
+	if ((!i->rx_queues || queue < i->rx_queues) && (!i->tx_queues || queue < i->tx_queues))
+		return 0;
+	return xn_fail(EINVAL, "%s: queue %u: there are %u to receive and %u to transmit "
+		       "(ethtool -L changes that)", p->spec.ifname, queue, i->rx_queues, i->tx_queues);
 }
 
 static int steer(const struct xn_xdpq *x)
@@ -97,6 +116,9 @@ static void stop(struct xn_portq *q)
 		struct xdp_statistics st;
 
 		p->sys->steer_clear(p->steer, x->host_queue);
+		if (x->xsk.rx.ring)   /* what a drain had no time for */
+			XN_COUNT(q->cfg.ctr, rx_drop_stopped,
+				 xsk_cons_nb_avail(&x->xsk.rx, x->xsk.rx.size));
 		p->sys->xsk_statistics(&x->xsk, &st);
 		xn_xdp_add_statistics(&p->past, &st);
 		p->sys->xsk_close(&x->xsk);
@@ -120,7 +142,8 @@ static const struct xn_portq_ops queue_ops = {
 	.rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll,
 	.tx_post = xn_xdp_tx_post, .tx_kick = xn_xdp_tx_kick,
 	.tx_poll = xn_xdp_tx_poll, .tx_room = xn_xdp_tx_room,
-	.wait_fds = wait_fds, .set_rx = set_rx, .quiesce = quiesce, .stop = stop,
+	.wait_fds = wait_fds, .arm = arm, .set_rx = set_rx, .quiesce = quiesce,
+	.rx_waiting = xn_xdp_rx_waiting, .tx_give_up = xn_xdp_tx_give_up, .stop = stop,
 };
 
 static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
@@ -192,7 +215,7 @@ static int open_socket(struct xn_xdpq *x, struct xn_xdp_port *p, uint32_t fill_s
 		return err;
 	/* Indices run on from wherever the rings are (0 on a fresh socket). */
 	x->rx_posted = x->rx_taken = *x->xsk.fill.producer;
-	x->tx_posted = x->tx_done = *x->xsk.tx.producer;
+	x->tx_posted = x->tx_done = x->tx_hint = *x->xsk.tx.producer;
 	return 0;
 }
 
@@ -214,6 +237,11 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 		return xn_fail(EXDEV, "%s: start the device in the network namespace that the "
 			       "port was opened in", p->spec.ifname);
 	}
+	err = check_host_queue(p, p->spec.start + cfg->index);
+	if (err) {
+		free(x);
+		return err;
+	}
 	x->q = (struct xn_portq){ .ops = &queue_ops, .port = port, .cfg = *cfg };
 	x->mem = cfg->mem;
 	x->xsk.fd = x->retry_fd = -1;
@@ -233,8 +261,9 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 	 */
 	x->bounce = p->spec.bounce || x->xsk.zero_copy;
 	x->rule = (struct xn_lend_rule){
-		.min_len = x->bounce ? UINT32_MAX : cfg->hdr_bytes + x->xsk.frame_bytes,
-		.last_at = x->mem->umem_bytes - cfg->hdr_bytes - x->xsk.frame_bytes,
+		.min_len = cfg->hdr_bytes + x->xsk.frame_bytes,
+		/* No guest memory is at offset 0: nothing passes, however long it says it is. */
+		.last_at = x->bounce ? 0 : x->mem->umem_bytes - cfg->hdr_bytes - x->xsk.frame_bytes,
 		.fill_before = x->xsk.land - cfg->hdr_bytes,
 	};
 	x->tx_copies = !x->xsk.zero_copy && xn_probe_tx_copies(p->info.driver);

@@ -66,16 +66,58 @@ static void fill_end(struct xn_xdpq *x, const struct fill *f)
 		(void)recvfrom(x->xsk.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
 
+/* One more held buffer of so many bytes: how many longest frames do they take now? */
+static void held_add(struct xn_xdpq *x, uint32_t bytes)
+{
+	const uint32_t need = x->q.cfg.hdr_bytes + x->xsk.frame_bytes;
+
+	if (x->q.cfg.merge && XN_MIN(bytes, need) + x->held_open < need) {
+		x->held_open += bytes;
+		return;
+	}
+	x->held_frames++;
+	x->held_open = 0;
+}
+
 /*
- * Bounce frames stand in for held buffers, one for one while there are frames.
- * Never more than there are held buffers: a frame that lands in one would have
- * nowhere to go, while buffers that are lent wait behind it.
+ * A frame has taken buffers from the front: at most those that were counted for the first
+ * longest frame. All behind them still hold what they held, so one less is never too
+ * many; a short frame leaves more than that, which is counted anew when it is wanted.
+ */
+static void held_take(struct xn_xdpq *x)
+{
+	if (x->held_frames)
+		x->held_frames--;
+	x->held_stale = true;
+}
+
+static void held_recount(struct xn_xdpq *x)
+{
+	x->held_frames = x->held_open = 0;
+	for (uint32_t i = 0; i < xn_id_fifo_count(&x->held); i++)
+		held_add(x, x->q.cfg.bufs[xn_id_fifo_at(&x->held, i)].bytes);
+	x->held_stale = false;
+}
+
+/* How many bounce frames may be in the fill ring: as many as held buffers take of the
+ * longest frames. Buffers too short for one get a chance when nothing else is lent. */
+static uint32_t bounce_limit(struct xn_xdpq *x, const struct fill *f)
+{
+	if (x->held_stale && x->bounce_posted >= x->held_frames)
+		held_recount(x);
+	if (x->held_frames || !xn_id_fifo_count(&x->held))
+		return x->held_frames;
+	return f->posted == x->rx_taken;
+}
+
+/*
+ * Bounce frames stand in for held buffers. Never more of them than find room there: a
+ * frame that lands in one would have nowhere to go, while buffers that are lent wait
+ * behind it.
  */
 static void bounce_refill(struct xn_xdpq *x, struct fill *f)
 {
-	uint32_t held = xn_id_fifo_count(&x->held);
-
-	while (x->bounce_posted < held && x->n_rx_frames && fill_room(x, f)) {
+	while (x->n_rx_frames && fill_room(x, f) && x->bounce_posted < bounce_limit(x, f)) {
 		/* The kernel may write frame_bytes at the end of the chunk. */
 		fill_put(f, x->rx_frames[--x->n_rx_frames].v, 0, XN_LENT_BOUNCE);
 		x->bounce_posted++;
@@ -126,6 +168,7 @@ static __attribute__((noinline)) bool post_unusual(struct xn_xdpq *x, struct fil
 
 	if (why != XN_C_rx_buf_lent) {
 		xn_hold_buf(&x->q.cfg, &x->held, b);
+		held_add(x, x->q.cfg.bufs[b->head].bytes);
 		xn_count_add(&x->q.cfg.ctr->v[why], 1);
 		++*held;
 		return true;
@@ -218,6 +261,7 @@ static unsigned deliver_bounced(struct xn_xdpq *x, uint64_t fill, uint64_t data,
 	switch (xn_spread_frame(&x->q.cfg, &x->held, xn_mem_at(x->mem, XN_UOFF(data)), bytes,
 				done, max, &used)) {
 	case XN_SPREAD_OK:
+		held_take(x);
 		XN_COUNT(ctr, rx_bounced, 1);
 		if (used > 1)
 			XN_COUNT(ctr, rx_merged, 1);
@@ -295,6 +339,11 @@ static inline unsigned poll_usual(struct xn_xdpq *x, uint32_t idx, unsigned n, s
 	return (unsigned)(l - first);
 }
 
+bool xn_xdp_rx_waiting(struct xn_portq *q)
+{
+	return xsk_cons_nb_avail(&xdpq(q)->xsk.rx, 1);
+}
+
 unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
 {
 	struct xn_xdpq *x = xdpq(q);
@@ -325,7 +374,7 @@ unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
 	xsk_ring_cons__release(&x->xsk.rx, i);
 	XN_COUNT(q->cfg.ctr, rx_lent, lent);
 
-	if (x->bounce_posted < xn_id_fifo_count(&x->held)) {
+	if (xn_id_fifo_count(&x->held)) {
 		struct fill f = fill_begin(x);
 
 		bounce_refill(x, &f);

@@ -133,8 +133,9 @@ static __attribute__((noinline)) bool send_unusual(struct xn_xdpq *x, struct pos
 
 	if (x->tx_down)
 		return drop(x, p, XN_C_tx_drop_down);
+	/* A first piece without the whole Ethernet header is what drivers stumble over. */
 	if (!x->bounce && lendable && p->n_pieces > 1 && p->n_pieces <= XN_TX_PIECES_MAX &&
-	    (x->chain_tx || p->bytes > XN_CHUNK_BYTES)) {
+	    pieces[0].len >= XN_ETH_HDR_BYTES && (x->chain_tx || p->bytes > XN_CHUNK_BYTES)) {
 		if (!send_chained(w, p, pieces))
 			return false;
 		XN_COUNT(ctr, tx_chained, 1);
@@ -194,7 +195,7 @@ unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigne
 		unsigned run = send_usual(x, &w, p, (unsigned)(end - p), &bytes);
 
 		p += run;
-		if (XN_LIKELY(p == end) || w.posted == w.end)
+		if (XN_LIKELY(p == end))
 			break;
 		if (!run && !send_unusual(x, &w, p, pieces))
 			break;
@@ -215,9 +216,17 @@ static void went_down(struct xn_xdpq *x)
 	x->tx_retry_ns = xn_now_ns() + DOWN_RETRY_NS;
 }
 
+void xn_xdp_tx_give_up(struct xn_portq *q)
+{
+	/* As in drivers that copy: taken means done. What is still on its way has references to
+	 * its pages; the guest may see its own later bytes go out, nobody else's. */
+	xdpq(q)->tx_copies = true;
+}
+
 void xn_xdp_tx_kick(struct xn_portq *q)
 {
 	struct xn_xdpq *x = xdpq(q);
+	uint32_t before;
 
 	if (x->tx_gone)
 		return;
@@ -232,9 +241,12 @@ void xn_xdp_tx_kick(struct xn_portq *q)
 	if (x->tx_down && xn_now_ns() < x->tx_retry_ns)
 		return;
 	XN_COUNT(q->cfg.ctr, tx_kicks, 1);
+	before = xn_load_once32(x->xsk.tx.consumer);
 	switch (x->xsk.send(&x->xsk)) {
 	case 0:
 		x->tx_down = false;
+		if (XN_UNLIKELY(before == xn_load_once32(x->xsk.tx.consumer)))
+			XN_COUNT(q->cfg.ctr, tx_kick_stuck, 1);
 		break;
 	case -EAGAIN:   /* budget used up, or the device is busy: nothing is lost */
 		x->tx_down = false;
@@ -253,27 +265,42 @@ void xn_xdp_tx_kick(struct xn_portq *q)
 		went_down(x);
 		break;
 	default:        /* ENOBUFS, ENOMEM, EINTR: passing; the next turn kicks again */
+		XN_COUNT(q->cfg.ctr, tx_kick_errors, 1);
 		break;
 	}
 }
 
-/* Marks the oldest descriptor of this address that is not marked yet. */
-static void mark_done(struct xn_xdpq *x, uint64_t addr)
+/* Marks the first descriptor of this address in [from, to) that is not marked yet. */
+static bool mark_in(struct xn_xdpq *x, uint32_t from, uint32_t to, uint64_t addr)
 {
-	for (uint32_t k = x->tx_done; k != x->tx_posted; k++) {
+	for (uint32_t k = from; k != to; k++) {
 		uint64_t *s = &x->sent[k & x->xsk.tx.mask];
 
 		if (!(*s & XN_SENT_DONE) && (xsk_ring_prod__tx_desc(&x->xsk.tx, k)->addr & ~1ull) == addr) {
 			*s |= XN_SENT_DONE;
-			return;
+			x->tx_hint = k + 1;
+			return true;
 		}
 	}
+	return false;
 }
 
-/* Takes all completions; without tx_copies, marks whose they are. */
+/* Most completions come in order: the next is looked for behind the last, then from the
+ * oldest on. */
+static void mark_done(struct xn_xdpq *x, uint64_t addr)
+{
+	if (x->tx_hint - x->tx_done > x->tx_posted - x->tx_done)
+		x->tx_hint = x->tx_done;   /* it has been given back */
+	if (!mark_in(x, x->tx_hint, x->tx_posted, addr))
+		mark_in(x, x->tx_done, x->tx_hint, addr);
+}
+
+/* Takes completions; without tx_copies, marks whose they are, and takes only some: in any
+ * order, each may have to be looked for in the whole ring. */
 static void take_completions(struct xn_xdpq *x)
 {
-	uint32_t idx, n = xsk_ring_cons__peek(&x->xsk.comp, x->xsk.comp.size, &idx);
+	uint32_t most = x->tx_copies ? x->xsk.comp.size : XN_BATCH_MAX;
+	uint32_t idx, n = xsk_ring_cons__peek(&x->xsk.comp, most, &idx);
 
 	if (!n)
 		return;
