@@ -79,7 +79,7 @@ LIB_SRC := base/log.c base/names.c base/version.c \
            virtio/vq.c virtio/inflight.c \
            port/open.c port/copy.c port/local.c port/link.c \
            port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
-           engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c
+           engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c engine/pending.c
 # xsknetd, all but its main(): tests link it too.
 VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
              vhost/session.c vhost/session_setup.c vhost/session_mem.c vhost/session_ring.c \
@@ -101,7 +101,7 @@ UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight port_xdp port_limits e
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults example
 TSAN_TESTS   := vq_hostile worker
-FUZZ_TARGETS := rx tx
+FUZZ_TARGETS := rx tx session
 FUZZ_RIG     := tests/fuzz/guest.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
@@ -258,7 +258,7 @@ fuzz:
 	$(Q)tests/fuzz/run $(FUZZ_SECS) build/clang/san-fuzzer-no-link-address-undefined/tests/fuzz $(FUZZ_TARGETS)
 fuzzers: $(FUZZ_BIN)
 $(FUZZ_BIN): LIBS += -fsanitize=fuzzer -lpthread
-$(FUZZ_BIN): $(B)/tests/fuzz/%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(FUZZ_RIG)) $(B)/librig.a $(B)/libxsknet.a
+$(FUZZ_BIN): $(B)/tests/fuzz/%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(FUZZ_RIG)) $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
 
