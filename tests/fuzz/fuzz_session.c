@@ -167,6 +167,18 @@ static void drive(void)
 	}
 }
 
+/* What the daemon asks for between messages. */
+static void ask(const struct xn_session *s)
+{
+	struct xn_session_info info;
+	struct xn_vdev_info v;
+
+	xn_session_get_info(s, &info);
+	xn_vdev_get_info(rig.v, &v);
+	if (v.running > v.pairs || xn_session_timeout_ms(s) < -1 || xn_session_ctrl_fd(s) < -1)
+		abort();
+}
+
 static int lowest_free_fd(void)
 {
 	int fd = fcntl(rig.fds[4], F_DUPFD, 0);
@@ -191,6 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		data += used;
 		bytes -= used;
 		err = xn_session_handle(s);
+		ask(s);
 		drain(pair[1]);
 		drive();
 	}
