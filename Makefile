@@ -43,6 +43,9 @@ PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 INCDIR  := $(PREFIX)/include
 BINDIR  := $(PREFIX)/bin
+SBINDIR := $(PREFIX)/sbin
+UNITDIR := $(PREFIX)/lib/systemd/system
+QEMUDIR := $(PREFIX)/share/qemu/vhost-user
 MANDIR  := $(PREFIX)/share/man
 DESTDIR ?=
 
@@ -85,7 +88,8 @@ VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
              vhost/session.c vhost/session_setup.c vhost/session_mem.c vhost/session_ring.c \
              vhost/session_config.c \
              vhost/vdev.c vhost/vdev_mem.c vhost/vdev_area.c vhost/vdev_ring.c vhost/vdev_pair.c \
-             vhost/tempo.c vhost/worker.c vhost/sigbus.c vhost/listen.c vhost/notify.c vhost/stderr.c
+             vhost/tempo.c vhost/worker.c vhost/sigbus.c vhost/listen.c vhost/notify.c vhost/stderr.c \
+             vhost/opts.c vhost/sandbox.c vhost/seccomp.c vhost/ctl.c vhost/status.c vhost/daemon.c
 # The laboratory: what bench, cost program and tests share.
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
            bench/clock.c bench/front.c
@@ -122,7 +126,7 @@ NET_BIN    := $(NET_TESTS:%=$(B)/tests/net/%)
 TEST_BIN   := $(UNIT_BIN) $(KERNEL_BIN) $(NET_BIN)
 TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tests/kernel/test_%.o) \
               $(NET_TESTS:%=$(B)/tests/net/test_%.o)
-OTHER_OBJ  := $(B)/bench/cost.o $(B)/tests/smoke/check_json.o
+OTHER_OBJ  := $(B)/vhost/main.o $(B)/bench/cost.o $(B)/tests/smoke/check_json.o
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
 FUZZ_BIN   := $(FUZZ_TARGETS:%=$(B)/tests/fuzz/%)
 ALL_OBJ    := $(sort $(LIB_OBJ) $(VHOST_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) \
@@ -156,6 +160,11 @@ $(B)/xsknet-bench: LIBS += -ljansson -lpthread -lm
 $(B)/xsknet-bench: $(BENCH_OBJ) $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link,-Wl$(comma)--wrap=sendto)
+
+$(B)/xsknetd: LIBS += -ljansson -lseccomp -lpthread
+$(B)/xsknetd: $(B)/vhost/main.o $(B)/libvhost.a $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link,-pie)
 
 $(B)/cost: LIBS += -lpthread -lm
 $(B)/cost: $(B)/bench/cost.o $(B)/librig.a $(B)/libxsknet.a
@@ -312,12 +321,18 @@ install: all
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' xsknet.pc.in \
 		> $(D)$(LIBDIR)/pkgconfig/xsknet.pc
 	install -m 755 $(B)/xsknet-bench $(D)$(BINDIR)
+	install -D -m 755 $(B)/xsknetd $(D)$(SBINDIR)/xsknetd
+	install -d $(D)$(UNITDIR) $(D)$(QEMUDIR)
+	sed -e 's|@SBINDIR@|$(SBINDIR)|' dist/xsknetd@.service > $(D)$(UNITDIR)/xsknetd@.service
+	sed -e 's|@SBINDIR@|$(SBINDIR)|' dist/50-xsknetd-net.json > $(D)$(QEMUDIR)/50-xsknetd-net.json
 	for m in $(MAN); do install -D -m 644 $$m $(D)$(MANDIR)/man$${m##*.}/$${m##*/} || exit 1; done
 
 uninstall:
 	rm -f $(D)$(INCDIR)/xsknet.h $(D)$(LIBDIR)/libxsknet.a $(D)$(LIBDIR)/$(SO) \
 		$(D)$(LIBDIR)/libxsknet.so.$(SO_MAJOR) $(D)$(LIBDIR)/libxsknet.so \
-		$(D)$(LIBDIR)/pkgconfig/xsknet.pc $(D)$(BINDIR)/xsknet-bench
+		$(D)$(LIBDIR)/pkgconfig/xsknet.pc $(D)$(BINDIR)/xsknet-bench \
+		$(D)$(SBINDIR)/xsknetd $(D)$(UNITDIR)/xsknetd@.service \
+		$(D)$(QEMUDIR)/50-xsknetd-net.json
 	for m in $(MAN); do rm -f $(D)$(MANDIR)/man$${m##*.}/$${m##*/}; done
 
 format:

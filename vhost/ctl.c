@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Clients of the statistics socket. Contract in vhost/ctl.h.
+ *
+ * A client is either asking (its line is being collected) or being answered (nothing is
+ * read from it until all has been written): so it costs one line and one answer of memory,
+ * and one answer's time a turn of the main loop, whatever it does.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/types.h"
+#include "vhost/ctl.h"
+
+struct client {
+	int fd;                         /* -1: free */
+	char line[XN_CTL_LINE_BYTES];
+	size_t have;
+	char *answer;                   /* NULL: asking */
+	size_t bytes, sent;
+	uint64_t until_ns;              /* for the answer to be read */
+};
+
+struct xn_ctl {
+	struct xn_listen listen;
+	json_t *(*stats)(void *arg);
+	void *arg;
+	struct xn_log_limit limit;
+	struct client client[XN_CTL_CLIENTS];
+};
+
+int xn_ctl_open(struct xn_ctl **out, struct xn_listen *l, json_t *(*stats)(void *arg), void *arg)
+{
+	struct xn_ctl *c = calloc(1, sizeof(*c));
+
+	*out = c;
+	if (!c) {
+		xn_listen_close(l);
+		return xn_fail(ENOMEM, "out of memory for the statistics socket");
+	}
+	c->listen = *l;
+	*l = XN_LISTEN_NONE;
+	c->stats = stats;
+	c->arg = arg;
+	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++)
+		c->client[i].fd = -1;
+	return 0;
+}
+
+static void drop(struct client *k)
+{
+	close(k->fd);
+	free(k->answer);
+	k->fd = -1;
+	k->answer = NULL;
+	k->have = 0;
+}
+
+void xn_ctl_close(struct xn_ctl *c)
+{
+	if (!c)
+		return;
+	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++)
+		if (c->client[i].fd >= 0)
+			drop(&c->client[i]);
+	xn_listen_close(&c->listen);
+	free(c);
+}
+
+const struct xn_listen *xn_ctl_listen(const struct xn_ctl *c)
+{
+	return &c->listen;
+}
+
+static const char *line_end(const struct client *k)
+{
+	return memchr(k->line, '\n', k->have);
+}
+
+static bool waits_to_answer(const struct client *k)
+{
+	return k->answer || line_end(k);
+}
+
+unsigned xn_ctl_fds(const struct xn_ctl *c, struct pollfd *fds)
+{
+	unsigned n = 0;
+
+	fds[n++] = (struct pollfd){ .fd = c->listen.fd, .events = POLLIN };
+	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++)
+		if (c->client[i].fd >= 0)
+			fds[n++] = (struct pollfd){ .fd = c->client[i].fd,
+						    .events = waits_to_answer(&c->client[i]) ?
+							      POLLOUT : POLLIN };
+	return n;
+}
+
+/* ---- answers ---- */
+
+static json_t *answer_to(const struct xn_ctl *c, const char *line, size_t bytes)
+{
+	json_t *ask = json_loadb(line, bytes, 0, NULL);
+	const char *cmd = json_string_value(json_object_get(ask, "cmd"));
+	json_t *answer;
+
+	if (!cmd)
+		answer = json_pack("{s:s}", "error", "a line is an object: {\"cmd\":\"stats\"}");
+	else if (!strcmp(cmd, "stats"))
+		answer = c->stats(c->arg);
+	else
+		answer = json_pack("{s:s}", "error", "there is no such command; there is: stats");
+	json_decref(ask);
+	return answer;
+}
+
+/* Makes the answer to the line that ends at `end`, and takes that line away. */
+static bool answer_line(const struct xn_ctl *c, struct client *k, const char *end, uint64_t now_ns)
+{
+	size_t line = (size_t)(end - k->line);
+	json_t *answer = answer_to(c, k->line, line);
+
+	k->answer = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	json_decref(answer);
+	if (!k->answer)
+		return false;
+	k->bytes = strlen(k->answer);
+	k->answer[k->bytes++] = '\n';   /* in the place of its end */
+	k->sent = 0;
+	k->until_ns = now_ns + XN_CTL_PATIENCE_NS;
+	k->have -= line + 1;
+	memmove(k->line, end + 1, k->have);
+	return true;
+}
+
+/* False: the client has to go. */
+static bool send_answer(struct client *k)
+{
+	ssize_t n = send(k->fd, k->answer + k->sent, k->bytes - k->sent,
+			 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	k->sent += (size_t)n;
+	if (k->sent == k->bytes) {
+		free(k->answer);
+		k->answer = NULL;
+	}
+	return true;
+}
+
+/* One step: part of an answer, or one question. */
+static bool serve(const struct xn_ctl *c, struct client *k, uint64_t now_ns)
+{
+	if (!k->answer && !line_end(k)) {
+		ssize_t n = recv(k->fd, k->line + k->have, sizeof(k->line) - k->have, MSG_DONTWAIT);
+
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR;
+		if (!n)
+			return false;
+		k->have += (size_t)n;
+	}
+	if (!k->answer) {
+		if (!line_end(k))
+			return k->have < sizeof(k->line);
+		if (!answer_line(c, k, line_end(k), now_ns))
+			return false;
+	}
+	return send_answer(k);
+}
+
+/* ---- clients ---- */
+
+static void let_in(struct xn_ctl *c, uint64_t now_ns)
+{
+	int fd = xn_listen_accept(&c->listen);
+
+	if (fd < 0)
+		return;
+	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++)
+		if (c->client[i].fd < 0) {
+			c->client[i].fd = fd;
+			return;
+		}
+	close(fd);
+	if (xn_log_allowed(&c->limit, now_ns))
+		xn_log(XN_LOG_WARN, "statistics socket: %u clients at most, another was turned away",
+		       XN_CTL_CLIENTS);
+}
+
+static short events_of(const struct pollfd *fds, unsigned n, int fd)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (fds[i].fd == fd)
+			return fds[i].revents;
+	return 0;
+}
+
+uint64_t xn_ctl_handle(struct xn_ctl *c, const struct pollfd *fds, unsigned n, uint64_t now_ns)
+{
+	uint64_t wait_ns = UINT64_MAX;
+
+	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++) {
+		struct client *k = &c->client[i];
+
+		if (k->fd < 0)
+			continue;
+		if (events_of(fds, n, k->fd) && !serve(c, k, now_ns)) {
+			drop(k);
+			continue;
+		}
+		if (!k->answer)
+			continue;
+		if (now_ns >= k->until_ns)
+			drop(k);
+		else
+			wait_ns = XN_MIN(wait_ns, k->until_ns - now_ns);
+	}
+	if (events_of(fds, n, c->listen.fd))
+		let_in(c, now_ns);
+	return wait_ns;
+}

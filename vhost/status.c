@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Statistics as JSON. Contract in vhost/status.h. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/types.h"
+#include "vhost/status.h"
+
+#define MAX_STATS 256u
+
+static json_t *number(uint64_t v)
+{
+	return json_integer((json_int_t)v);
+}
+
+static json_t *bits(uint64_t v)
+{
+	return json_sprintf("0x%" PRIx64, v);
+}
+
+static json_t *counters_json(struct xn_dev *dev, unsigned pair)
+{
+	struct xn_stat s[MAX_STATS];
+	unsigned n = xn_dev_stats(dev, pair, s, MAX_STATS);
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < n && i < MAX_STATS; i++)
+		json_object_set_new(o, s[i].name,
+				    json_pack("{s:o, s:s, s:s}", "value", number(s[i].value),
+					      "unit", s[i].unit, "text", s[i].text));
+	return o;
+}
+
+static json_t *port_json(const struct xn_status *s)
+{
+	struct xn_port_info p;
+	char mac[18];
+
+	xn_port_get_info(s->port, &p);
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", s->mac[0], s->mac[1], s->mac[2],
+		 s->mac[3], s->mac[4], s->mac[5]);
+	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:b, s:o, s:b, s:o}",
+			 "kind", p.kind, "spec", s->spec, "attach", p.attach, "mode", p.mode,
+			 "queues", (int)p.queues, "mtu", (int)s->mtu,
+			 "max_frame", (int)p.max_frame, "mac", mac,
+			 "link", p.link_up, "speed", number(p.speed), "full_duplex", p.full_duplex,
+			 "spare_sockets", number(p.spare_sockets));
+}
+
+static json_t *guest_json(const struct xn_status *s)
+{
+	struct xn_session_info c = { 0 };
+	struct xn_vdev_info v;
+
+	if (s->session)
+		xn_session_get_info(s->session, &c);
+	xn_vdev_get_info(s->vdev, &v);
+	return json_pack("{s:b, s:o, s:o, s:i, s:o, s:i, s:i, s:i, s:i, s:b, s:b}",
+			 "connected", s->session != NULL, "features", bits(v.features),
+			 "protocol_features", bits(c.protocol_features), "status", (int)c.status,
+			 "bytes", number(v.guest_bytes), "regions", (int)v.regions,
+			 "pairs", (int)v.pairs, "running", (int)v.running, "broken", (int)v.broken,
+			 "logging", v.logging, "inflight", v.inflight);
+}
+
+static json_t *workers_json(const struct xn_status *s, unsigned pairs)
+{
+	json_t *a = json_array();
+
+	for (unsigned i = 0; i < pairs; i++) {
+		struct xn_worker_stats w;
+
+		xn_worker_get_stats(xn_vdev_worker(s->vdev, i), &w);
+		json_array_append_new(a, json_pack("{s:o, s:o, s:o, s:o, s:o}",
+						   "turns", number(w.turns),
+						   "empty_turns", number(w.empty_turns),
+						   "sleeps", number(w.sleeps),
+						   "gathers", number(w.gathers),
+						   "cpu_ns", number(w.cpu_ns)));
+	}
+	return a;
+}
+
+static json_t *pairs_json(const struct xn_status *s, unsigned pairs)
+{
+	json_t *a = json_array();
+
+	for (unsigned i = 0; i < pairs; i++)
+		json_array_append_new(a, json_pack("{s:o}", "counters",
+						   counters_json(xn_vdev_dev(s->vdev), i)));
+	return a;
+}
+
+json_t *xn_status_json(const struct xn_status *s)
+{
+	struct xn_session_info c = { 0 };
+	struct xn_vdev_info v;
+
+	if (s->session)
+		xn_session_get_info(s->session, &c);
+	xn_vdev_get_info(s->vdev, &v);
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			 "version", xn_version(), "port", port_json(s), "guest", guest_json(s),
+			 "counters", counters_json(xn_vdev_dev(s->vdev), XN_ALL_PAIRS),
+			 "pairs", pairs_json(s, v.pairs), "workers", workers_json(s, v.pairs),
+			 "sessions", number(s->sessions),
+			 "messages", number(s->messages + c.messages),
+			 "refused", number(s->refused + c.refused),
+			 "uptime_ns", number(s->uptime_ns));
+}
