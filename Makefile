@@ -80,7 +80,7 @@ LIB_SRC := base/log.c base/names.c base/version.c \
            xsk/xsk.c xsk/probe.c \
            bpf/steer.c \
            virtio/vq.c virtio/inflight.c \
-           port/open.c port/copy.c port/local.c port/link.c \
+           port/open.c port/copy.c port/local.c port/link.c port/announce.c \
            port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c engine/pending.c
 # xsknetd, all but its main(): tests link it too.

@@ -162,6 +162,7 @@ static int open_queue(struct raw_path *r, unsigned i, uint32_t frame_bytes)
 		.tx_size = XN_RING_SIZE, .comp_size = 2 * XN_RING_SIZE,
 		.mode = XN_XSK_AUTO, .tx_budget = TX_BUDGET,
 		.share_fd = i ? r->q[0].x.fd : -1,
+		.spare_fd = -1,
 	};
 	int err = xn_xsk_open(&r->q[i].x, &cfg);
 

@@ -252,7 +252,7 @@ void xn_port_get_info(const struct xn_port *port, struct xn_port_info *info);
 /*
  * Tells the network where a guest with this MAC is now (after a migration): broadcasts
  * one RARP request (RFC 903) from it. Never blocks. Any one thread at a time.
- * 0, also for ports without a network; -ENETDOWN, -ENOBUFS: try again.
+ * 0, also for ports without a network; -ENETDOWN down or deleted, -ENOBUFS: try again later.
  */
 int xn_port_announce(struct xn_port *port, const uint8_t mac[6]);
 
@@ -348,7 +348,7 @@ int xn_dev_unset_vring(struct xn_dev *dev, unsigned index);
  * queue belongs to its thread. Needs all vrings of all pairs.
  * The thread is in the network namespace in which the port was opened.
  * -EINVAL   vrings missing or already started
- * -EXDEV    another network namespace
+ * -EXDEV    another network namespace, and no spare socket left
  * -ENOBUFS  RLIMIT_MEMLOCK too small (message: bytes needed), or no bounce frames left
  * -EOPNOTSUPP  the port's mode cannot be had
  * -EBUSY    host queue taken for longer than 2 s

@@ -48,3 +48,8 @@ void xn_port_get_info(const struct xn_port *port, struct xn_port_info *info)
 				       .queues = port->n_queues, .max_frame = port->max_frame };
 	port->ops->get_info(port, info);
 }
+
+int xn_port_announce(struct xn_port *port, const uint8_t mac[6])
+{
+	return port->ops->announce ? port->ops->announce(port, mac) : 0;
+}

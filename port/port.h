@@ -154,6 +154,8 @@ struct xn_port_ops {
 	int  (*event_fd)(const struct xn_port *p);
 	void (*handle_events)(struct xn_port *p, void (*event)(void *arg, const struct xn_event *),
 			      void *arg);
+	/* xn_port_announce. May be NULL: there is nobody to tell. */
+	int  (*announce)(struct xn_port *p, const uint8_t mac[6]);
 	void (*close)(struct xn_port *p);
 };
 

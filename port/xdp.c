@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "port/announce.h"
 #include "port/xdp.h"
 
 /* ---- the spec: IFNAME[,name=value...] ---- */
@@ -107,12 +107,20 @@ int xn_xdp_spec_parse(struct xn_xdp_spec *s, const char *rest)
 
 /* ---- the interface ---- */
 
-/* A namespace is told by the inode of its file (namespaces(7)); 0: not to be had. */
+/* A socket knows its namespace, and tells a number that no other ever has (Linux 5.14);
+ * a path in /proc is not always to be had. */
 static uint64_t netns_linux(void)
 {
-	struct stat st;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t bytes = sizeof(uint64_t);
+	uint64_t cookie = 0;
 
-	return stat("/proc/thread-self/ns/net", &st) ? 0 : st.st_ino;
+	if (fd < 0)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &bytes))
+		cookie = 0;
+	close(fd);
+	return cookie;
 }
 
 /* How many queues there are each way; left at 0 where the driver does not tell. */
@@ -155,6 +163,7 @@ static int if_info_linux(const char *ifname, struct xn_if_info *info)
 	read_channels(fd, ifname, info);
 	if (xn_probe_driver(ifname, info->driver, sizeof(info->driver)))
 		info->driver[0] = 0;
+	(void)xn_probe_speed(ifname, &info->speed, &info->full_duplex);   /* many do not know */
 out:
 	close(fd);
 	return err;
@@ -165,9 +174,9 @@ const struct xn_xdp_sys xn_xdp_sys_linux = {
 	.steer_open = xn_steer_open, .steer_close = xn_steer_close,
 	.steer_set = xn_steer_set, .steer_clear = xn_steer_clear,
 	.steer_native = xn_steer_native, .steer_counters = xn_steer_counters,
-	.xsk_open = xn_xsk_open, .xsk_close = xn_xsk_close,
+	.xsk_socket = xn_xsk_socket, .xsk_open = xn_xsk_open, .xsk_close = xn_xsk_close,
 	.xsk_statistics = xn_xsk_statistics, .barrier = xn_xsk_barrier,
-	.link_open = xn_link_open,
+	.link_open = xn_link_open, .announce_open = xn_announce_open,
 };
 
 /* ---- what it tells ---- */
@@ -186,6 +195,9 @@ static void get_info(const struct xn_port *port, struct xn_port_info *info)
 	info->mtu = (uint16_t)XN_MIN(p->info.mtu, 65535u);
 	memcpy(info->mac, p->info.mac, sizeof(info->mac));
 	info->link_up = p->link.nl ? p->link.up : p->info.up;
+	info->speed = p->info.speed;
+	info->full_duplex = p->info.full_duplex;
+	info->spare_sockets = p->n_spares;
 }
 
 void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xdp_statistics *st)
@@ -266,12 +278,24 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 		event(arg, &e);
 }
 
+static int announce(struct xn_port *port, const uint8_t mac[6])
+{
+	struct xn_xdp_port *p = xdp_port(port);
+
+	return xn_announce_send(p->announce_fd, mac, p->spec.ifname);
+}
+
 /* ---- open and close ---- */
 
 static void port_close(struct xn_port *port)
 {
 	struct xn_xdp_port *p = xdp_port(port);
 
+	while (p->n_spares)
+		close(p->spares[--p->n_spares]);
+	free(p->spares);
+	if (p->announce_fd >= 0)
+		close(p->announce_fd);
 	xn_link_close(&p->link);
 	if (p->steer)
 		p->sys->steer_close(p->steer);
@@ -280,7 +304,8 @@ static void port_close(struct xn_port *port)
 
 static const struct xn_port_ops port_ops = {
 	.kind = "xdp", .start = xn_xdp_queue_start, .get_info = get_info, .stats = stats,
-	.event_fd = event_fd, .handle_events = handle_events, .close = port_close,
+	.event_fd = event_fd, .handle_events = handle_events, .announce = announce,
+	.close = port_close,
 };
 
 /* The longest frame: MTU, Ethernet header, one VLAN tag; it has to fit a chunk. */
@@ -314,6 +339,20 @@ static int attach(struct xn_xdp_port *p, const struct xn_port_opts *opts)
 	return p->sys->steer_open(&p->steer, &cfg);
 }
 
+static int open_spares(struct xn_xdp_port *p, uint32_t n)
+{
+	int err = 0;
+
+	p->spares = calloc(n, sizeof(*p->spares));
+	if (!p->spares && n)
+		return xn_fail(ENOMEM, "%s: no memory for %u spare sockets", p->spec.ifname, n);
+	while (!err && p->n_spares < n) {
+		err = p->sys->xsk_socket(&p->spares[p->n_spares], p->spec.ifname);
+		p->n_spares += !err;
+	}
+	return err;
+}
+
 int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn_port_opts *opts,
 			const struct xn_xdp_sys *sys)
 {
@@ -324,6 +363,7 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 	if (!p)
 		return xn_fail(ENOMEM, "xdp: out of memory");
 	p->sys = sys;
+	p->announce_fd = -1;
 	p->port.ops = &port_ops;
 	err = xn_xdp_spec_parse(&p->spec, rest);
 	if (!err)
@@ -334,6 +374,10 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 		err = attach(p, opts);
 	if (!err)
 		err = sys->link_open(&p->link, p->info.ifindex, p->spec.ifname);
+	if (!err)
+		err = sys->announce_open(&p->announce_fd, p->info.ifindex, p->spec.ifname);
+	if (!err)
+		err = open_spares(p, opts->spare_sockets);
 	if (err) {
 		port_close(&p->port);
 		return err;

@@ -24,6 +24,10 @@
  * ring order, at once, and completions are only counted. Otherwise when it is
  * completed: completions lose bit 0 of an odd address (Linux 6.18, xsk_skb_destructor)
  * and need not come in order, so they are matched without that bit.
+ *
+ * Everything that needs privileges, or a path, is opened with the port: the program and
+ * its maps, netlink and packet sockets, and `spares`: one AF_XDP socket for each start
+ * of a queue, since a socket that was bound cannot be bound again.
  */
 #ifndef XN_PORT_XDP_H
 #define XN_PORT_XDP_H
@@ -54,8 +58,10 @@ struct xn_if_info {
 	uint32_t mtu;
 	uint8_t mac[6];
 	bool up;
-	uint64_t netns;      /* which network namespace it is in */
+	uint64_t netns;      /* which network namespace it is in; 0: not to be had */
 	uint32_t rx_queues, tx_queues;   /* 0: the driver does not tell */
+	uint32_t speed;      /* Mbit/s; 0: not known */
+	bool full_duplex;
 	char driver[32];
 };
 
@@ -72,11 +78,13 @@ struct xn_xdp_sys {
 	void (*steer_clear)(struct xn_steer *s, unsigned queue);
 	bool (*steer_native)(const struct xn_steer *s);
 	void (*steer_counters)(const struct xn_steer *s, uint64_t out[XN_E_COUNT]);
+	int  (*xsk_socket)(int *fd, const char *ifname);
 	int  (*xsk_open)(struct xn_xsk *x, const struct xn_xsk_cfg *cfg);
 	void (*xsk_close)(struct xn_xsk *x);
 	void (*xsk_statistics)(const struct xn_xsk *x, struct xdp_statistics *st);
 	int  (*barrier)(void);
 	int  (*link_open)(struct xn_link *l, unsigned ifindex, const char *ifname);
+	int  (*announce_open)(int *fd, unsigned ifindex, const char *ifname);
 };
 extern const struct xn_xdp_sys xn_xdp_sys_linux;
 
@@ -157,6 +165,9 @@ struct xn_xdp_port {
 	struct xn_link link;
 	struct xn_xdpq *queues[XN_STEER_MAX_QUEUES];
 	struct xdp_statistics past;      /* of sockets that are closed */
+	int *spares;                     /* stack of sockets for later starts */
+	uint32_t n_spares, spares_spent;
+	int announce_fd;                 /* -1: none */
 	bool zero_copy;                  /* as bound last */
 };
 

@@ -198,19 +198,38 @@ static int shareable(const struct xn_xdp_port *p)
 	return -1;
 }
 
+/* The namespace in which a socket would be opened now: is it the port's? */
+static bool elsewhere(const struct xn_xdp_port *p)
+{
+	uint64_t here = p->info.netns ? p->sys->netns() : 0;
+
+	return here && here != p->info.netns;   /* 0: cannot be told, and is trusted */
+}
+
 static int open_socket(struct xn_xdpq *x, struct xn_xdp_port *p, uint32_t fill_size,
 		       uint32_t tx_size)
 {
-	const struct xn_xsk_cfg cfg = {
+	struct xn_xsk_cfg cfg = {
 		.ifindex = p->info.ifindex, .queue = x->host_queue, .ifname = p->spec.ifname,
 		.mem = x->mem, .frame_bytes = p->frame_bytes,
 		/* Strictly more RX slots than fill entries: see xsk/xsk.h. */
 		.fill_size = fill_size, .rx_size = 2 * fill_size,
 		.tx_size = tx_size, .comp_size = 2 * tx_size,
 		.mode = p->spec.mode, .tx_budget = p->spec.budget, .share_fd = shareable(p),
+		.spare_fd = -1, .spares_spent = p->spares_spent,
 	};
-	int err = p->sys->xsk_open(&x->xsk, &cfg);
+	int err;
 
+	if (p->n_spares) {
+		cfg.spare_fd = p->spares[--p->n_spares];
+		p->spares_spent++;
+	} else if (elsewhere(p)) {
+		/* A socket belongs to the namespace of the thread that makes it; in another
+		 * one the index names another interface. */
+		return xn_fail(EXDEV, "%s: start the device in the network namespace that the "
+			       "port was opened in", p->spec.ifname);
+	}
+	err = p->sys->xsk_open(&x->xsk, &cfg);
 	if (err)
 		return err;
 	/* Indices run on from wherever the rings are (0 on a fresh socket). */
@@ -230,13 +249,6 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 	*q = NULL;
 	if (!x)
 		return xn_fail(ENOMEM, "%s: out of memory", p->spec.ifname);
-	/* A socket belongs to the namespace of the thread that makes it; in another one
-	 * the index names another interface. */
-	if (p->sys->netns() != p->info.netns) {
-		free(x);
-		return xn_fail(EXDEV, "%s: start the device in the network namespace that the "
-			       "port was opened in", p->spec.ifname);
-	}
 	err = check_host_queue(p, p->spec.start + cfg->index);
 	if (err) {
 		free(x);

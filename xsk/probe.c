@@ -110,24 +110,60 @@ bool xn_probe_tx_copies(const char *driver)
 	return false;
 }
 
-int xn_probe_driver(const char *ifname, char *out, size_t bytes)
+/* Any socket carries the ioctl. */
+static int ethtool(const char *ifname, void *cmd)
 {
-	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
-	struct ifreq req = { .ifr_data = (void *)&info };
+	struct ifreq req = { .ifr_data = cmd };
 	int fd, err;
 
 	if (strlen(ifname) >= sizeof(req.ifr_name))
 		return -ENODEV;
 	strcpy(req.ifr_name, ifname);
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);   /* any socket carries the ioctl */
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	err = ioctl(fd, SIOCETHTOOL, &req) ? -errno : 0;
 	close(fd);
+	return err;
+}
+
+int xn_probe_driver(const char *ifname, char *out, size_t bytes)
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	int err = ethtool(ifname, &info);
+
 	if (err)
 		return err;
 	if (strnlen(info.driver, sizeof(info.driver)) >= bytes)
 		return -ENAMETOOLONG;
 	strcpy(out, info.driver);
+	return 0;
+}
+
+int xn_probe_speed(const char *ifname, uint32_t *mbps, bool *full_duplex)
+{
+	/* Behind the struct: three masks of so many words as the kernel says, an s8. */
+	union {
+		struct ethtool_link_settings s;
+		uint8_t room[sizeof(struct ethtool_link_settings) + 3 * 127 * sizeof(uint32_t)];
+	} u = { .s.cmd = ETHTOOL_GLINKSETTINGS };
+	int err;
+
+	*mbps = 0;
+	*full_duplex = false;
+	/* Asked with none, the kernel answers with their number, negative, and nothing else
+	 * (Linux net/ethtool/ioctl.c, ethtool_get_link_ksettings). */
+	err = ethtool(ifname, &u.s);
+	if (err)
+		return err;
+	if (u.s.link_mode_masks_nwords >= 0)
+		return -EPROTO;
+	u.s.link_mode_masks_nwords = (int8_t)-u.s.link_mode_masks_nwords;
+	u.s.cmd = ETHTOOL_GLINKSETTINGS;
+	err = ethtool(ifname, &u.s);
+	if (err)
+		return err;
+	*mbps = u.s.speed == (uint32_t)SPEED_UNKNOWN ? 0 : u.s.speed;
+	*full_duplex = u.s.duplex == DUPLEX_FULL;
 	return 0;
 }

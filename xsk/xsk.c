@@ -48,15 +48,24 @@ enum { MAP_FILL, MAP_COMP, MAP_RX, MAP_TX };
 
 /* ---- messages ---- */
 
-static int fail_socket(int err, const struct xn_xsk_cfg *cfg)
+static int fail_socket(int err, const char *ifname, uint32_t spares_spent)
 {
-	if (err == EPERM || err == EACCES)
-		return xn_fail(EPERM, "%s queue %u: opening an AF_XDP socket needs CAP_NET_RAW in "
-			       "this network namespace", cfg->ifname, cfg->queue);
-	if (err == EAFNOSUPPORT)
+	switch (err) {
+	case EPERM:
+	case EACCES:
+		if (spares_spent)
+			return xn_fail(EPERM, "%s: the spare sockets are used up (%u starts), and a new "
+				       "one needs CAP_NET_RAW: restart this program, and open more of "
+				       "them", ifname, spares_spent);
+		return xn_fail(EPERM, "%s: opening an AF_XDP socket needs CAP_NET_RAW in this "
+			       "network namespace", ifname);
+	case EAFNOSUPPORT:
 		return xn_fail(EOPNOTSUPP, "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)");
-	return xn_fail(err, "%s queue %u: AF_XDP socket: %s", cfg->ifname, cfg->queue,
-		       strerror(err));
+	case EMFILE:
+		return xn_fail(EMFILE, "%s: no AF_XDP socket: raise the limit of open files "
+			       "(ulimit -n, systemd LimitNOFILE=)", ifname);
+	}
+	return xn_fail(err, "%s: AF_XDP socket: %s", ifname, strerror(err));
 }
 
 static int fail_memlock(const struct xn_mem *mem)
@@ -114,11 +123,16 @@ static int umem_register(int fd, const uint8_t *addr, uint64_t bytes, uint32_t f
 	return setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)) ? -errno : 0;
 }
 
+static int xdp_socket(void)
+{
+	return socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+}
+
 /* Can this part be pinned? No, if the kernel says EFAULT, or `also`. Asked on a
  * socket of its own; nothing stays. */
 static bool can_pin(const struct xn_mem *mem, uint64_t at, uint64_t bytes, int also)
 {
-	int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), err;
+	int fd = xdp_socket(), err;
 
 	if (fd < 0)
 		return true;
@@ -147,10 +161,17 @@ static uint64_t find_unpinnable(const struct xn_mem *mem)
 	return good * XN_PAGE_SIZE;
 }
 
-static int fail_pin(const struct xn_mem *mem)
+static int fail_pin(const struct xn_mem *mem, int err, bool may_open)
 {
-	uint64_t at = find_unpinnable(mem);
+	uint64_t at;
 
+	/* Which page it is can be found out only with sockets to try it on. Who brings
+	 * spare ones has given up the right to open others. */
+	if (!may_open || !xn_probe_af_xdp())
+		return xn_fail(err, "guest memory cannot be pinned (it has to be writable, and "
+			       "memfd, tmpfs or hugetlbfs), or memory is short for the kernel's "
+			       "tables of its %" PRIu64 " bytes", mem->umem_bytes);
+	at = find_unpinnable(mem);
 	if (can_pin(mem, at, XN_PAGE_SIZE, -EFAULT))   /* then it is memory that is short */
 		return xn_fail(ENOMEM, "no memory for the kernel's tables of %" PRIu64 " bytes of "
 			       "guest memory", mem->umem_bytes);
@@ -177,7 +198,7 @@ static int add_umem(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 		return fail_memlock(mem);
 	case EFAULT:
 	case ENOMEM:
-		return fail_pin(mem);
+		return fail_pin(mem, -err, cfg->spare_fd < 0);
 	}
 	return xn_fail(-err, "guest memory (%" PRIu64 " bytes) as UMEM: %s%s", mem->umem_bytes,
 		       strerror(-err), err == -EINVAL ? " (unaligned chunks need Linux 5.4)" : "");
@@ -285,15 +306,15 @@ static int map_rings(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
  * Each packet on its way counts about 800 bytes and more of SO_SNDBUF, whose default
  * lets 256 small ones be under way (Linux net/core/sock.c, sock_alloc_send_pskb).
  */
-static void raise_sndbuf(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
+static void raise_sndbuf(int fd, const char *ifname)
 {
 	int bytes = SNDBUF_BYTES;
 
-	if (!setsockopt(x->fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)))
+	if (!setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)))
 		return;
-	if (!setsockopt(x->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)))
-		xn_log(XN_LOG_DEBUG, "%s queue %u: no CAP_NET_ADMIN: send buffer limited by "
-		       "net.core.wmem_max", cfg->ifname, cfg->queue);
+	if (!setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)))
+		xn_log(XN_LOG_DEBUG, "%s: no CAP_NET_ADMIN: send buffer limited by "
+		       "net.core.wmem_max", ifname);
 }
 
 static void set_budget(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
@@ -379,6 +400,20 @@ static void check_cfg(const struct xn_xsk_cfg *cfg)
 	assert(cfg->rx_size > cfg->fill_size);
 }
 
+static int open_socket(int *fd, const char *ifname, uint32_t spares_spent)
+{
+	*fd = xdp_socket();
+	if (*fd < 0)
+		return fail_socket(errno, ifname, spares_spent);
+	raise_sndbuf(*fd, ifname);
+	return 0;
+}
+
+int xn_xsk_socket(int *fd, const char *ifname)
+{
+	return open_socket(fd, ifname, 0);
+}
+
 int xn_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 {
 	int err;
@@ -388,11 +423,12 @@ int xn_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 		.send = send_socket,
 		.frame_bytes = cfg->frame_bytes,
 		.land = XN_CHUNK_BYTES - cfg->frame_bytes,
+		.fd = cfg->spare_fd,
 	};
-	x->fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (x->fd < 0) {
-		err = fail_socket(errno, cfg);
-		goto out_close;
+		err = open_socket(&x->fd, cfg->ifname, cfg->spares_spent);
+		if (err)
+			goto out_close;
 	}
 	if (cfg->share_fd < 0) {
 		err = add_umem(x, cfg);
@@ -402,7 +438,6 @@ int xn_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 	err = size_rings(x, cfg);
 	if (err)
 		goto out_close;
-	raise_sndbuf(x, cfg);
 	set_budget(x, cfg);
 	err = map_rings(x, cfg);
 	if (err)

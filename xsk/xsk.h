@@ -50,6 +50,8 @@ struct xn_xsk_cfg {
 	enum xn_xsk_mode mode;
 	uint32_t tx_budget;             /* packets a sendto may send; 0: the kernel's default */
 	int share_fd;                   /* bound socket of the same mem, or -1: register mem */
+	int spare_fd;                   /* of xn_xsk_socket, or -1: open one */
+	uint32_t spares_spent;          /* how many have been used up, for the message */
 	uint32_t busy_ms;               /* how long to retry on EBUSY; 0: 2000 */
 };
 
@@ -67,8 +69,17 @@ struct xn_xsk {
 };
 
 /*
- * Opens, registers (or shares), makes the rings, binds. Needs CAP_NET_RAW. Raises
- * SO_SNDBUF by force where it may. On failure x is as after xn_xsk_close.
+ * A socket for xn_xsk_open to use later, with all that needs privileges done: it is
+ * open (CAP_NET_RAW), and SO_SNDBUF is raised by force (CAP_NET_ADMIN). It belongs to
+ * the network namespace of the thread that calls. -1 in *fd on failure.
+ * -EPERM, -EOPNOTSUPP no AF_XDP in this kernel, -EMFILE, ... with a message each
+ */
+int xn_xsk_socket(int *fd, const char *ifname);
+
+/*
+ * Takes spare_fd, which is x's from here on, also on failure, or opens a socket (needs
+ * CAP_NET_RAW); registers (or shares), makes the rings, binds. On failure x is as after
+ * xn_xsk_close.
  * -EBUSY    queue taken for longer than busy_ms
  * -ENOBUFS  memory lock limit (message: bytes)
  * -EFAULT   memory cannot be pinned
@@ -107,5 +118,8 @@ bool xn_probe_unaligned(void);         /* unaligned chunks: Linux 5.4 */
 bool xn_probe_tx_copies(const char *driver);
 /* Name of the interface's driver into out (ethtool GDRVINFO); 0 or -errno. */
 int xn_probe_driver(const char *ifname, char *out, size_t bytes);
+/* Speed in Mbit/s (0: not known) and whether it is full duplex (ethtool GLINKSETTINGS);
+ * 0 or -errno. */
+int xn_probe_speed(const char *ifname, uint32_t *mbps, bool *full_duplex);
 
 #endif

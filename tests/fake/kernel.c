@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/atomics.h"
@@ -89,7 +90,7 @@ void fk_init(struct fk *k, struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 
 	*x = (struct xn_xsk){
 		.send = fk_send, .frame_bytes = k->frame_bytes, .land = k->land,
-		.fd = eventfd(0, EFD_CLOEXEC),
+		.fd = cfg->spare_fd >= 0 ? cfg->spare_fd : eventfd(0, EFD_CLOEXEC),
 	};
 	prod_init(&x->fill, &k->fill);
 	prod_init(&x->tx, &k->tx);
@@ -404,7 +405,7 @@ void fk_host_reset(void)
 {
 	fk_host = (struct fk_host){
 		.info = { .ifindex = 7, .mtu = 1500, .mac = { 2, 0, 0, 0, 0, 7 }, .up = true,
-			  .driver = "veth" },
+			  .driver = "veth", .netns = 1, .speed = 10000, .full_duplex = true },
 	};
 	for (unsigned i = 0; i < FK_QUEUES; i++)
 		fk_host.steered[i] = -1;
@@ -468,14 +469,35 @@ static void host_steer_counters(const struct xn_steer *s, uint64_t out[XN_E_COUN
 	memcpy(out, fk_host.exits, sizeof(fk_host.exits));
 }
 
+static int may_open_socket(void)
+{
+	if (fk_host.socket_error && !fk_host.sockets_left)
+		return fk_host.socket_error;
+	fk_host.sockets_left -= fk_host.socket_error != 0;
+	return 0;
+}
+
+static int host_xsk_socket(int *fd, const char *ifname)
+{
+	int err = may_open_socket();
+
+	*fd = err ? -1 : eventfd(0, EFD_CLOEXEC);
+	return err;
+}
+
 static int host_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 {
+	int err = cfg->spare_fd < 0 ? may_open_socket() : 0;
+
 	assert(cfg->queue < FK_QUEUES);
 	*x = (struct xn_xsk){ .fd = -1 };
-	if (fk_host.open_error)
-		return fk_host.open_error;
-	if (fk_host.xsk[cfg->queue])
-		return -EBUSY;
+	if (!err)
+		err = fk_host.xsk[cfg->queue] ? -EBUSY : fk_host.open_error;
+	if (err) {
+		if (cfg->spare_fd >= 0)
+			close(cfg->spare_fd);
+		return err;
+	}
 	fk_init(&fk_host.q[cfg->queue], x, cfg);
 	fk_host.xsk[cfg->queue] = x;
 	fk_host.opened++;
@@ -521,6 +543,28 @@ static int host_link_open(struct xn_link *l, unsigned ifindex, const char *ifnam
 	return 0;
 }
 
+static int announce_far = -1;   /* of a pair of sockets; the near one is the port's */
+
+static int host_announce_open(int *fd, unsigned ifindex, const char *ifname)
+{
+	int pair[2];
+
+	if (announce_far >= 0)
+		close(announce_far);
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
+		abort();
+	*fd = pair[0];
+	announce_far = pair[1];
+	return 0;
+}
+
+uint32_t fk_host_announced(void *frame, uint32_t max)
+{
+	ssize_t n = recv(announce_far, frame, max, 0);
+
+	return n < 0 ? 0 : (uint32_t)n;
+}
+
 static uint64_t host_netns(void)
 {
 	return fk_host.info.netns;
@@ -532,7 +576,7 @@ const struct xn_xdp_sys fk_host_sys = {
 	.steer_open = host_steer_open, .steer_close = host_steer_close,
 	.steer_set = host_steer_set, .steer_clear = host_steer_clear,
 	.steer_native = host_steer_native, .steer_counters = host_steer_counters,
-	.xsk_open = host_xsk_open, .xsk_close = host_xsk_close,
+	.xsk_socket = host_xsk_socket, .xsk_open = host_xsk_open, .xsk_close = host_xsk_close,
 	.xsk_statistics = host_xsk_statistics, .barrier = host_barrier,
-	.link_open = host_link_open,
+	.link_open = host_link_open, .announce_open = host_announce_open,
 };

@@ -131,6 +131,9 @@ uint32_t fk_tx_level(const struct fk *k);
 struct fk_host {
 	struct xn_if_info info;         /* what if_info says */
 	int open_error;                 /* -errno for xsk_open */
+	int socket_error;               /* -errno for every new socket: xsk_socket, and
+					   xsk_open without a spare one */
+	unsigned sockets_left;          /* ... after so many were opened */
 	struct xn_steer_cfg steer;      /* as given to steer_open */
 	struct fk q[FK_QUEUES];
 	struct xn_xsk *xsk[FK_QUEUES];  /* NULL: not open */
@@ -145,8 +148,10 @@ struct fk_host {
 extern struct fk_host fk_host;
 extern const struct xn_xdp_sys fk_host_sys;
 
-/* An interface "fake0" of MTU 1500, driver veth, up. Nothing open. */
+/* An interface "fake0" of MTU 1500, driver veth, up, 10 Gbit/s. Nothing open. */
 void fk_host_reset(void);
+/* The next frame that was announced on the port opened last; its length, 0: none. */
+uint32_t fk_host_announced(void *frame, uint32_t max);
 /* A frame comes to this queue of the interface, and through the XDP program. As
  * fk_rx; -ENXIO: not steered anywhere, -EMSGSIZE: dropped by the program as too long. */
 int fk_host_rx(unsigned queue, const void *frame, uint32_t bytes);

@@ -89,7 +89,7 @@ struct xn_xsk_cfg bed_cfg(const struct bed *b)
 {
 	return (struct xn_xsk_cfg){
 		.ifindex = b->lab.near_ifindex, .ifname = XN_LAB_NEAR, .mem = &b->mem,
-		.frame_bytes = BED_FRAME, .mode = XN_XSK_COPY, .share_fd = -1,
+		.frame_bytes = BED_FRAME, .mode = XN_XSK_COPY, .share_fd = -1, .spare_fd = -1,
 		.fill_size = BED_FILL, .rx_size = BED_RX, .tx_size = BED_TX, .comp_size = BED_COMP,
 		.tx_budget = BED_TX,
 	};
