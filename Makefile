@@ -79,10 +79,10 @@ LIB_SRC := base/log.c base/names.c base/version.c \
            umem/map.c umem/region.c umem/frames.c umem/ram.c umem/dirty.c \
            xsk/xsk.c xsk/probe.c \
            bpf/steer.c \
-           virtio/vq.c virtio/inflight.c \
+           virtio/vq.c virtio/inflight.c virtio/ctrl.c \
            port/open.c port/copy.c port/local.c port/link.c port/announce.c \
            port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
-           engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/stats.c engine/pending.c
+           engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/stats.c
 # xsknetd, all but its main(): tests link it too.
 VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
              vhost/session.c vhost/session_setup.c vhost/session_mem.c vhost/session_ring.c \

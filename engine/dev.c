@@ -11,13 +11,13 @@
 #include "base/opts.h"
 #include "engine/dev.h"
 
-#define BIT(n) (1ull << (n))
 #define DATA_PATH_FEATURES \
-	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
-	 BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_NET_F_MRG_RXBUF))
+	(XN_BIT(VIRTIO_F_VERSION_1) | XN_BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
+	 XN_BIT(VIRTIO_RING_F_EVENT_IDX) | XN_BIT(VIRTIO_NET_F_MRG_RXBUF))
 #define VMM_FEATURES \
-	(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_STATUS) | \
-	 BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ))
+	(XN_BIT(VIRTIO_NET_F_MAC) | XN_BIT(VIRTIO_NET_F_MTU) | XN_BIT(VIRTIO_NET_F_STATUS) | \
+	 XN_BIT(VIRTIO_NET_F_CTRL_VQ) | XN_BIT(VIRTIO_NET_F_MQ) | \
+	 XN_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
 
 #define DRAIN_NS       200000000ull   /* how long a stop waits for packets to leave */
 #define DRAIN_PAUSE_NS 500000l
@@ -85,12 +85,17 @@ int xn_dev_create(struct xn_dev **out, struct xn_mem *mem, struct xn_port *port,
 	return 0;
 }
 
-static bool runs(const struct xn_dev *dev)
+static bool pairs_run(const struct xn_dev *dev)
 {
 	for (unsigned i = 0; i < dev->opts.pairs; i++)
 		if (dev->queues[i] && dev->queues[i]->running)
 			return true;
 	return false;
+}
+
+static bool runs(const struct xn_dev *dev)
+{
+	return dev->ctrl.running || pairs_run(dev);
 }
 
 static void close_fd(int fd)
@@ -103,7 +108,9 @@ void xn_dev_destroy(struct xn_dev *dev)
 {
 	if (!dev)
 		return;
-	if (runs(dev))
+	if (dev->ctrl.running)
+		xn_dev_ctrl_stop(dev);
+	if (pairs_run(dev))
 		xn_dev_stop(dev);
 	for (unsigned i = 0; i < dev->opts.pairs; i++)
 		free(dev->queues[i]);
@@ -139,7 +146,7 @@ int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
 		return xn_fail(EINVAL, "features cannot change while the device runs");
 	if (odd)
 		return xn_fail(EINVAL, "features 0x%llx were not offered", (unsigned long long)odd);
-	if (!(features & BIT(VIRTIO_F_VERSION_1)))
+	if (!(features & XN_BIT(VIRTIO_F_VERSION_1)))
 		return xn_fail(EINVAL, "VIRTIO_F_VERSION_1 is needed");
 	dev->features = features;
 	return 0;
@@ -160,14 +167,33 @@ static int take_fd(int *mine, int theirs)
 	return flags < 0 || fcntl(*mine, F_SETFL, flags | O_NONBLOCK) ? -EINVAL : 0;
 }
 
-static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned index, const struct xn_vring *v)
+/* Is this the control queue's, for this driver? It may hide one that a pair has for others. */
+static bool is_ctrl(const struct xn_dev *dev, unsigned index)
+{
+	return (dev->features & XN_BIT(VIRTIO_NET_F_CTRL_VQ)) && index == xn_dev_ctrl_index(dev);
+}
+
+/* Where in dev->rings this vring stands. */
+static unsigned ring_slot(const struct xn_dev *dev, unsigned index)
+{
+	return is_ctrl(dev, index) ? XN_CTRL_RING : index;
+}
+
+static enum xn_vq_dir slot_dir(unsigned slot)
+{
+	if (slot == XN_CTRL_RING)
+		return XN_VQ_BOTH;
+	return slot & 1 ? XN_VQ_FROM_GUEST : XN_VQ_TO_GUEST;
+}
+
+static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned slot, const struct xn_vring *v)
 {
 	return (struct xn_vq_cfg){
 		.size = v->size, .desc = XN_GPA(v->desc_gpa), .avail = XN_GPA(v->avail_gpa),
 		.used = XN_GPA(v->used_gpa), .base = v->base,
-		.dir = index & 1 ? XN_VQ_FROM_GUEST : XN_VQ_TO_GUEST,
-		.event_idx = dev->features & BIT(VIRTIO_RING_F_EVENT_IDX),
-		.indirect = dev->features & BIT(VIRTIO_RING_F_INDIRECT_DESC),
+		.dir = slot_dir(slot),
+		.event_idx = dev->features & XN_BIT(VIRTIO_RING_F_EVENT_IDX),
+		.indirect = dev->features & XN_BIT(VIRTIO_RING_F_INDIRECT_DESC),
 		.min_bytes = XN_NET_HDR_BYTES,
 		.inflight = v->inflight,
 	};
@@ -176,9 +202,11 @@ static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned index, const
 /* There is such a vring, and it may change now. */
 static int check_vring(const struct xn_dev *dev, unsigned index)
 {
-	if (index >= 2 * dev->opts.pairs)
+	bool ctrl = is_ctrl(dev, index);
+
+	if (!ctrl && index >= 2 * dev->opts.pairs)
 		return xn_fail(EINVAL, "vring %u: the device has %u", index, 2 * dev->opts.pairs);
-	if (dev->queues[index / 2]->running)
+	if (ctrl ? dev->ctrl.running : dev->queues[index / 2]->running)
 		return xn_fail(EINVAL, "vring %u cannot change while it runs", index);
 	return 0;
 }
@@ -189,6 +217,7 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 	int err, kick = -1, call = -1;
 	struct xn_vq_cfg cfg;
 	struct xn_vq trial;
+	unsigned slot;
 
 	err = check_vring(dev, index);
 	if (err)
@@ -198,16 +227,17 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 	if ((uintptr_t)ring->inflight % XN_CACHE_LINE)
 		return xn_fail(EINVAL, "vring %u: inflight memory is not aligned to %u bytes",
 			       index, XN_CACHE_LINE);
+	slot = ring_slot(dev, index);
 	/* Set up once and thrown away: errors belong here, not to the start. What a start
 	 * would find noted stays for it. */
-	cfg = ring_cfg(dev, index, ring);
+	cfg = ring_cfg(dev, slot, ring);
 	cfg.inflight = NULL;
-	err = xn_vq_init(&trial, dev->mem, &dev->queues[index / 2]->ctr, &cfg);
+	err = xn_vq_init(&trial, dev->mem, &dev->ctrl.ctr, &cfg);   /* counts nothing */
 	if (err)
 		return err;
 	xn_vq_fini(&trial);
 
-	r = &dev->rings[index];
+	r = &dev->rings[slot];
 	err = take_fd(&kick, ring->kick_fd);
 	if (!err)
 		err = take_fd(&call, ring->call_fd);
@@ -237,7 +267,7 @@ int xn_dev_unset_vring(struct xn_dev *dev, unsigned index)
 
 	if (err)
 		return err;
-	r = &dev->rings[index];
+	r = &dev->rings[ring_slot(dev, index)];
 	close_fd(r->v.kick_fd);
 	close_fd(r->v.call_fd);
 	*r = (struct xn_ring_setup){ .v = { .kick_fd = -1, .call_fd = -1 } };
@@ -246,8 +276,10 @@ int xn_dev_unset_vring(struct xn_dev *dev, unsigned index)
 
 uint16_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index)
 {
-	assert(index < XN_ARRAY_SIZE(dev->rings));
-	return dev->rings[index].v.base;
+	unsigned slot = ring_slot(dev, index);
+
+	assert(slot < XN_ARRAY_SIZE(dev->rings));
+	return dev->rings[slot].v.base;
 }
 
 struct xn_queue *xn_dev_queue(struct xn_dev *dev, unsigned pair)
@@ -259,33 +291,62 @@ struct xn_queue *xn_dev_queue(struct xn_dev *dev, unsigned pair)
 
 /* A ring that is not set is like one that was stopped before it began, of which nobody
  * needs to be told: nothing is taken from it, it asks for no kick, there is nothing to stop. */
-static void leave_out(struct xn_queue *q, struct xn_ring_side *s)
+static void leave_out(struct xn_ring_side *s, struct xn_counters *ctr)
 {
-	s->vq = (struct xn_vq){ .broken = XN_FAULT_COUNT, .ctr = &q->ctr };
+	s->vq = (struct xn_vq){ .broken = XN_FAULT_COUNT, .ctr = ctr };
 	s->broken_told = true;
 }
 
-static int start_side(struct xn_dev *dev, struct xn_queue *q, struct xn_ring_side *s)
+/* What the log is for those who mark; NULL: off. */
+static const struct xn_dirty *dirty_log(const struct xn_dev *dev)
 {
-	const struct xn_ring_setup *r = &dev->rings[s->index];
-	const struct xn_vq_cfg cfg = ring_cfg(dev, s->index, &r->v);
+	return dev->dirty.map ? &dev->dirty : NULL;
+}
+
+int xn_ring_start(struct xn_dev *dev, struct xn_ring_side *s, const struct xn_ring_setup *r,
+		  struct xn_counters *ctr)
+{
+	const struct xn_vq_cfg cfg = ring_cfg(dev, (unsigned)(r - dev->rings), &r->v);
+	int err;
 
 	s->kick_fd = r->v.kick_fd;
 	s->call_fd = r->v.call_fd;
 	s->missing = !r->set;
 	s->broken_told = false;
-	if (!s->missing)
-		return xn_vq_init(&s->vq, dev->mem, &q->ctr, &cfg);
-	leave_out(q, s);
-	return 0;
+	if (s->missing) {
+		leave_out(s, ctr);
+		return 0;
+	}
+	err = xn_vq_init(&s->vq, dev->mem, ctr, &cfg);
+	if (!err)
+		xn_vq_set_log(&s->vq, dirty_log(dev));
+	return err;
 }
 
-/* Ends what start_side began; the base is where the next start goes on. */
-static void end_side(struct xn_dev *dev, struct xn_ring_side *s)
+void xn_ring_end(struct xn_ring_side *s, struct xn_ring_setup *r)
 {
 	if (!s->missing)
-		dev->rings[s->index].v.base = s->vq.avail_next;
+		r->v.base = s->vq.avail_next;
 	xn_vq_fini(&s->vq);
+}
+
+static void set_log(struct xn_queue *q)
+{
+	q->log = dirty_log(q->dev);
+	if (!q->rx.missing)
+		xn_vq_set_log(&q->rx.vq, q->log);
+	if (!q->tx.missing)
+		xn_vq_set_log(&q->tx.vq, q->log);
+}
+
+void xn_dev_set_dirty_log(struct xn_dev *dev, void *bitmap, uint64_t bytes)
+{
+	dev->dirty = (struct xn_dirty){ .map = bitmap, .bytes = bytes };
+	for (unsigned i = 0; i < dev->opts.pairs; i++)
+		if (dev->queues[i]->running)
+			set_log(dev->queues[i]);
+	if (dev->ctrl.running)
+		xn_vq_set_log(&dev->ctrl.side.vq, dirty_log(dev));
 }
 
 /*
@@ -313,7 +374,7 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 		.rx_heads = XN_MAX(dev->rings[q->rx.index].v.size, 1u),
 		.tx_heads = XN_MAX(dev->rings[q->tx.index].v.size, 1u),
 		.hdr_bytes = XN_NET_HDR_BYTES,
-		.merge = dev->features & BIT(VIRTIO_NET_F_MRG_RXBUF),
+		.merge = dev->features & XN_BIT(VIRTIO_NET_F_MRG_RXBUF),
 		.rx_off = q->rx_off,
 		.ctr = &q->ctr,
 	};
@@ -321,12 +382,13 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 	int err = xn_queue_alloc(q, cfg.rx_heads, cfg.tx_heads);
 
 	q->mem = dev->mem;
+	q->log = dirty_log(dev);
 	if (err)
 		goto out_tables;
-	err = start_side(dev, q, &q->rx);
+	err = xn_ring_start(dev, &q->rx, &dev->rings[q->rx.index], &q->ctr);
 	if (err)
 		goto out_tables;
-	err = start_side(dev, q, &q->tx);
+	err = xn_ring_start(dev, &q->tx, &dev->rings[q->tx.index], &q->ctr);
 	if (err)
 		goto out_rx;
 	with_tables.bufs = q->bufs;
@@ -340,9 +402,9 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 	return 0;
 
 out_tx:
-	end_side(dev, &q->tx);
+	xn_ring_end(&q->tx, &dev->rings[q->tx.index]);
 out_rx:
-	end_side(dev, &q->rx);
+	xn_ring_end(&q->rx, &dev->rings[q->rx.index]);
 out_tables:
 	xn_queue_free(q);
 	return err;
@@ -381,13 +443,13 @@ static void stop_queue(struct xn_dev *dev, struct xn_queue *q, uint64_t deadline
 	q->port = NULL;
 	q->running = false;
 	xn_queue_take_back(q);
-	end_side(dev, &q->tx);
-	end_side(dev, &q->rx);
+	xn_ring_end(&q->tx, &dev->rings[q->tx.index]);
+	xn_ring_end(&q->rx, &dev->rings[q->rx.index]);
 	xn_queue_free(q);
 }
 
 /* What every start needs. */
-static int check_start(const struct xn_dev *dev)
+int xn_dev_check_start(const struct xn_dev *dev)
 {
 	if (!dev->features)
 		return xn_fail(EINVAL, "features first (xn_dev_set_features), then start");
@@ -405,7 +467,7 @@ int xn_queue_start(struct xn_queue *q)
 
 	if (q->running)
 		return xn_fail(EINVAL, "queue pair %u runs already", q->pair);
-	err = check_start(dev);
+	err = xn_dev_check_start(dev);
 	if (err)
 		return err;
 	if (!dev->rings[q->rx.index].set && !dev->rings[q->tx.index].set)
@@ -425,7 +487,7 @@ int xn_dev_start(struct xn_dev *dev)
 {
 	int err;
 
-	if (runs(dev))
+	if (pairs_run(dev))
 		return xn_fail(EINVAL, "the device runs already");
 	for (unsigned i = 0; i < 2 * dev->opts.pairs; i++)
 		if (!dev->rings[i].set)
@@ -445,7 +507,7 @@ int xn_dev_stop(struct xn_dev *dev)
 {
 	uint64_t deadline = xn_now_ns() + DRAIN_NS;   /* for all of them */
 
-	if (!runs(dev))
+	if (!pairs_run(dev))
 		return xn_fail(EINVAL, "the device does not run");
 	for (unsigned i = 0; i < dev->opts.pairs; i++)
 		if (dev->queues[i]->running)

@@ -17,13 +17,45 @@ struct xn_ring_setup {
 	bool set;
 };
 
+#define XN_BIT(n) (1ull << (n))
+
+/* Rings are known by their vring index, but for that of the control queue, which moves. */
+#define XN_CTRL_RING (2 * XN_MAX_PAIRS)
+
+/* The control queue: engine/ctrl.c. */
+struct xn_ctrl {
+	struct xn_ring_side side;
+	struct xn_piece *pieces;   /* max_pieces entries */
+	uint32_t max_pieces;
+	bool running;
+	struct xn_counters ctr;
+};
+
 struct xn_dev {
 	struct xn_mem *mem;
 	struct xn_port *port;
 	struct xn_dev_opts opts;
 	uint64_t features;
-	struct xn_ring_setup rings[2 * XN_MAX_PAIRS];
+	struct xn_ring_setup rings[2 * XN_MAX_PAIRS + 1];
 	struct xn_queue *queues[XN_MAX_PAIRS];
+	struct xn_ctrl ctrl;
+	struct xn_dirty dirty;     /* map NULL: off */
 };
+
+/* engine/dev.c: what every start needs; a ring's half of start and stop. 0 or -errno. */
+int  xn_dev_check_start(const struct xn_dev *dev);
+int  xn_ring_start(struct xn_dev *dev, struct xn_ring_side *s, const struct xn_ring_setup *r,
+		   struct xn_counters *ctr);
+/* The base is where the next start goes on. */
+void xn_ring_end(struct xn_ring_side *s, struct xn_ring_setup *r);
+
+/* engine/queue.c: publishes what was pushed, notifies the guest if it wants that. */
+void xn_ring_flush(struct xn_dev *dev, struct xn_ring_side *s);
+/* For a stop: nothing of it is out any more; notifies. */
+void xn_ring_take_back(struct xn_dev *dev, struct xn_ring_side *s);
+/* Tells the VMM, once, of a ring that a fault has stopped. */
+void xn_ring_tell_broken(struct xn_dev *dev, struct xn_ring_side *s);
+/* Empties the eventfd that the guest signals. */
+void xn_ring_drain_kick(const struct xn_ring_side *s);
 
 #endif

@@ -45,12 +45,12 @@ void xn_queue_free(struct xn_queue *q)
 }
 
 /* Tells the guest that the ring has used buffers. */
-static void notify(struct xn_queue *q, const struct xn_ring_side *s)
+static void notify(struct xn_dev *dev, const struct xn_ring_side *s)
 {
-	const struct xn_dev_opts *o = &q->dev->opts;
+	const struct xn_dev_opts *o = &dev->opts;
 	static const uint64_t one = 1;
 
-	XN_COUNT(&q->ctr, irqs_sent, 1);
+	XN_COUNT(s->vq.ctr, irqs_sent, 1);
 	if (o->irq)
 		o->irq(o->arg, s->index);
 	/* It does not block: one that is full has been signalled already. */
@@ -59,39 +59,42 @@ static void notify(struct xn_queue *q, const struct xn_ring_side *s)
 }
 
 /* For used entries that have just been published: notifies, if the guest wants that. */
-static void decide_irq(struct xn_queue *q, struct xn_ring_side *s)
+static void decide_irq(struct xn_dev *dev, struct xn_ring_side *s)
 {
 	if (xn_vq_wants_irq(&s->vq))
-		notify(q, s);
+		notify(dev, s);
 	else
-		XN_COUNT(&q->ctr, irqs_suppressed, 1);
+		XN_COUNT(s->vq.ctr, irqs_suppressed, 1);
 }
 
-static void flush_side(struct xn_queue *q, struct xn_ring_side *s)
+void xn_ring_flush(struct xn_dev *dev, struct xn_ring_side *s)
 {
 	if (xn_vq_publish(&s->vq))
-		decide_irq(q, s);
+		decide_irq(dev, s);
 }
 
 void xn_queue_flush(struct xn_queue *q)
 {
-	flush_side(q, &q->rx);
-	flush_side(q, &q->tx);
+	xn_ring_flush(q->dev, &q->rx);
+	xn_ring_flush(q->dev, &q->tx);
+}
+
+void xn_ring_take_back(struct xn_dev *dev, struct xn_ring_side *s)
+{
+	xn_ring_flush(dev, s);
+	if (xn_vq_reclaim_all(&s->vq))
+		decide_irq(dev, s);
 }
 
 void xn_queue_take_back(struct xn_queue *q)
 {
-	xn_queue_flush(q);
-	if (xn_vq_reclaim_all(&q->rx.vq))
-		decide_irq(q, &q->rx);
-	if (xn_vq_reclaim_all(&q->tx.vq))
-		decide_irq(q, &q->tx);
+	xn_ring_take_back(q->dev, &q->rx);
+	xn_ring_take_back(q->dev, &q->tx);
 }
 
-/* A ring that a fault has stopped is told of once. */
-static void tell_broken(struct xn_queue *q, struct xn_ring_side *s)
+void xn_ring_tell_broken(struct xn_dev *dev, struct xn_ring_side *s)
 {
-	const struct xn_dev_opts *o = &q->dev->opts;
+	const struct xn_dev_opts *o = &dev->opts;
 	struct xn_event e = { .kind = XN_EVENT_QUEUE_BROKEN, .index = s->index };
 
 	if (s->broken_told)
@@ -116,9 +119,9 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget)
 	work += xn_tx_reclaim(q);
 	xn_queue_flush(q);   /* also chains that were refused, which are no work */
 	if (XN_UNLIKELY(q->rx.vq.broken != XN_FAULT_NONE))
-		tell_broken(q, &q->rx);
+		xn_ring_tell_broken(q->dev, &q->rx);
 	if (XN_UNLIKELY(q->tx.vq.broken != XN_FAULT_NONE))
-		tell_broken(q, &q->tx);
+		xn_ring_tell_broken(q->dev, &q->tx);
 	if (!work)
 		return 0;
 	if (q->rx.vq.kicks_on)
@@ -128,13 +131,13 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget)
 	return work;
 }
 
-/* Empties an eventfd that the guest signals; it does not block (xn_dev_set_vring). */
-static void drain_kick(int fd)
+void xn_ring_drain_kick(const struct xn_ring_side *s)
 {
 	uint64_t v;
 
-	if (fd >= 0)
-		(void)!read(fd, &v, sizeof(v));
+	/* It does not block (xn_dev_set_vring). */
+	if (s->kick_fd >= 0)
+		(void)!read(s->kick_fd, &v, sizeof(v));
 }
 
 bool xn_queue_arm(struct xn_queue *q)
@@ -144,8 +147,8 @@ bool xn_queue_arm(struct xn_queue *q)
 	if (!q->running)
 		return true;
 	/* First emptied, then asked for: a kick that comes after is not lost. */
-	drain_kick(q->rx.kick_fd);
-	drain_kick(q->tx.kick_fd);
+	xn_ring_drain_kick(&q->rx);
+	xn_ring_drain_kick(&q->tx);
 	idle = xn_vq_enable_kick(&q->rx.vq) || q->rx_blocked;
 	idle &= xn_vq_enable_kick(&q->tx.vq) || q->tx_blocked;
 	q->ops->arm(q->port);

@@ -39,6 +39,7 @@ struct xn_queue {
 	struct xn_portq *port;
 	const struct xn_portq_ops *ops;   /* port->ops */
 	const struct xn_mem *mem;
+	const struct xn_dirty *log;       /* NULL: off */
 	uint32_t max_frame;
 	uint32_t keep_bytes;              /* of a receive buffer: header and longest frame */
 

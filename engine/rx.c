@@ -138,6 +138,34 @@ static void write_header_split(struct xn_queue *q, const struct xn_rx_buf *b, ui
 	}
 }
 
+/* Marks what was written of a buffer that stands in the table: the first n bytes. */
+static void log_noted(struct xn_queue *q, const struct xn_rx_buf *b, uint32_t n)
+{
+	uint32_t len = b->len, rest = b->rest;
+	xn_uoff at = b->at;
+
+	for (;;) {
+		uint32_t part = XN_MIN(len, n);
+
+		xn_dirty_mark_at(q->log, q->mem, at, part, &q->ctr.v[XN_C_dirty_log_missed]);
+		n -= part;
+		if (!n || !rest)
+			return;
+		at = q->rests[rest].at;
+		len = q->rests[rest].len;
+		rest = q->rests[rest].next;
+	}
+}
+
+/* The same for those of a batch that are of one piece: header and frame. */
+static __attribute__((noinline)) void log_plain(struct xn_queue *q, unsigned n)
+{
+	for (const struct xn_rx_done *d = q->done; d < q->done + n; d++)
+		if (!d->flags)
+			xn_dirty_mark_at(q->log, q->mem, d->at, (uint64_t)XN_NET_HDR_BYTES + d->len,
+					 &q->ctr.v[XN_C_dirty_log_missed]);
+}
+
 /* How many entries the frame that begins at `d` has. */
 static uint16_t frame_buffers(const struct xn_rx_done *d)
 {
@@ -154,11 +182,14 @@ static __attribute__((noinline)) uint32_t finish_noted(struct xn_queue *q,
 						       const struct xn_rx_done *d, bool first)
 {
 	const struct xn_rx_buf *b = &q->bufs[d->id];
+	const uint32_t hdr = first ? XN_NET_HDR_BYTES : 0;
 
 	if (first)
 		write_header_split(q, b, frame_buffers(d));
+	if (q->log)
+		log_noted(q, b, hdr + d->len);
 	rests_give(q, b->rest);
-	return first ? XN_NET_HDR_BYTES : 0;
+	return hdr;
 }
 
 unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
@@ -186,6 +217,8 @@ unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
 		xn_vq_run_push(&used, d->id, d->len + hdr);
 	}
 	xn_vq_end(&q->rx.vq, &used);
+	if (XN_UNLIKELY(q->log))
+		log_plain(q, n);
 	XN_COUNT(&q->ctr, rx_packets, n - continued);
 	XN_COUNT(&q->ctr, rx_bytes, bytes);
 	return n;

@@ -9,6 +9,8 @@ static uint64_t sum(const struct xn_dev *dev, unsigned pair, unsigned counter)
 	for (unsigned i = 0; i < dev->opts.pairs; i++)
 		if (pair == XN_ALL_PAIRS || pair == i)
 			v += xn_load_once64(&dev->queues[i]->ctr.v[counter]);
+	if (pair == XN_ALL_PAIRS)
+		v += xn_load_once64(&dev->ctrl.ctr.v[counter]);
 	return v;
 }
 

@@ -292,7 +292,7 @@ struct xn_dev_opts {
  * Feature bits (VIRTIO 1.2, 5.1.3 and 6) that a device on this port offers: those
  * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, MRG_RXBUF), and those that
  * only concern config space and control queue, which are the VMM's to serve and to
- * mask: MAC, MTU, STATUS, CTRL_VQ, MQ.
+ * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE.
  */
 uint64_t xn_port_features(const struct xn_port *port);
 

@@ -769,7 +769,7 @@ bool xn_vq_enable_kick(struct xn_vq *vq)
 	 * fence between its avail idx and its look at the wish.
 	 */
 	xn_fence_full();
-	return xn_load_once16(&vq->g_avail[1]) == vq->avail_next;
+	return xn_load_once16(&vq->g_avail[1]) == vq->avail_next && !vq->again_left;
 }
 
 void xn_vq_disable_kick(struct xn_vq *vq)

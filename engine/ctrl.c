@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control queue: commands of the driver, one at a time (VIRTIO 1.2, 5.1.6.5).
+ *
+ * A chain is a command to read and room for an answer behind it. The command is copied
+ * once, as far as any that is known reaches, and judged in virtio/ctrl.c; the answer's
+ * last byte is the verdict. The VMM hears of what the driver wants before the driver hears
+ * that it was granted. Nothing is held from one call to the next: a queue that stops
+ * owes no answer.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "engine/dev.h"
+#include "virtio/ctrl.h"
+
+#define MAX_COMMANDS 64u       /* a call */
+#define MAX_RESULT   64u       /* bytes that an answer may have, of those we know */
+
+unsigned xn_dev_ctrl_index(const struct xn_dev *dev)
+{
+	return dev->features & XN_BIT(VIRTIO_NET_F_MQ) ? 2 * dev->opts.pairs : 2;
+}
+
+int xn_dev_ctrl_start(struct xn_dev *dev)
+{
+	struct xn_ctrl *c = &dev->ctrl;
+	struct xn_ring_setup *r = &dev->rings[XN_CTRL_RING];
+	int err;
+
+	if (c->running)
+		return xn_fail(EINVAL, "the control queue runs already");
+	err = xn_dev_check_start(dev);
+	if (err)
+		return err;
+	if (!r->set)
+		return xn_fail(EINVAL, "vring %u is not set (xn_dev_set_vring)",
+			       xn_dev_ctrl_index(dev));
+	/* As many as pop asks for all chains that do not cross spans. */
+	c->max_pieces = 2 * r->v.size + 2;
+	c->pieces = calloc(c->max_pieces, sizeof(*c->pieces));
+	if (!c->pieces)
+		return xn_fail(ENOMEM, "out of memory for the control queue");
+	c->side.index = xn_dev_ctrl_index(dev);
+	err = xn_ring_start(dev, &c->side, r, &c->ctr);
+	if (err) {
+		free(c->pieces);
+		c->pieces = NULL;
+		return err;
+	}
+	c->running = true;
+	return 0;
+}
+
+int xn_dev_ctrl_stop(struct xn_dev *dev)
+{
+	struct xn_ctrl *c = &dev->ctrl;
+
+	if (!c->running)
+		return xn_fail(EINVAL, "the control queue does not run");
+	c->running = false;
+	xn_ring_take_back(dev, &c->side);
+	xn_ring_end(&c->side, &dev->rings[XN_CTRL_RING]);
+	free(c->pieces);
+	c->pieces = NULL;
+	return 0;
+}
+
+int xn_dev_ctrl_fd(const struct xn_dev *dev)
+{
+	return dev->ctrl.running ? dev->ctrl.side.kick_fd : -1;
+}
+
+/* ---- one command ---- */
+
+/* Copies the first n bytes of a chain that has them. */
+static void copy_front(const struct xn_dev *dev, const struct xn_chain *c, uint8_t *to, uint32_t n)
+{
+	struct xn_piece one;
+	const struct xn_piece *p = xn_chain_pieces(c, dev->ctrl.pieces, &one);
+
+	for (; n; p++) {
+		uint32_t part = XN_MIN(p->len, n);
+
+		memcpy(to, xn_mem_at(dev->mem, p->at), part);
+		to += part;
+		n -= part;
+	}
+}
+
+/* Writes n bytes from byte `at` of a chain on, which has them. */
+static void write_at(struct xn_dev *dev, const struct xn_chain *c, uint32_t at, const uint8_t *from,
+		     uint32_t n)
+{
+	struct xn_ctrl *ctrl = &dev->ctrl;
+	struct xn_piece one;
+	const struct xn_piece *p = xn_chain_pieces(c, ctrl->pieces, &one);
+
+	for (; at >= p->len; p++)
+		at -= p->len;
+	for (; n; at = 0, p++) {
+		uint32_t part = XN_MIN(p->len - at, n);
+		xn_uoff to = XN_UOFF(p->at.v + at);
+
+		memcpy(xn_mem_at(dev->mem, to), from, part);
+		if (ctrl->side.vq.log)
+			xn_dirty_mark_at(ctrl->side.vq.log, dev->mem, to, part,
+					 &ctrl->ctr.v[XN_C_dirty_log_missed]);
+		from += part;
+		n -= part;
+	}
+}
+
+/*
+ * The verdict, behind a result of zeros: no command that is known has one. Of a room that
+ * is larger than any answer only the end is written, and none of it promised.
+ * Returns how many bytes count as written.
+ */
+static uint32_t write_answer(struct xn_dev *dev, const struct xn_chain *c, uint32_t room,
+			     uint8_t verdict)
+{
+	uint8_t answer[MAX_RESULT] = { 0 };
+	uint32_t n = XN_MIN(room, MAX_RESULT);
+
+	answer[n - 1] = verdict;
+	write_at(dev, c, c->bytes - n, answer, n);
+	return n == room ? room : 0;
+}
+
+static uint8_t judge(struct xn_dev *dev, const struct xn_chain *c, uint32_t readable)
+{
+	const struct xn_ctrl_rules rules = {
+		.mq = dev->features & XN_BIT(VIRTIO_NET_F_MQ),
+		.announce = dev->features & XN_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE),
+		.max_pairs = dev->opts.pairs,
+	};
+	uint8_t cmd[XN_CTRL_MAX_BYTES] = { 0 };
+	unsigned pairs;
+	uint8_t verdict;
+
+	copy_front(dev, c, cmd, XN_MIN(readable, XN_CTRL_MAX_BYTES));
+	verdict = xn_ctrl_answer(&rules, cmd, readable, &pairs);
+	if (pairs && dev->opts.event)
+		dev->opts.event(dev->opts.arg, &(struct xn_event){ XN_EVENT_PAIRS, pairs, "" });
+	return verdict;
+}
+
+/* Answers the next command. False: there is none. */
+static bool answer_one(struct xn_dev *dev)
+{
+	struct xn_ctrl *ctrl = &dev->ctrl;
+	struct xn_vq *vq = &ctrl->side.vq;
+	struct xn_chain c;
+	uint32_t room;
+	uint8_t verdict;
+
+	if (!xn_vq_pop_command(vq, &c, ctrl->pieces, ctrl->max_pieces))
+		return false;
+	room = c.bytes - vq->readable;
+	if (!room) {
+		xn_vq_refuse(vq, c.head, XN_FAULT_ctrl_no_ack);
+		return true;
+	}
+	verdict = judge(dev, &c, vq->readable);
+	xn_vq_push(vq, c.head, write_answer(dev, &c, room, verdict));
+	XN_COUNT(&ctrl->ctr, ctrl_commands, 1);
+	XN_COUNT(&ctrl->ctr, ctrl_errors, verdict != VIRTIO_NET_OK);
+	return true;
+}
+
+unsigned xn_dev_ctrl_run(struct xn_dev *dev)
+{
+	struct xn_ring_side *side = &dev->ctrl.side;
+	unsigned n = 0;
+	bool idle = true;
+
+	if (!dev->ctrl.running)
+		return 0;
+	/* First emptied, then asked for: a kick that comes after is not lost. A guest that
+	 * offers one wrong chain after the other keeps us no longer than one that does not. */
+	xn_ring_drain_kick(side);
+	for (unsigned turns = 0; turns < MAX_COMMANDS && n < MAX_COMMANDS; turns++) {
+		while (n < MAX_COMMANDS && answer_one(dev))
+			n++;
+		xn_ring_flush(dev, side);
+		idle = n < MAX_COMMANDS && xn_vq_enable_kick(&side->vq);
+		if (idle)
+			break;
+	}
+	if (side->vq.broken)
+		xn_ring_tell_broken(dev, side);
+	return idle ? n : MAX_COMMANDS;
+}
