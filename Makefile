@@ -101,7 +101,7 @@ BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 # Fakes and rigs for the tests.
 RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c
 
-UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight port_xdp port_limits engine worker check
+UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight port_xdp port_limits engine worker session check
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults example
 TSAN_TESTS   := vq_hostile worker

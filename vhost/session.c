@@ -213,6 +213,8 @@ static int handle_message(struct xn_session *s, struct xn_msg *m)
 		xn_peer_log(XN_LOG_WARN, "front end: %s refused: %s", r ? r->name : "message",
 			    xn_last_error());
 	}
+	/* Before the answer: whoever reads it may look whether an fd was closed. */
+	xn_io_fini(&s->io);
 	ret = answer(s, r, m, &a, err);
 	xn_fd_close(a.fd);
 	return ret;
@@ -226,8 +228,6 @@ static int handle_messages(struct xn_session *s)
 		if (ret <= 0)
 			return ret;
 		ret = handle_message(s, &s->io.in);
-		/* Now: somebody may be waiting for an fd to be closed. */
-		xn_io_fini(&s->io);
 		if (ret)
 			return ret;
 	}

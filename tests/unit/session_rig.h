@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A session in a thread of its own, as in the daemon, and a front end with a guest's driver on
+ * the other end of a socket pair. No root, no network: loopback and null ports.
+ */
+#ifndef XN_TESTS_UNIT_SESSION_RIG_H
+#define XN_TESTS_UNIT_SESSION_RIG_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/types.h"
+#include "bench/front.h"
+#include "tests/cmocka.h"
+#include "tests/fake/driver.h"
+#include "vhost/session.h"
+#include "vhost/sigbus.h"
+
+#define RAM        (8u << 20)
+#define USER       0x7f1200000000ull         /* where the front end has guest address 0 */
+#define BIT(n)     (1ull << (n))
+#define VERSION    BIT(VIRTIO_F_VERSION_1)
+#define PROTOCOL   BIT(XN_VU_F_PROTOCOL_FEATURES)
+#define LOG_ALL    BIT(XN_VU_F_LOG_ALL)
+#define ALL        (~0ull)
+#define MAX_RINGS  9u
+#define WAIT_NS    2000000000ull
+
+static const uint8_t rig_mac[6] = { 0x52, 0x54, 0, 1, 2, 3 };
+
+struct rig {
+	struct xn_port *port;
+	struct xn_vdev *v;
+	struct xn_session *s;
+	struct front f;
+	struct drv drv;
+	pthread_t loop;
+	int stop_fd;
+	int result;                           /* how the session ended */
+	int kick[MAX_RINGS], call[MAX_RINGS], err[MAX_RINGS];
+};
+
+/* ---- the daemon's main loop ---- */
+
+static void *rig_loop(void *arg)
+{
+	struct rig *r = arg;
+
+	r->result = 0;
+	while (!r->result) {
+		struct pollfd p[] = { { .fd = r->stop_fd, .events = POLLIN },
+				      { .fd = xn_session_fd(r->s), .events = POLLIN },
+				      { .fd = xn_session_ctrl_fd(r->s), .events = POLLIN } };
+
+		poll(p, XN_ARRAY_SIZE(p), xn_session_timeout_ms(r->s));
+		if (p[0].revents)
+			break;
+		r->result = xn_session_handle(r->s);
+	}
+	xn_session_close(r->s);
+	return NULL;
+}
+
+/* A front end that has just connected. */
+static void rig_connect(struct rig *r)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	memset(&r->f, 0, sizeof(r->f));
+	r->f.fd = pair[0];
+	assert_int_equal(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(xn_session_open(&r->s, pair[1], r->v), 0);
+	assert_int_equal(pthread_create(&r->loop, NULL, rig_loop, r), 0);
+}
+
+/* The session has ended, or ends now; what its last call said. */
+static int rig_end(struct rig *r)
+{
+	static const uint64_t one = 1;
+	uint64_t v;
+
+	/* What was sent before is handled before: the loop looks at its stop first. */
+	(void)!write(r->stop_fd, &one, sizeof(one));
+	pthread_join(r->loop, NULL);
+	(void)!read(r->stop_fd, &v, sizeof(v));
+	front_close(&r->f);
+	return r->result;
+}
+
+/* The session ends by itself, within a second. */
+static int rig_ends(struct rig *r)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_sec += 2;
+	assert_int_equal(pthread_timedjoin_np(r->loop, NULL, &t), 0);
+	front_close(&r->f);
+	return r->result;
+}
+
+static void rig_open(struct rig *r, const char *port, unsigned pairs)
+{
+	struct xn_vdev_opts opts = { .pairs = pairs, .mtu = 1500,
+				     .worker = { .poll = XN_POLL_SLEEP } };
+
+	memset(r, 0, sizeof(*r));
+	memcpy(opts.mac, rig_mac, sizeof(opts.mac));
+	drv_init(&r->drv, RAM, pairs);
+	r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	for (unsigned i = 0; i < MAX_RINGS; i++) {
+		r->kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		r->call[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		r->err[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	}
+	assert_int_equal(xn_port_open(&r->port, port, NULL), 0);
+	assert_int_equal(xn_vdev_create(&r->v, r->port, &opts), 0);
+	rig_connect(r);
+}
+
+static void rig_close_device(struct rig *r)
+{
+	xn_vdev_destroy(r->v);
+	xn_port_close(r->port);
+	for (unsigned i = 0; i < MAX_RINGS; i++) {
+		close(r->kick[i]);
+		close(r->call[i]);
+		close(r->err[i]);
+	}
+	close(r->stop_fd);
+	drv_fini(&r->drv);
+}
+
+static void rig_close(struct rig *r)
+{
+	assert_int_equal(rig_end(r), 0);
+	rig_close_device(r);
+}
+
+/* ---- the front end's usual words ---- */
+
+static void rig_negotiate(struct rig *r)
+{
+	assert_int_equal(front_negotiate(&r->f, 0, VERSION, ALL), 0);
+	assert_true(r->f.need_reply);
+}
+
+static struct front_region rig_region(const struct rig *r)
+{
+	return (struct front_region){ .size = RAM, .user_addr = USER, .fd = r->drv.fd };
+}
+
+static void rig_set_mem(struct rig *r)
+{
+	const struct front_region one = rig_region(r);
+
+	assert_int_equal(front_set_mem(&r->f, &one, 1), 0);
+}
+
+static struct front_ring rig_ring(const struct rig *r, unsigned i, uint16_t base)
+{
+	const struct xn_vring v = drv_vring(i);
+
+	return (struct front_ring){ .index = i, .size = v.size, .desc = USER + v.desc_gpa,
+				    .avail = USER + v.avail_gpa, .used = USER + v.used_gpa,
+				    .base = base, .kick_fd = r->kick[i], .call_fd = r->call[i],
+				    .err_fd = r->err[i] };
+}
+
+static void rig_start_ring(struct rig *r, unsigned i, uint16_t base)
+{
+	const struct front_ring ring = rig_ring(r, i, base);
+
+	assert_int_equal(front_start_ring(&r->f, &ring), 0);
+}
+
+static void rig_start_pair(struct rig *r, unsigned p)
+{
+	for (unsigned i = 2 * p; i < 2 * p + 2; i++) {
+		rig_start_ring(r, i, 0);
+		assert_int_equal(front_enable_ring(&r->f, i, true), 0);
+	}
+}
+
+/* Open, negotiated, with memory, the first pair running. */
+static void rig_run(struct rig *r, const char *port)
+{
+	rig_open(r, port, 1);
+	rig_negotiate(r);
+	rig_set_mem(r);
+	rig_start_pair(r, 0);
+}
+
+static struct xn_vdev_info rig_info(struct rig *r)
+{
+	struct xn_vdev_info info;
+	uint64_t v;
+
+	/* What was sent is done when this is answered. */
+	assert_int_equal(front_get_u64(&r->f, XN_VU_GET_FEATURES, &v), 0);
+	xn_vdev_get_info(r->v, &info);
+	return info;
+}
+
+/* Waits until so many pairs run. */
+static void rig_wait_running(struct rig *r, unsigned pairs)
+{
+	const uint64_t until = xn_now_ns() + WAIT_NS;
+
+	while (rig_info(r).running != pairs) {
+		assert_true(xn_now_ns() < until);
+		usleep(1000);
+	}
+}
+
+/* With NEED_REPLY: true: done; false: refused. */
+static bool rig_says_yes(struct rig *r, unsigned request, const void *payload, size_t bytes,
+			 const int *fds, unsigned n_fds)
+{
+	int rc = front_set(&r->f, request, payload, bytes, fds, n_fds);
+
+	if (rc && rc != -EREMOTEIO)
+		fail_msg("request %u: %s", request, r->f.error);
+	return !rc;
+}
+
+/* ---- the guest ---- */
+
+static void rig_kick(struct rig *r, unsigned i)
+{
+	static const uint64_t one = 1;
+
+	assert_int_equal(write(r->kick[i], &one, sizeof(one)), sizeof(one));
+}
+
+static bool signalled(int fd)
+{
+	uint64_t v;
+
+	return read(fd, &v, sizeof(v)) == sizeof(v);
+}
+
+static bool rig_wait_signal(int fd)
+{
+	const uint64_t until = xn_now_ns() + WAIT_NS;
+
+	while (!signalled(fd)) {
+		if (xn_now_ns() > until)
+			return false;
+		usleep(200);
+	}
+	return true;
+}
+
+static bool rig_wait_used(struct rig *r, unsigned q, uint16_t *head, uint32_t *len)
+{
+	const uint64_t until = xn_now_ns() + WAIT_NS;
+
+	while (!drv_used(&r->drv, q, head, len)) {
+		if (xn_now_ns() > until)
+			return false;
+		usleep(100);
+	}
+	return true;
+}
+
+/* Sends a frame of `bytes` on pair p; does it come back (loopback), byte for byte? */
+static bool rig_try_ping(struct rig *r, unsigned p, uint32_t bytes)
+{
+	const uint64_t rx_at = 0x100000 + 0x10000 * p, tx_at = rx_at + 0x8000;
+	uint16_t head;
+	uint32_t len;
+
+	drv_fill_pattern(&r->drv, tx_at, tx_at + DRV_HDR + bytes);
+	memset(r->drv.ram + tx_at, 0, DRV_HDR);
+	memset(r->drv.ram + rx_at, 0xee, 2048);
+	/* In a queue's turn buffers are taken before packets: this one is there in time. */
+	drv_post1(&r->drv, 2 * p, rx_at, 2048);
+	rig_kick(r, 2 * p);
+	drv_post1(&r->drv, 2 * p + 1, tx_at, DRV_HDR + bytes);
+	rig_kick(r, 2 * p + 1);
+	return rig_wait_used(r, 2 * p + 1, &head, &len) && rig_wait_used(r, 2 * p, &head, &len) &&
+	       len == DRV_HDR + bytes &&
+	       !memcmp(r->drv.ram + rx_at + DRV_HDR, r->drv.ram + tx_at + DRV_HDR, bytes);
+}
+
+static void rig_ping(struct rig *r, unsigned p, uint32_t bytes)
+{
+	assert_true(rig_try_ping(r, p, bytes));
+}
+
+/* A packet that goes nowhere; is its head given back? */
+static bool rig_send(struct rig *r, unsigned p)
+{
+	const uint64_t at = 0x300000;
+	uint16_t head;
+	uint32_t len;
+
+	memset(r->drv.ram + at, 0, DRV_HDR + 60);
+	drv_post1(&r->drv, 2 * p + 1, at, DRV_HDR + 60);
+	rig_kick(r, 2 * p + 1);
+	return rig_wait_used(r, 2 * p + 1, &head, &len);
+}
+
+/* ---- accounts ---- */
+
+static unsigned open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+#endif
