@@ -3,7 +3,7 @@
 # Everything is built into build/, variants into folders of their own below it.
 
 #: Targets
-#:   all        library, xsknet-bench and the examples (default)
+#:   all        library, xsknetd, xsknet-bench and the examples (default)
 #:   bench      install what is missing, build, run xsknet-bench ARGS
 #:   check      install what is missing, build, run every test below
 #:   unit       unit tests, with a fake kernel and a fake guest; no root needed
@@ -134,7 +134,7 @@ ALL_OBJ    := $(sort $(LIB_OBJ) $(VHOST_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) 
 SO         := libxsknet.so.$(VERSION)
 
 .PHONY: all objects programs
-all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknet-bench $(B)/examples/vmm
+all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknetd $(B)/xsknet-bench $(B)/examples/vmm
 objects: $(ALL_OBJ)
 programs: all $(TEST_BIN) $(B)/cost $(B)/tests/smoke/check_json
 
@@ -185,7 +185,7 @@ $(B)/librig.a: $(RIG_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(TEST_BIN): LIBS += -lcmocka -lpthread -lm
+$(TEST_BIN): LIBS += -lcmocka -ljansson -lseccomp -lpthread -lm
 $(UNIT_BIN): $(B)/tests/unit/%: $(B)/tests/unit/test_%.o $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
@@ -248,7 +248,7 @@ unit: $(UNIT_BIN)
 	$(Q)tests/run $^
 kernel: $(KERNEL_BIN)
 	$(Q)tests/run $^
-net: $(NET_BIN) $(B)/xsknet-bench $(B)/examples/vmm
+net: $(NET_BIN) $(B)/xsknet-bench $(B)/xsknetd $(B)/examples/vmm
 	$(Q)tests/run $(NET_BIN)
 
 # One guest thread scribbles over rings while the engine reads them: every access
