@@ -71,6 +71,8 @@ static const struct call calls[] = {
 	CALL(memfd_create, "inflight area"),
 	CALL(ftruncate,    "the same"),
 	CALL(eventfd2,     "notifications"),
+	CALL(timerfd_create,  "a queue that waits for room"),
+	CALL(timerfd_settime, "the same"),
 	CALL(close,        "everything"),
 	/* AF_XDP */
 	IF(setsockopt,     "UMEM and rings", 1, SOL_XDP, SOL_SOCKET),
