@@ -24,10 +24,16 @@
  *	 read used->ring[], the frame
  *
  * (A) and (C) let whoever sees the index see what it covers. (B) is for sleepers
- * only: either the device sees the new index, or we see that it wants a kick.
+ * only: either the device sees the new index, or we see that it wants a kick. The same
+ * the other way round in xn_guest_arm: either we see the used element that came, or the
+ * device sees that we want a call.
  *
- * Deliberately not here: indirect descriptors, EVENT_IDX, packed rings, offloads, and
- * any distrust: this is the guest, and the device is the engine under test.
+ * With EVENT_IDX (2.7.7, 2.7.10) each side names the index that it wants to be told of,
+ * behind its ring, instead of a flag. A driver that wants no calls names the one that has
+ * just gone by: 65535 more would have to come.
+ *
+ * Deliberately not here: indirect descriptors, packed rings, offloads, and any distrust:
+ * this is the guest, and the device is the engine under test.
  */
 #include <assert.h>
 #include <errno.h>
@@ -59,8 +65,11 @@ struct ring {
 	struct vring_desc *desc;
 	struct vring_avail *avail;
 	const struct vring_used *used;
+	uint16_t *used_event;          /* behind avail->ring: ours */
+	const uint16_t *avail_event;   /* behind used->ring: the device's */
 	uint16_t mask;
 	uint16_t next_avail;    /* ours, ahead of avail->idx until published */
+	uint16_t published;     /* avail->idx */
 	uint16_t next_used;     /* first used element that we have not looked at */
 	uint16_t used_idx;      /* what we saw of used->idx last */
 	int kick_fd, call_fd;
@@ -148,6 +157,8 @@ static void map_ring(const struct xn_guest *g, struct ring *r)
 	r->desc = (struct vring_desc *)(g->ram + r->at);
 	r->avail = (struct vring_avail *)(g->ram + r->avail_at);
 	r->used = (const struct vring_used *)(g->ram + r->used_at);
+	r->used_event = &r->avail->ring[g->cfg.queue_size];
+	r->avail_event = (const uint16_t *)&r->used->ring[g->cfg.queue_size];
 }
 
 /* Goes through the same steps twice: first how much RAM, then what is where. */
@@ -339,23 +350,32 @@ static void reset_ring(struct xn_guest *g, struct ring *r)
 {
 	/* The three parts lie behind one another, up to the end of the used ring. */
 	memset(g->ram + r->at, 0, r->used_at + 6 + 8ull * g->cfg.queue_size - r->at);
-	r->next_avail = r->next_used = r->used_idx = 0;
+	r->next_avail = r->published = r->next_used = r->used_idx = 0;
 	r->avail->flags = r->call_fd >= 0 ? 0 : VRING_AVAIL_F_NO_INTERRUPT;
 }
 
-/* Offers everything up to next_avail to the device; once a batch. */
-static void publish(struct ring *r)
+static bool wants_kick(const struct xn_guest *g, const struct ring *r, uint16_t before)
 {
+	if (g->cfg.event_idx)
+		return vring_need_event(xn_load_once16(r->avail_event), r->next_avail, before);
+	return !(xn_load_once16(&r->used->flags) & VRING_USED_F_NO_NOTIFY);
+}
+
+/* Offers everything up to next_avail to the device; once a batch. */
+static void publish(const struct xn_guest *g, struct ring *r)
+{
+	const uint16_t before = r->published;
 	const uint64_t one = 1;
 	ssize_t n;
 
+	r->published = r->next_avail;
 	/* (A): the entries before the index that covers them. */
 	xn_store_release16(&r->avail->idx, r->next_avail);
 	if (r->kick_fd < 0)
 		return;
-	/* (B): our index before its flags; pairs with the device's fence before sleep. */
+	/* (B): our index before its wish; pairs with the device's fence before sleep. */
 	xn_fence_full();
-	if (xn_load_once16(&r->used->flags) & VRING_USED_F_NO_NOTIFY)
+	if (!wants_kick(g, r, before))
 		return;
 	/* It can only fail when 2^64 - 2 kicks are waiting already. */
 	n = write(r->kick_fd, &one, sizeof(one));
@@ -407,7 +427,49 @@ void xn_guest_start(struct xn_guest *g, unsigned pair)
 		p->rx_of_slot[i] = NO_RX;
 		memset(p->tx_buf + (uint64_t)i * g->tx_buf_bytes, 0, HDR_BYTES);
 	}
-	publish(&p->rx);
+	publish(g, &p->rx);
+}
+
+/* ---- sleeping -------------------------------------------------------------------- */
+
+/* Wants to be called when `more` further elements have been used after the next one. */
+static bool arm(const struct xn_guest *g, struct ring *r, uint16_t more)
+{
+	if (g->cfg.event_idx)
+		xn_store_once16(r->used_event, (uint16_t)(r->next_used + more));
+	else
+		xn_store_once16(&r->avail->flags, 0);
+	/* Our wish before its index; pairs with the device's fence before it looks for it. */
+	xn_fence_full();
+	r->used_idx = xn_load_acquire16(&r->used->idx);
+	return (uint16_t)(r->used_idx - r->next_used) <= more;
+}
+
+bool xn_guest_arm(struct xn_guest *g, unsigned pair, bool tx)
+{
+	struct pair *p = &g->pairs[pair];
+
+	/* A driver that waits for room is called once for many, as Linux's is. */
+	return tx ? arm(g, &p->tx, (uint16_t)(xn_guest_tx_pending(g, pair) * 3 / 4)) :
+		    arm(g, &p->rx, 0);
+}
+
+void xn_guest_disarm(struct xn_guest *g, unsigned pair, bool tx)
+{
+	struct ring *r = tx ? &g->pairs[pair].tx : &g->pairs[pair].rx;
+	uint64_t calls;
+
+	if (g->cfg.event_idx)
+		xn_store_once16(r->used_event, (uint16_t)(r->next_used - 1));
+	else
+		xn_store_once16(&r->avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
+	if (r->call_fd >= 0 && read(r->call_fd, &calls, sizeof(calls)) < 0)
+		return;     /* none has come */
+}
+
+int xn_guest_call_fd(const struct xn_guest *g, unsigned pair, bool tx)
+{
+	return tx ? g->pairs[pair].tx.call_fd : g->pairs[pair].rx.call_fd;
 }
 
 /* ---- receive ------------------------------------------------------------------ */
@@ -454,7 +516,7 @@ unsigned xn_guest_rx(struct xn_guest *g, unsigned pair, struct xn_guest_frame *f
 			offer(&p->rx, f[got].id);
 	}
 	if (XN_UNLIKELY(got < ready))
-		publish(&p->rx);
+		publish(g, &p->rx);
 	return got;
 }
 
@@ -466,7 +528,7 @@ void xn_guest_rx_done(struct xn_guest *g, unsigned pair, const struct xn_guest_f
 		return;
 	for (unsigned i = 0; i < n; i++)
 		offer(&p->rx, f[i].id);
-	publish(&p->rx);
+	publish(g, &p->rx);
 }
 
 /* ---- transmit ------------------------------------------------------------------ */
@@ -510,7 +572,7 @@ unsigned xn_guest_tx_reap(struct xn_guest *g, unsigned pair)
 		reposted++;
 	}
 	if (reposted)
-		publish(&p->rx);
+		publish(g, &p->rx);
 	return n;
 }
 
@@ -550,7 +612,7 @@ void xn_guest_tx_submit(struct xn_guest *g, unsigned pair, const uint32_t *bytes
 		assert(at + bytes[i] <= g->tx_buf_bytes && "frame is longer than the buffer");
 		send_slot(g, p, slot, buf, buf + at, bytes[i]);
 	}
-	publish(&p->tx);
+	publish(g, &p->tx);
 }
 
 unsigned xn_guest_tx_pending(const struct xn_guest *g, unsigned pair)
@@ -575,6 +637,6 @@ unsigned xn_guest_forward(struct xn_guest *g, unsigned pair, const struct xn_gue
 		send_slot(g, p, slot, hdr, f[i].data, f[i].bytes);
 	}
 	if (i)
-		publish(&p->tx);
+		publish(g, &p->tx);
 	return i;
 }

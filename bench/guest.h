@@ -30,6 +30,7 @@ struct xn_guest_cfg {
 	uint64_t gpa_base;         /* where RAM begins for the guest (0 is fine) */
 	bool split_tx_header;      /* header in a descriptor of its own */
 	bool kicks;                /* eventfds for both directions, else polled */
+	bool event_idx;            /* VIRTIO_F_EVENT_IDX was accepted */
 };
 
 struct xn_guest;
@@ -43,6 +44,16 @@ bool xn_guest_got_huge(const struct xn_guest *g);
 
 /* Driver: forgets everything and starts with empty rings, rx buffers all posted. */
 void xn_guest_start(struct xn_guest *g, unsigned pair);
+
+/*
+ * Sleeping, with kicks only. A driver begins armed, and is called whenever the device uses
+ * something. disarm: it polls from now on; calls that came are forgotten. arm: true: nothing
+ * (receive), or too little to go on with (transmit: a quarter of what is pending is enough),
+ * is there, and the call eventfd will be readable when that changes; false: look again.
+ */
+bool xn_guest_arm(struct xn_guest *g, unsigned pair, bool tx);
+void xn_guest_disarm(struct xn_guest *g, unsigned pair, bool tx);
+int  xn_guest_call_fd(const struct xn_guest *g, unsigned pair, bool tx);
 
 /*
  * Receive: up to n frames that have arrived, as pointers into guest RAM; they stay

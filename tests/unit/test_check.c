@@ -8,7 +8,8 @@
  *   - the guest's driver loses and doubles no buffer, whatever order the device
  *     returns them in, with merged frames, forwarding, empty returns, and across the
  *     wrap of the indices at 65535
- *   - it kicks when the device wants that, and only then
+ *   - it kicks when the device wants that, and only then; it asks to be called when it
+ *     sleeps, and only then
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -702,6 +703,113 @@ static void kicks_only_when_wanted(void **state)
 	dev_close(&d);
 }
 
+/* Takes and returns what there is in the transmit ring, publishing one at a time; returns
+ * after how many the driver's wish to be called was met. */
+static unsigned called_after(struct dev *d)
+{
+	unsigned met = 0, n = 0;
+
+	while (dev_avail(&d->tx)) {
+		const uint16_t before = d->tx.next_used, wish = d->tx.avail->ring[d->tx.mask + 1u];
+
+		dev_push(&d->tx, dev_pop(&d->tx), 0);
+		n++;
+		if (!met && vring_need_event(wish, d->tx.next_used, before))
+			met = n;
+	}
+	return met;
+}
+
+static void event_idx_kicks_when_its_index_is_passed(void **state)
+{
+	struct xn_guest_cfg cfg = guest_cfg(16);
+	uint64_t seq = 0;
+	uint16_t *event;
+	struct dev d;
+
+	cfg.kicks = cfg.event_idx = true;
+	dev_open(&d, &cfg);
+	event = (uint16_t *)&d.tx.used->ring[16];
+	*event = 0;
+	guest_sends(&d, &seq, 1);
+	assert_int_equal(kicks(d.tx.kick_fd), 1);
+	/* 0 has gone by; the flag means nothing. */
+	guest_sends(&d, &seq, 3);
+	assert_int_equal(kicks(d.tx.kick_fd), 0);
+	*event = 6;
+	guest_sends(&d, &seq, 2);
+	assert_int_equal(kicks(d.tx.kick_fd), 0);
+	guest_sends(&d, &seq, 3);
+	assert_int_equal(kicks(d.tx.kick_fd), 1);
+	d.tx.used->flags = VRING_USED_F_NO_NOTIFY;
+	*event = 9;
+	guest_sends(&d, &seq, 1);
+	assert_int_equal(kicks(d.tx.kick_fd), 1);
+	dev_close(&d);
+}
+
+static void an_armed_driver_is_called_and_no_other(void **state)
+{
+	struct xn_guest_cfg cfg = guest_cfg(16);
+	uint64_t seq = 0;
+	struct dev d;
+
+	cfg.kicks = cfg.event_idx = true;
+	dev_open(&d, &cfg);
+	xn_guest_disarm(d.g, 0, true);
+	guest_sends(&d, &seq, 12);
+	assert_int_equal(called_after(&d), 0);
+	/* Something is there: no sleep. */
+	assert_false(xn_guest_arm(d.g, 0, true));
+	assert_int_equal(xn_guest_tx_reap(d.g, 0), 12);
+	xn_guest_disarm(d.g, 0, true);
+	/* Three quarters of twelve, and one. */
+	guest_sends(&d, &seq, 12);
+	assert_true(xn_guest_arm(d.g, 0, true));
+	assert_int_equal(called_after(&d), 10);
+	assert_int_equal(xn_guest_tx_reap(d.g, 0), 12);
+	/* Receive: the first. */
+	assert_true(xn_guest_arm(d.g, 0, false));
+	assert_int_equal(d.rx.avail->ring[16], 0);
+	dev_deliver(&d, dev_pop(&d.rx), 0, 64);
+	assert_false(xn_guest_arm(d.g, 0, false));
+	dev_close(&d);
+}
+
+static void without_event_idx_a_flag_is_the_wish(void **state)
+{
+	struct xn_guest_cfg cfg = guest_cfg(16);
+	struct dev d;
+
+	cfg.kicks = true;
+	dev_open(&d, &cfg);
+	xn_guest_disarm(d.g, 0, false);
+	assert_int_equal(d.rx.avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
+	assert_true(xn_guest_arm(d.g, 0, false));
+	assert_int_equal(d.rx.avail->flags, 0);
+	dev_deliver(&d, dev_pop(&d.rx), 0, 64);
+	assert_false(xn_guest_arm(d.g, 0, false));
+	dev_close(&d);
+}
+
+/* A call that came before the driver went on polling does not wake it up later. */
+static void disarming_forgets_calls(void **state)
+{
+	struct xn_guest_cfg cfg = guest_cfg(16);
+	const uint64_t one = 1;
+	struct dev d;
+	int fd;
+
+	cfg.kicks = true;
+	dev_open(&d, &cfg);
+	fd = xn_guest_call_fd(d.g, 0, false);
+	assert_true(fd >= 0 && fd != xn_guest_call_fd(d.g, 0, true));
+	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+	xn_guest_disarm(d.g, 0, false);
+	assert_int_equal(kicks(fd), 0);
+	dev_close(&d);
+}
+
 static void start_forgets_everything(void **state)
 {
 	struct xn_guest_cfg cfg = guest_cfg(16);
@@ -766,6 +874,10 @@ int main(void)
 		cmocka_unit_test(tx_out_of_order),
 		cmocka_unit_test(forward_returns_every_buffer),
 		cmocka_unit_test(kicks_only_when_wanted),
+		cmocka_unit_test(event_idx_kicks_when_its_index_is_passed),
+		cmocka_unit_test(an_armed_driver_is_called_and_no_other),
+		cmocka_unit_test(without_event_idx_a_flag_is_the_wish),
+		cmocka_unit_test(disarming_forgets_calls),
 		cmocka_unit_test(start_forgets_everything),
 		cmocka_unit_test(wrong_settings_are_refused),
 	};
