@@ -94,14 +94,16 @@ VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
            bench/clock.c bench/front.c
 BENCH_SRC := $(LAB_SRC) \
-             bench/main.c bench/opts.c bench/sendto.c bench/paths.c bench/guest_path.c bench/raw.c \
+             bench/main.c bench/opts.c bench/sendto.c bench/paths.c bench/guest_path.c bench/vhost_path.c \
+             bench/raw.c bench/driver.c bench/backend.c bench/ctl.c \
              bench/worker.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \
              bench/chart.c bench/footprint.c
 BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
-# Fakes and rigs for the tests.
-RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c
+# Fakes and rigs for the tests, and parts of the bench that are tested alone.
+RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c \
+           bench/opts.c bench/summary.c bench/backend.c
 
-UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight port_xdp port_limits engine worker session check
+UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight port_xdp port_limits engine worker session check bench
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults example
 TSAN_TESTS   := vq_hostile worker
@@ -289,7 +291,7 @@ docs:
 	$(Q)CC="$(CC)" tests/docs $(MAN)
 consumer: all
 	$(Q)CC="$(CC)" MAKE="$(MAKE)" tests/consumer/run $(B)
-smoke: $(B)/xsknet-bench $(B)/tests/smoke/check_json
+smoke: $(B)/xsknet-bench $(B)/xsknetd $(B)/tests/smoke/check_json
 	$(Q)tests/smoke/run $^ $(B)/smoke
 
 # The flags by which clang understands the sources as gcc does.

@@ -3,12 +3,12 @@
  * xsknet-bench: what its parts tell each other.
  *
  *	opts.c   words of the command line     --> struct xn_opts
- *	paths.c  three ways to drive packets   --> struct xn_path (path.h)
+ *	paths.c  the ways to drive packets     --> struct xn_path (path.h)
  *	run.c    rounds, interleaved           --> struct xn_sample, one a round
  *	summary.c medians over rounds          --> struct xn_summary
  *	report.c json.c chart.c                    table, JSON, picture
  *
- * A cell is one direction at one size; in it each path has one sample a round. A
+ * A cell is one direction at one size and pace; in it each path has one sample a round. A
  * figure that was not or cannot be measured is NAN, and null in JSON.
  */
 #ifndef XN_BENCH_BENCH_H
@@ -27,7 +27,13 @@
 #define XN_EXIT_INTERRUPTED 130
 
 enum xn_dir { XN_DIR_RX, XN_DIR_TX, XN_DIR_FWD, XN_DIR_RTT, XN_DIR_COUNT };
-enum xn_kind { XN_KIND_ZERO_COPY, XN_KIND_BOUNCE, XN_KIND_RAW, XN_KIND_COUNT };
+/* The engine in this process, lending or bouncing; in xsknetd, by how that polls; any other
+ * back end; and the plain loop. */
+enum xn_kind {
+	XN_KIND_ZERO_COPY, XN_KIND_BOUNCE,
+	XN_KIND_XSKNETD, XN_KIND_XSKNETD_BUSY, XN_KIND_XSKNETD_SLEEP, XN_KIND_BACKEND,
+	XN_KIND_RAW, XN_KIND_COUNT,
+};
 
 extern const char *const xn_dir_names[XN_DIR_COUNT];    /* "rx" */
 extern const char *const xn_dir_words[XN_DIR_COUNT];    /* "receive" */
@@ -37,17 +43,29 @@ extern const char *const xn_kind_names[XN_KIND_COUNT];  /* "zero-copy" */
 #define XN_SIZE_MAX    1514u    /* Ethernet header and an MTU of 1500 */
 #define XN_ROUNDS_MAX  1000u
 #define XN_QUEUES_MAX  16u
+#define XN_PACES_MAX   16u
+
+/* Which processor the guest of another process's device runs on. */
+enum xn_guest_on { XN_GUEST_AUTO, XN_GUEST_NEAR, XN_GUEST_FAR };
 
 struct xn_opts {
 	bool dir[XN_DIR_COUNT];
 	bool kind[XN_KIND_COUNT];
+	bool rtt_only[XN_KIND_COUNT];   /* of these */
 	uint32_t size[XN_SIZES_MAX];    /* bytes of a frame, without FCS */
 	unsigned n_sizes;
 	double secs;                    /* of one round of one path */
 	unsigned rounds;
-	uint64_t pace_pps;              /* 0: as fast as it goes */
+	uint64_t pace_pps[XN_PACES_MAX];   /* 0: as fast as it goes */
+	unsigned n_paces;
 	unsigned queues;
 	const char *ifname;             /* NULL: laboratories of our own */
+	const char *backend;            /* command of the path "backend"; NULL: none */
+	const char *socket, *peer;      /* or: where one listens, and the wire's far end */
+	const char *xsknetd;            /* the program; NULL: not there, or not wanted */
+	bool missed_xsknetd;            /* not there, though wanted */
+	enum xn_guest_on guest_on;
+	double idle_secs;               /* how long an idle path is looked at */
 	enum xn_huge huge;
 	const char *json, *svg;         /* NULL: none; "-": stdout */
 	bool footprint;
@@ -63,7 +81,10 @@ struct xn_sample {
 	double offered_pps;
 	double cpu_ns, engine_ns;        /* a packet */
 	double copies, zero_copy_share;
+	double backend_ns, backend_cpu;  /* another process's: a packet, share of a processor */
+	double frames_per_turn, sleeps_per_frame;   /* xsknetd's workers */
 	double sleep_p50_us, sleep_p99_us, spin_p50_us, spin_p99_us;   /* rtt */
+	double quiet_p50_us, quiet_p99_us;   /* rtt: each after 500 us without a frame */
 	double idle_cpu;                 /* rtt: share of a processor used while nothing arrives */
 	double offered, lost, corrupt, reordered, duplicate;   /* frames */
 };
@@ -71,6 +92,7 @@ struct xn_sample {
 struct xn_cell {
 	enum xn_dir dir;
 	uint32_t bytes;          /* 0: any (rx of what arrives on --ifname) */
+	uint64_t pace_pps;       /* 0: none */
 	unsigned rounds;         /* complete ones */
 	struct xn_sample *s[XN_KIND_COUNT];   /* NULL: path not measured */
 };
@@ -107,14 +129,22 @@ struct xn_summary {
 	enum xn_kind kind;
 	double pps, pps_min, pps_max, gbps, offered_pps, raw_ratio;
 	double ratio_min, ratio_max;
+	double process_ratio;    /* against the engine in this process, zero-copy */
 	double lost, lost_share, corrupt, reordered, duplicate;   /* sums */
-	double copies, zero_copy_share, engine_ns, cpu_ns;
+	double copies, zero_copy_share, engine_ns, cpu_ns, backend_ns, backend_cpu;
+	double frames_per_turn, sleeps_per_frame;
 	double sleep_p50_us, sleep_p99_us, spin_p50_us, spin_p99_us, idle_cpu;
+	double quiet_p50_us, quiet_p99_us;
 };
 /* False: this path has no complete round in this cell. */
 bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary *out);
 /* "64" or "any"; returns word. */
 const char *xn_size_word(const struct xn_cell *c, char word[8]);
+/* Another process works on it. */
+static inline bool xn_kind_external(enum xn_kind k)
+{
+	return k >= XN_KIND_XSKNETD && k <= XN_KIND_BACKEND;
+}
 /* Median of n values without the NANs; sorts v. NAN if there is none. */
 double xn_median(double *v, unsigned n);
 

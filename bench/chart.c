@@ -13,17 +13,26 @@
 #include "base/log.h"
 #include "bench/bench.h"
 
-static const char *const colours[XN_KIND_COUNT] = { "#1b7f5c", "#e0a458", "#8a94a6" };
-static const char *const titles[XN_KIND_COUNT] = {
-	"zero-copy", "bounce, one copy in user space", "raw AF_XDP, no guest",
+static const char *const colours[XN_KIND_COUNT] = {
+	"#1b7f5c", "#e0a458", "#4f7cac", "#7fa8d1", "#b5cbe3", "#a06cd5", "#8a94a6",
 };
+static const char *const titles[XN_KIND_COUNT] = {
+	"zero-copy", "bounce, one copy in user space", "xsknetd, another process",
+	"xsknetd, busy", "xsknetd, sleep", "other back end", "raw AF_XDP, no guest",
+};
+
+/* What is paced shows its pace: no bars for that. */
+static bool drawn(const struct xn_cell *c, bool trips)
+{
+	return c->rounds && !c->pace_pps && (c->dir == XN_DIR_RTT) == trips;
+}
 
 static unsigned count(const struct xn_bench *b, bool trips)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < b->n_cells; i++)
-		n += b->cells[i].rounds && (b->cells[i].dir == XN_DIR_RTT) == trips;
+		n += drawn(&b->cells[i], trips);
 	return n;
 }
 
@@ -34,7 +43,7 @@ static void data(const struct xn_bench *b, bool trips, FILE *out)
 	for (unsigned i = 0; i < b->n_cells; i++) {
 		const struct xn_cell *c = &b->cells[i];
 
-		if (!c->rounds || (c->dir == XN_DIR_RTT) != trips)
+		if (!drawn(c, trips))
 			continue;
 		fprintf(out, "\"%s\\n%s B\"", xn_dir_words[c->dir],
 			xn_size_word(c, (char[8]){ 0 }));
@@ -65,7 +74,7 @@ static void panel(const struct xn_bench *b, bool trips, FILE *out)
 						 "Frames a second: more is better");
 	fputs("plot ", out);
 	for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
-		if (!b->opts.kind[k])
+		if (!b->opts.kind[k] || b->opts.rtt_only[k])
 			continue;
 		fprintf(out, "%s$%s using %u:%u:%u%s title \"%s\" lc rgb '%s'",
 			between, trips ? "trips" : "flows", 2 + 3 * k, 3 + 3 * k, 4 + 3 * k,
@@ -96,7 +105,8 @@ static void script(const struct xn_bench *b, const char *file, FILE *out)
 
 	xn_machine_get(&m);
 	snprintf(line, sizeof(line), "xsknet-bench %s on %s: %s, %u processors, %s %s, %.10s",
-		 xn_version(), b->opts.ifname ? b->opts.ifname : "veth", m.cpu, m.cpus, m.kernel,
+		 xn_version(), b->opts.ifname ? b->opts.ifname : b->opts.peer ? b->opts.peer :
+		 "veth", m.cpu, m.cpus, m.kernel,
 		 m.arch, m.date);
 	data(b, false, out);
 	data(b, true, out);

@@ -30,9 +30,8 @@ struct xn_gen_state state;
 
 /*
  * The n-th frame of a run is due at start + n * period, so that the rate is exact
- * over a run however the single frames jitter. A generator that was held up
- * catches up at most XN_GEN_CATCH_UP_NS: a longer burst would test the receiver's
- * rings and not the rate.
+ * over a run however the single frames jitter. What a generator that was held up for
+ * long does not catch up is never offered.
  */
 static __always_inline int is_due(void)
 {
@@ -44,8 +43,8 @@ static __always_inline int is_due(void)
 	if (now < state.due_ns)
 		return 0;
 	late = now - state.due_ns;
-	if (late > XN_GEN_CATCH_UP_NS)
-		state.due_ns = now - XN_GEN_CATCH_UP_NS;
+	if (late > task.catch_up_ns)
+		state.due_ns = now - task.catch_up_ns;
 	state.fraction += task.period_q32 & 0xffffffff;
 	state.due_ns += (task.period_q32 >> 32) + (state.fraction >> 32);
 	state.fraction &= 0xffffffff;

@@ -5,7 +5,12 @@
 
 #include "bench/frame.h"
 
-#define XN_GEN_CATCH_UP_NS 1000000ull
+/* A generator that was held up catches up so many frames, but not more than a millisecond:
+ * a longer burst would test the receiver's rings and not the rate. Of the rates at which so
+ * many frames are less than its own batch takes it catches up the time of a batch. */
+#define XN_GEN_BURST    32ull
+#define XN_GEN_BATCH_NS 64000ull
+#define XN_GEN_LATE_NS  1000000ull
 
 /* The page of a live frame has 4096 bytes; the kernel takes 256 for headroom, and the
  * rest of its two structures (Linux net/bpf/test_run.c, TEST_XDP_FRAME_SIZE). */
@@ -19,7 +24,17 @@ struct xn_gen_task {
 	xn_u32 pad;
 	xn_u64 limit;         /* no frame from this seq on, until it is raised; 0: none */
 	xn_u64 period_q32;    /* ns from frame to frame, 32.32 fixed point; 0: no pacing */
+	xn_u64 catch_up_ns;
 };
+
+static inline xn_u64 xn_gen_catch_up_ns(xn_u64 pace_pps)
+{
+	const xn_u64 burst_ns = XN_GEN_BURST * 1000000000ull / pace_pps;
+
+	if (burst_ns < XN_GEN_BATCH_NS)
+		return XN_GEN_BATCH_NS;
+	return burst_ns < XN_GEN_LATE_NS ? burst_ns : XN_GEN_LATE_NS;
+}
 
 /* The program writes; user space sets it before a run and reads it after. */
 struct xn_gen_state {

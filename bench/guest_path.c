@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/types.h"
-#include "bench/path.h"
+#include "bench/driver.h"
 
 #define F_MRG_RXBUF (1ull << 15)   /* VIRTIO 1.2, 5.1.3 */
 #define F_VERSION_1 (1ull << 32)   /* VIRTIO 1.2, 6 */
@@ -126,72 +126,28 @@ static inline unsigned run_engine(struct xn_near *w, struct guest_path *g)
 	return moved;
 }
 
-static void check(struct xn_near *w, const struct xn_guest_frame *f, unsigned n)
-{
-	const uint64_t t = xn_ticks();
-
-	for (unsigned i = 0; i < n; i++)
-		xn_check_frame(&w->check, f[i].data, f[i].bytes);
-	w->own_ticks += xn_ticks() - t;
-}
-
-static void stamp(struct xn_near *w, uint8_t **data, uint32_t *bytes, unsigned n)
-{
-	const uint64_t t = xn_ticks();
-
-	for (unsigned i = 0; i < n; i++) {
-		xn_near_stamp(w, data[i]);
-		bytes[i] = w->bytes;
-	}
-	w->own_ticks += xn_ticks() - t;
-}
-
 static unsigned guest_rx(struct xn_near *w)
 {
 	struct guest_path *g = of(w->path);
-	struct xn_guest_frame f[XN_TURN];
-	unsigned moved = run_engine(w, g), n;
+	const unsigned moved = run_engine(w, g);
 
-	n = xn_guest_rx(g->guest, w->queue, f, XN_TURN);
-	if (!n)
-		return moved;
-	check(w, f, n);
-	xn_guest_rx_done(g->guest, w->queue, f, n);
-	w->packets += n;
-	return moved + n;
+	return moved + xn_driver_rx(w, g->guest);
 }
 
 static unsigned guest_tx(struct xn_near *w, unsigned n)
 {
 	struct guest_path *g = of(w->path);
-	uint8_t *data[XN_TURN];
-	uint32_t bytes[XN_TURN];
 
-	n = xn_guest_tx_reserve(g->guest, w->queue, data, XN_MIN(n, XN_TURN));
-	if (n) {
-		stamp(w, data, bytes, n);
-		xn_guest_tx_submit(g->guest, w->queue, bytes, n);
-	} else {
-		xn_guest_tx_reap(g->guest, w->queue);
-	}
-	w->packets += n;
+	n = xn_driver_tx(w, g->guest, n);
 	return run_engine(w, g) + n;
 }
 
 static unsigned guest_fwd(struct xn_near *w)
 {
 	struct guest_path *g = of(w->path);
-	struct xn_guest_frame f[XN_TURN];
-	unsigned moved = run_engine(w, g), n, taken;
+	const unsigned moved = run_engine(w, g);
 
-	/* Each turn: a receive buffer is posted again when its transmit is back. */
-	xn_guest_tx_reap(g->guest, w->queue);
-	n = xn_guest_rx(g->guest, w->queue, f, XN_TURN);
-	taken = n ? xn_guest_forward(g->guest, w->queue, f, n) : 0;
-	if (taken < n)
-		xn_guest_rx_done(g->guest, w->queue, f + taken, n - taken);
-	w->packets += taken;
-	return moved + n;
+	return moved + xn_driver_fwd(w, g->guest);
 }
 
 static unsigned guest_tx_pending(const struct xn_near *w)
@@ -202,14 +158,8 @@ static unsigned guest_tx_pending(const struct xn_near *w)
 static uint64_t guest_send_one(struct xn_near *w)
 {
 	struct guest_path *g = of(w->path);
-	uint8_t *data;
-	uint64_t t;
+	const uint64_t t = xn_driver_send_one(w, g->guest);
 
-	if (!xn_guest_tx_reserve(g->guest, w->queue, &data, 1))
-		return 0;
-	xn_near_stamp(w, data);
-	t = xn_ticks();
-	xn_guest_tx_submit(g->guest, w->queue, &w->bytes, 1);
 	xn_queue_run(g->q[w->queue], XN_TURN);
 	return t;
 }
@@ -217,19 +167,9 @@ static uint64_t guest_send_one(struct xn_near *w)
 static uint64_t guest_look(struct xn_near *w)
 {
 	struct guest_path *g = of(w->path);
-	const uint64_t good = w->check.frames;
-	struct xn_guest_frame f[XN_TURN];
-	unsigned n;
-	uint64_t t;
 
 	xn_queue_run(g->q[w->queue], XN_TURN);
-	n = xn_guest_rx(g->guest, w->queue, f, XN_TURN);
-	if (!n)
-		return 0;
-	t = xn_ticks();
-	check(w, f, n);
-	xn_guest_rx_done(g->guest, w->queue, f, n);
-	return w->check.frames > good ? t : 0;
+	return xn_driver_look(w, g->guest);
 }
 
 static void guest_sleep(struct xn_near *w, int ms)
@@ -247,19 +187,8 @@ static void guest_copies(struct xn_path *p, struct xn_copies *out)
 	unsigned n = xn_dev_stats(of(p)->dev, XN_ALL_PAIRS, st, XN_ARRAY_SIZE(st));
 
 	memset(out, 0, sizeof(*out));
-	for (unsigned i = 0; i < XN_MIN(n, XN_ARRAY_SIZE(st)); i++) {
-		const char *name = st[i].name;
-
-		if (!strcmp(name, "rx_lent") || !strcmp(name, "rx_bounced"))
-			out->rx += st[i].value;
-		if (!strcmp(name, "rx_bounced"))
-			out->rx_copied += st[i].value;
-		if (!strcmp(name, "tx_lent") || !strcmp(name, "tx_chained") ||
-		    !strcmp(name, "tx_gathered") || !strcmp(name, "tx_bounced"))
-			out->tx += st[i].value;
-		if (!strcmp(name, "tx_gathered") || !strcmp(name, "tx_bounced"))
-			out->tx_copied += st[i].value;
-	}
+	for (unsigned i = 0; i < XN_MIN(n, XN_ARRAY_SIZE(st)); i++)
+		xn_copies_count(out, st[i].name, st[i].value);
 }
 
 static const struct xn_path_ops guest_ops = {

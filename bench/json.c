@@ -27,7 +27,8 @@ static json_t *machine(const struct xn_bench *b)
 	return json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:b}",
 			 "kernel", m.kernel, "arch", m.arch, "cpu", m.cpu, "cpus", (int)m.cpus,
 			 "date", m.date,
-			 "interface", b->opts.ifname ? b->opts.ifname : "veth",
+			 "interface", b->opts.ifname ? b->opts.ifname :
+			 b->opts.peer ? b->opts.peer : "veth",
 			 "attach", b->place.attach, "mode", b->place.mode,
 			 "hugepages", (int)b->place.huge);
 }
@@ -35,14 +36,16 @@ static json_t *machine(const struct xn_bench *b)
 static json_t *settings(const struct xn_bench *b)
 {
 	const struct xn_opts *o = &b->opts;
+	json_t *paces = json_array();
 	json_t *j = json_pack("{s:s, s:i, s:f, s:i, s:i, s:i, s:f, s:b}",
 			      "version", xn_version(), "rounds", (int)o->rounds, "secs", o->secs,
 			      "queues", (int)o->queues, "generator_cpu", b->place.gen_cpu,
 			      "near_cpu", b->place.near_cpu, "run_seconds", b->seconds,
 			      "partial", (int)b->partial);
 
-	json_object_set_new(j, "pace_pps", o->pace_pps ? json_integer((json_int_t)o->pace_pps) :
-							 json_null());
+	for (unsigned i = 0; i < o->n_paces && o->pace_pps[0]; i++)
+		json_array_append_new(paces, json_integer((json_int_t)o->pace_pps[i]));
+	json_object_set_new(j, "pace_pps", paces);
 	return j;
 }
 
@@ -53,6 +56,7 @@ static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 			      "path", xn_kind_names[s->kind]);
 
 	put_count(j, "size_bytes", bytes);
+	put_count(j, "pace_pps", s->cell->pace_pps ? (double)s->cell->pace_pps : NAN);
 	put_count(j, "queues", s->cell->dir == XN_DIR_RTT ? 1 : b->opts.queues);
 	put(j, "pps", s->pps);
 	put(j, "gbps", s->gbps);
@@ -65,11 +69,18 @@ static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 	put(j, "zero_copy_share", s->zero_copy_share);
 	put(j, "engine_ns_per_packet", s->engine_ns);
 	put(j, "cpu_ns_per_packet", s->cpu_ns);
+	put(j, "backend_cpu_ns_per_packet", s->backend_ns);
+	put(j, "backend_cpu", s->backend_cpu);
+	put(j, "backend_frames_per_turn", s->frames_per_turn);
+	put(j, "backend_sleeps_per_frame", s->sleeps_per_frame);
+	put(j, "in_process_ratio", s->process_ratio);
 	put(j, "rtt_p50_us", s->sleep_p50_us);
 	put(j, "rtt_p99_us", s->sleep_p99_us);
 	/* -- beyond the table's columns -- */
 	put(j, "rtt_spin_p50_us", s->spin_p50_us);
 	put(j, "rtt_spin_p99_us", s->spin_p99_us);
+	put(j, "rtt_quiet_p50_us", s->quiet_p50_us);
+	put(j, "rtt_quiet_p99_us", s->quiet_p99_us);
 	put(j, "idle_cpu", s->idle_cpu);
 	put(j, "pps_min", s->pps_min);
 	put(j, "pps_max", s->pps_max);

@@ -111,7 +111,8 @@ int xn_lab_create(struct xn_lab *lab, const struct xn_lab_cfg *cfg)
 {
 	int err, back;
 
-	*lab = (struct xn_lab){ .home_ns = -1, .near_ns = -1, .far_ns = -1, .cfg = *cfg };
+	*lab = (struct xn_lab){ .home_ns = -1, .near_ns = -1, .far_ns = -1, .cfg = *cfg,
+				.far_name = XN_LAB_FAR };
 	memcpy(lab->near_mac, NEAR_MAC, 6);
 	memcpy(lab->far_mac, FAR_MAC, 6);
 	if (!lab->cfg.mtu)
@@ -129,6 +130,28 @@ int xn_lab_create(struct xn_lab *lab, const struct xn_lab_cfg *cfg)
 	back = xn_lab_leave(lab);
 	if (!err)
 		err = back;
+	if (err)
+		xn_lab_destroy(lab);
+	return err;
+}
+
+int xn_lab_adopt(struct xn_lab *lab, const char *peer, const struct xn_lab_cfg *cfg)
+{
+	int err;
+
+	*lab = (struct xn_lab){ .home_ns = -1, .near_ns = -1, .far_ns = -1, .cfg = *cfg,
+				.far_name = peer, .adopted = true };
+	memcpy(lab->near_mac, NEAR_MAC, 6);
+	memcpy(lab->far_mac, FAR_MAC, 6);
+	err = xn_nl_link_index(peer, &lab->far_ifindex);
+	if (err)
+		return xn_fail(-err, "interface %s: %s (ip link shows what there is)", peer,
+			       strerror(-err));
+	err = open_ns(&lab->home_ns);
+	if (!err)
+		err = open_ns(&lab->near_ns);
+	if (!err)
+		err = open_ns(&lab->far_ns);
 	if (err)
 		xn_lab_destroy(lab);
 	return err;

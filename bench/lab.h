@@ -33,6 +33,8 @@ struct xn_lab {
 	int home_ns, near_ns, far_ns;       /* fds */
 	unsigned near_ifindex, far_ifindex;
 	uint8_t near_mac[6], far_mac[6];
+	const char *far_name;
+	bool adopted;
 	struct xn_lab_cfg cfg;
 };
 
@@ -40,6 +42,10 @@ struct xn_lab {
  * IPv6 is off on both ends: no frame of the kernel's own disturbs the count.
  * 0 or -errno (xn_last_error). */
 int  xn_lab_create(struct xn_lab *lab, const struct xn_lab_cfg *cfg);
+/* A wire that is there already: `peer`, an interface of the calling thread's namespace, is its
+ * far end, where generator and sink attach; the near end is somebody else's, anywhere.
+ * Nothing is made, set up or down, or deleted. peer is borrowed. -ENODEV; else as above. */
+int  xn_lab_adopt(struct xn_lab *lab, const char *peer, const struct xn_lab_cfg *cfg);
 /* Accepts a half-made lab (fds -1). Deletes the pair at once. */
 void xn_lab_destroy(struct xn_lab *lab);
 

@@ -3,11 +3,13 @@
  * sense. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <math.h>
 #include <net/if.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/types.h"
 #include "bench/bench.h"
@@ -15,21 +17,40 @@
 
 const char *const xn_dir_names[XN_DIR_COUNT] = { "rx", "tx", "fwd", "rtt" };
 const char *const xn_dir_words[XN_DIR_COUNT] = { "receive", "transmit", "forward", "round trip" };
-const char *const xn_kind_names[XN_KIND_COUNT] = { "zero-copy", "bounce", "raw" };
+const char *const xn_kind_names[XN_KIND_COUNT] = {
+	"zero-copy", "bounce", "xsknetd", "xsknetd-busy", "xsknetd-sleep", "backend", "raw",
+};
+
+/* Words of --path and --poll. */
+enum { P_ZERO_COPY, P_BOUNCE, P_XSKNETD, P_BACKEND, P_RAW, P_COUNT };
+static const char *const path_words[P_COUNT] = {
+	"zero-copy", "bounce", "xsknetd", "backend", "raw",
+};
+enum { POLL_COUNT = 3 };
+static const char *const poll_words[POLL_COUNT] = { "adaptive", "busy", "sleep" };
 
 static const char usage_text[] =
 "usage: xsknet-bench [options]\n"
 "\n"
 "Measures packets in and out of guest memory over a veth pair: zero-copy, forced\n"
-"bounce, and the raw AF_XDP loop without virtio, in turns. Needs root.\n"
+"bounce, through xsknetd, and the raw AF_XDP loop without virtio, in turns. Needs\n"
+"root.\n"
 "\n"
 "  --dir rx|tx|fwd|rtt|all    what to measure: receive, transmit, forward,\n"
 "                             round trip (default all; a list is fine: rx,tx)\n"
 "  --size LIST                frame lengths in bytes (default 64,512,1514)\n"
-"  --path zero-copy|bounce|raw|all   which paths (default all)\n"
+"  --path zero-copy|bounce|xsknetd|backend|raw|all   which paths (default all)\n"
+"  --poll adaptive|busy|sleep|all    how xsknetd polls (default adaptive; round trips\n"
+"                             all)\n"
+"  --backend COMMAND          path \"backend\": any vhost-user back end; {socket}, {if}\n"
+"                             and {cpus} in it are replaced\n"
+"  --socket PATH --peer IF    only that path, through a back end that listens at PATH\n"
+"                             already, and whose wire's far end is IF\n"
+"  --guest-cpu near|far|auto  where the guest of another process runs (default auto)\n"
 "  --secs S                   seconds for one path in one round (default 0.2)\n"
-"  --rounds N                 rounds; medians are over rounds (default 9)\n"
-"  --pace PPS                 frames a second to offer (default: all that go)\n"
+"  --rounds N                 rounds; medians are over rounds (default 7)\n"
+"  --pps LIST                 frames a second to offer (default: all that go)\n"
+"  --idle S                   seconds for which an idle path is looked at (default 0.1)\n"
 "  --queues N                 queue pairs, a thread each (default 1)\n"
 "  --ifname IF                use this interface instead of a veth pair: only tx\n"
 "                             and rx, without judging what nobody answers for\n"
@@ -43,7 +64,8 @@ static const char usage_text[] =
 
 enum {
 	O_DIR = 256, O_SIZE, O_PATH, O_SECS, O_ROUNDS, O_PACE, O_QUEUES, O_IFNAME, O_HUGE,
-	O_JSON, O_SVG, O_FOOTPRINT, O_HELP, O_VERSION,
+	O_JSON, O_SVG, O_FOOTPRINT, O_HELP, O_VERSION, O_POLL, O_BACKEND, O_SOCKET, O_PEER,
+	O_GUEST_CPU, O_IDLE,
 };
 
 static const struct option long_opts[] = {
@@ -52,7 +74,14 @@ static const struct option long_opts[] = {
 	{ "path", required_argument, NULL, O_PATH },
 	{ "secs", required_argument, NULL, O_SECS },
 	{ "rounds", required_argument, NULL, O_ROUNDS },
-	{ "pace", required_argument, NULL, O_PACE },
+	{ "pps", required_argument, NULL, O_PACE },
+	{ "pace", required_argument, NULL, O_PACE },     /* its older name */
+	{ "poll", required_argument, NULL, O_POLL },
+	{ "backend", required_argument, NULL, O_BACKEND },
+	{ "socket", required_argument, NULL, O_SOCKET },
+	{ "peer", required_argument, NULL, O_PEER },
+	{ "guest-cpu", required_argument, NULL, O_GUEST_CPU },
+	{ "idle", required_argument, NULL, O_IDLE },
 	{ "queues", required_argument, NULL, O_QUEUES },
 	{ "ifname", required_argument, NULL, O_IFNAME },
 	{ "hugepages", required_argument, NULL, O_HUGE },
@@ -113,37 +142,48 @@ static bool take_number(const char *opt, const char *arg, uint64_t min, uint64_t
 	return true;
 }
 
-static bool take_sizes(struct xn_opts *o, const char *arg)
+/* Numbers with commas; *n of them. */
+static bool take_numbers(const char *opt, const char *arg, uint64_t min, uint64_t max,
+			 uint64_t *v, unsigned room, unsigned *n)
 {
 	const char *at = arg;
 
-	o->n_sizes = 0;
-	for (;;) {
-		char word[16] = "";
+	for (*n = 0;;) {
+		char word[24] = "";
 		size_t len = strcspn(at, ",");
-		uint64_t v;
 
 		if (len >= sizeof(word))
-			return bad("--size %s: not a list of numbers", arg);
+			return bad("--%s %s: not a list of numbers", opt, arg);
+		if (*n == room)
+			return bad("--%s %s: at most %u numbers", opt, arg, room);
 		memcpy(word, at, len);
-		if (!take_number("size", word, XN_FRAME_MIN, XN_SIZE_MAX, &v))
+		if (!take_number(opt, word, min, max, &v[*n]))
 			return false;
-		if (o->n_sizes == XN_SIZES_MAX)
-			return bad("--size %s: at most %u sizes", arg, XN_SIZES_MAX);
-		o->size[o->n_sizes++] = (uint32_t)v;
+		++*n;
 		if (!at[len])
 			return true;
 		at += len + 1;
 	}
 }
 
-static bool take_secs(struct xn_opts *o, const char *arg)
+static bool take_sizes(struct xn_opts *o, const char *arg)
+{
+	uint64_t v[XN_SIZES_MAX];
+
+	if (!take_numbers("size", arg, XN_FRAME_MIN, XN_SIZE_MAX, v, XN_SIZES_MAX, &o->n_sizes))
+		return false;
+	for (unsigned i = 0; i < o->n_sizes; i++)
+		o->size[i] = (uint32_t)v[i];
+	return true;
+}
+
+static bool take_secs(const char *opt, const char *arg, double *secs)
 {
 	char *end;
 
-	o->secs = strtod(arg, &end);
-	if (end == arg || *end || !isfinite(o->secs) || o->secs < 0.01 || o->secs > 3600)
-		return bad("--secs %s: must be a number from 0.01 to 3600", arg);
+	*secs = strtod(arg, &end);
+	if (end == arg || *end || !isfinite(*secs) || *secs < 0.01 || *secs > 3600)
+		return bad("--%s %s: must be a number from 0.01 to 3600", opt, arg);
 	return true;
 }
 
@@ -160,41 +200,79 @@ static bool take_huge(struct xn_opts *o, const char *arg)
 	return true;
 }
 
-static bool take_ifname(struct xn_opts *o, const char *arg)
+static bool take_ifname(const char *opt, const char *arg, const char **ifname)
 {
 	if (!arg[0] || strlen(arg) >= IFNAMSIZ || strchr(arg, ','))
-		return bad("--ifname %s: not the name of an interface", arg);
-	o->ifname = arg;
+		return bad("--%s %s: not the name of an interface", opt, arg);
+	*ifname = arg;
 	return true;
 }
 
-static bool take(struct xn_opts *o, int c, const char *arg)
+static bool take_guest_cpu(struct xn_opts *o, const char *arg)
+{
+	static const char *const words[] = {
+		[XN_GUEST_AUTO] = "auto", [XN_GUEST_NEAR] = "near", [XN_GUEST_FAR] = "far",
+	};
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(words); i++)
+		if (!strcmp(arg, words[i])) {
+			o->guest_on = i;
+			return true;
+		}
+	return bad("--guest-cpu %s: must be near, far or auto", arg);
+}
+
+/* Everything as it was said; settle() makes sense of it. */
+struct said {
+	bool dir, path, poll;
+	bool paths[P_COUNT], polls[POLL_COUNT];
+};
+
+static bool take(struct xn_opts *o, struct said *said, int c, const char *arg)
 {
 	uint64_t v = 0;
 
 	switch (c) {
+	case O_POLL:
+		said->poll = true;
+		return take_words("poll", arg, poll_words, said->polls, POLL_COUNT);
+	case O_BACKEND:
+		o->backend = arg;
+		return true;
+	case O_SOCKET:
+		o->socket = arg;
+		return true;
+	case O_PEER:
+		return take_ifname("peer", arg, &o->peer);
+	case O_GUEST_CPU:
+		return take_guest_cpu(o, arg);
+	case O_IDLE:
+		return take_secs("idle", arg, &o->idle_secs);
 	case O_DIR:
+		said->dir = true;
 		return take_words("dir", arg, xn_dir_names, o->dir, XN_DIR_COUNT);
 	case O_PATH:
-		return take_words("path", arg, xn_kind_names, o->kind, XN_KIND_COUNT);
+		said->path = true;
+		return take_words("path", arg, path_words, said->paths, P_COUNT);
 	case O_SIZE:
 		return take_sizes(o, arg);
 	case O_SECS:
-		return take_secs(o, arg);
+		return take_secs("secs", arg, &o->secs);
 	case O_ROUNDS:
 		if (!take_number("rounds", arg, 1, XN_ROUNDS_MAX, &v))
 			return false;
 		o->rounds = (unsigned)v;
 		return true;
 	case O_PACE:
-		return take_number("pace", arg, 1, 1000000000, &o->pace_pps);
+		return take_numbers("pps", arg, 1, 1000000000, o->pace_pps, XN_PACES_MAX,
+				    &o->n_paces);
 	case O_QUEUES:
 		if (!take_number("queues", arg, 1, XN_QUEUES_MAX, &v))
 			return false;
 		o->queues = (unsigned)v;
 		return true;
 	case O_IFNAME:
-		return take_ifname(o, arg);
+		return take_ifname("ifname", arg, &o->ifname);
 	case O_HUGE:
 		return take_huge(o, arg);
 	case O_JSON:
@@ -210,29 +288,93 @@ static bool take(struct xn_opts *o, int c, const char *arg)
 }
 
 /* With an interface of the user's, only what one end alone can see makes sense. */
-static bool settle(struct xn_opts *o, bool dir_given)
+static bool settle_ifname(struct xn_opts *o, const struct said *said)
 {
-	if (!o->ifname)
-		return true;
 	if (o->footprint)
 		return bad("--footprint measures on a veth pair of its own: leave out --ifname");
-	if (!dir_given)
+	if (!said->dir)
 		o->dir[XN_DIR_FWD] = o->dir[XN_DIR_RTT] = false;
 	if (o->dir[XN_DIR_FWD] || o->dir[XN_DIR_RTT])
 		return bad("--ifname %s: fwd and rtt need a far end of our own; use --dir rx,tx",
 			   o->ifname);
+	if ((said->path && said->paths[P_XSKNETD]) || o->backend)
+		return bad("--ifname %s: other processes are measured on veth, or by --socket "
+			   "and --peer", o->ifname);
 	return true;
+}
+
+/* A back end that runs already: nothing else can be on its wire. */
+static bool settle_socket(const struct xn_opts *o, const struct said *said)
+{
+	if (!o->socket != !o->peer)
+		return bad("--socket and --peer belong together");
+	if (o->backend || o->ifname || said->path || said->poll)
+		return bad("--socket %s: is the only path: leave out --backend, --ifname, --path "
+			   "and --poll", o->socket);
+	return true;
+}
+
+/* Beside us, or where an installation has it. To be freed by nobody: it lasts. */
+static const char *find_xsknetd(void)
+{
+	static const char *const places[] = { "xsknetd", "../sbin/xsknetd" };
+	static char path[PATH_MAX + 32];
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX);
+	char *name;
+
+	path[XN_MAX(n, 0)] = 0;
+	name = strrchr(path, '/');
+	for (unsigned i = 0; name && i < XN_ARRAY_SIZE(places); i++) {
+		strcpy(name + 1, places[i]);
+		if (!access(path, X_OK))
+			return path;
+	}
+	return NULL;
+}
+
+static bool settle_paths(struct xn_opts *o, const struct said *said)
+{
+	const bool all = !said->path;
+	bool *kind = o->kind;
+
+	if (said->path && said->paths[P_BACKEND] && !o->backend && !said->paths[P_RAW])
+		return bad("--path backend: which one? Say --backend COMMAND");
+	kind[XN_KIND_ZERO_COPY] = all || said->paths[P_ZERO_COPY];
+	kind[XN_KIND_BOUNCE] = all || said->paths[P_BOUNCE];
+	kind[XN_KIND_RAW] = all || said->paths[P_RAW];
+	kind[XN_KIND_BACKEND] = o->backend && (all || said->paths[P_BACKEND]);
+	if (o->ifname || (!all && !said->paths[P_XSKNETD]))
+		return true;
+	o->xsknetd = find_xsknetd();
+	o->missed_xsknetd = !o->xsknetd;
+	for (unsigned i = 0; i < POLL_COUNT && o->xsknetd; i++) {
+		kind[XN_KIND_XSKNETD + i] = !said->poll || said->polls[i];
+		o->rtt_only[XN_KIND_XSKNETD + i] = !said->poll && i;
+	}
+	if (o->xsknetd || all)
+		return true;
+	return bad("--path xsknetd: there is no xsknetd beside this program");
+}
+
+static bool settle(struct xn_opts *o, const struct said *said)
+{
+	if (o->ifname && !settle_ifname(o, said))
+		return false;
+	if (!o->socket && !o->peer)
+		return settle_paths(o, said);
+	o->kind[XN_KIND_BACKEND] = true;
+	return settle_socket(o, said);
 }
 
 int xn_opts_parse(struct xn_opts *o, int argc, char **argv)
 {
-	bool dir_given = false;
+	struct said said = { 0 };
 	int c;
 
 	*o = (struct xn_opts){
-		.dir = { true, true, true, true }, .kind = { true, true, true },
-		.size = { 64, 512, 1514 }, .n_sizes = 3,
-		.secs = 0.2, .rounds = 9, .queues = 1, .huge = XN_HUGE_AUTO,
+		.dir = { true, true, true, true },
+		.size = { 64, 512, 1514 }, .n_sizes = 3, .n_paces = 1,
+		.secs = 0.2, .rounds = 7, .queues = 1, .huge = XN_HUGE_AUTO, .idle_secs = 0.1,
 	};
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", long_opts, NULL)) != -1) {
@@ -251,13 +393,12 @@ int xn_opts_parse(struct xn_opts *o, int argc, char **argv)
 			bad("%s: needs a value", argv[optind - 1]);
 			return 1 + XN_EXIT_USAGE;
 		}
-		dir_given |= c == O_DIR;
-		if (!take(o, c, optarg))
+		if (!take(o, &said, c, optarg))
 			return 1 + XN_EXIT_USAGE;
 	}
 	if (optind < argc) {
 		bad("%s: not understood", argv[optind]);
 		return 1 + XN_EXIT_USAGE;
 	}
-	return settle(o, dir_given) ? 0 : 1 + XN_EXIT_USAGE;
+	return settle(o, &said) ? 0 : 1 + XN_EXIT_USAGE;
 }

@@ -7,11 +7,11 @@
  *	xn_path   laboratory (namespaces, veth, generators, sink) + the near end
  *	xn_near   the thread that drives one queue of the near end, for one round
  *
- * Near ends: guest_path.c (guest driver + engine, lending or bouncing) and raw.c
- * (the plain AF_XDP loop). A turn is one pass of at most XN_TURN frames through
- * the near end. What it costs is booked by one rule for all: everything that the
- * thread does for a packet, stamping and checking included, only not the guest's
- * driver. Checking has to be in: the first to touch a received frame pays for
+ * Near ends: guest_path.c (guest driver + engine, lending or bouncing), vhost_path.c (guest
+ * driver here, the rest in another process) and raw.c (the plain AF_XDP loop). A turn is
+ * one pass of at most XN_TURN frames through the near end. What it costs is booked by one
+ * rule for all: everything that the thread does for a packet, stamping and checking
+ * included, only not the guest's driver; and what another process has used meanwhile. Checking has to be in: the first to touch a received frame pays for
  * fetching it from the other processor, and that is the engine (which writes a
  * header in front of it) on one path and the check on the other.
  */
@@ -35,6 +35,7 @@ struct xn_near {
 	unsigned queue;
 	uint32_t bytes, stream;
 	uint64_t seq;                /* tx: next frame's number */
+	bool crowded;                /* shares its processor with who works for it, or generates */
 	struct xn_check check;       /* rx, rtt: the judgement of what arrived */
 
 	uint64_t packets;            /* moved by turns */
@@ -44,6 +45,7 @@ struct xn_near {
 
 struct xn_copies {
 	uint64_t rx, rx_copied, tx, tx_copied;   /* packets */
+	double turns, sleeps;    /* xsknetd's: turns that moved something, and waits */
 };
 
 struct xn_path_ops {
@@ -66,6 +68,14 @@ struct xn_path_ops {
 	/* Sleeps until something may have arrived. */
 	void (*sleep)(struct xn_near *w, int ms);
 
+	/* A turn has moved nothing: lets others run, or sleeps for a while. NULL: no need. */
+	void (*idle)(struct xn_near *w);
+	/* Before and after a round: this path's turn begins, ends. NULL: no need. */
+	int  (*rouse)(struct xn_path *p);
+	void (*rest)(struct xn_path *p);
+	/* Processor time of another process so far. NULL: there is none. */
+	uint64_t (*cpu_ns)(struct xn_path *p);
+
 	/* Packets so far, and copies made of them in user space. NULL: unknown. */
 	void (*copies)(struct xn_path *p, struct xn_copies *out);
 };
@@ -76,7 +86,7 @@ struct xn_path {
 	enum xn_kind kind;
 	unsigned queues;
 
-	bool has_lab;
+	bool has_lab;                /* the far end is ours, in a laboratory or by --peer */
 	struct xn_lab lab;
 	struct xn_gen *gen[XN_QUEUES_MAX];
 	struct xn_sink *sink;
@@ -97,6 +107,10 @@ int  xn_path_set_sink(struct xn_path *p, enum xn_sink_mode mode);
 /* The two near ends make their objects with these. */
 struct xn_path *xn_guest_path_new(void);
 struct xn_path *xn_raw_path_new(void);
+struct xn_path *xn_vhost_path_new(void);
+
+/* Adds a counter of the engine's (docs/xsknet.7), if it is one that says of copies. */
+void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value);
 
 /* Makes `frame` the next one of w's stream: writes all of it where it is not one of
  * this stream and length yet, else only its stamp. Then counts. */
@@ -104,13 +118,19 @@ void xn_near_stamp(struct xn_near *w, uint8_t *frame);
 
 /* ---- worker.c: the threads of one round ---- */
 
-/* Which processors: generators from the first on, near ends from the last. */
+/* Which processors: generators from the first on, near ends from the last. A guest whose
+ * near end is another process: see worker.c. */
 int xn_gen_cpu(unsigned queue);
 int xn_near_cpu(unsigned queue);
+int xn_guest_cpu(enum xn_guest_on on, enum xn_dir dir, unsigned queue);
 
-/* One round of one path; idle: in rtt, how much of a processor a sleeping thread takes
- * is measured, too (a tenth of a second). 0 or -errno; after xn_stop the sample is not whole. */
-int xn_round_run(struct xn_path *p, enum xn_dir dir, uint32_t bytes, bool idle,
-		 struct xn_sample *out);
+struct xn_load {
+	enum xn_dir dir;
+	uint32_t bytes;
+	uint64_t pace_pps;       /* 0: none */
+	bool idle;               /* rtt: measures too what a path takes that has nothing to do */
+};
+/* One round of one path. 0 or -errno; after xn_stop the sample is not whole. */
+int xn_round_run(struct xn_path *p, const struct xn_load *load, struct xn_sample *out);
 
 #endif

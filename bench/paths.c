@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What all paths have in common: a laboratory of their own with generators and a
- * sink at its far end, or an interface that is there already and has no far end.
+ * sink at its far end, or the far end of a wire that is there already (--peer), or an
+ * interface that is there already and has no far end.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -53,12 +54,13 @@ static int take_interface(struct xn_path *p, const char *ifname)
 static int make_lab(struct xn_path *p)
 {
 	const struct xn_lab_cfg cfg = { .queues = p->queues };
-	int err = xn_lab_create(&p->lab, &cfg);
+	const char *peer = p->opts->peer;
+	int err = peer ? xn_lab_adopt(&p->lab, peer, &cfg) : xn_lab_create(&p->lab, &cfg);
 
 	if (err)
 		return err;
 	p->has_lab = true;
-	p->ifname = XN_LAB_NEAR;
+	p->ifname = peer ? peer : XN_LAB_NEAR;
 	memcpy(p->near_mac, p->lab.near_mac, 6);
 	memcpy(p->far_mac, p->lab.far_mac, 6);
 	return 0;
@@ -88,9 +90,16 @@ static int make_far(struct xn_path *p)
 	return err;
 }
 
+static struct xn_path *new_path(enum xn_kind kind)
+{
+	if (xn_kind_external(kind))
+		return xn_vhost_path_new();
+	return kind == XN_KIND_RAW ? xn_raw_path_new() : xn_guest_path_new();
+}
+
 int xn_path_create(struct xn_path **out, enum xn_kind kind, const struct xn_opts *o)
 {
-	struct xn_path *p = kind == XN_KIND_RAW ? xn_raw_path_new() : xn_guest_path_new();
+	struct xn_path *p = new_path(kind);
 	int err;
 
 	*out = NULL;
@@ -124,6 +133,23 @@ void xn_path_destroy(struct xn_path *p)
 	if (p->has_lab)
 		xn_lab_destroy(&p->lab);
 	free(p);
+}
+
+void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value)
+{
+	static const struct { const char *name; bool tx, copied; } known[] = {
+		{ "rx_lent", false, false }, { "rx_bounced", false, true },
+		{ "tx_lent", true, false }, { "tx_chained", true, false },
+		{ "tx_gathered", true, true }, { "tx_bounced", true, true },
+	};
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(known); i++) {
+		if (strcmp(name, known[i].name))
+			continue;
+		*(known[i].tx ? &c->tx : &c->rx) += value;
+		if (known[i].copied)
+			*(known[i].tx ? &c->tx_copied : &c->rx_copied) += value;
+	}
 }
 
 /* IPv4 total length, in network order (RFC 791, 3.1). */

@@ -75,26 +75,32 @@ static void head(const struct xn_bench *b, FILE *out)
 	fprintf(out, "%s %s, %s, %u processors%s\n", m.kernel, m.arch, m.cpu, m.cpus,
 		m.cpus < 2 ? " (too few: generator and engine share one)" : "");
 	fprintf(out, "%s, XDP %s, AF_XDP %s mode, guest RAM on %s pages, %u queue%s\n",
-		o->ifname ? o->ifname : "veth pair", b->place.attach[0] ? b->place.attach : "?",
+		o->ifname ? o->ifname : o->peer ? o->peer : "veth pair", b->place.attach[0] ? b->place.attach : "?",
 		b->place.mode[0] ? b->place.mode : "?", b->place.huge ? "2 MiB" : "4 KiB",
 		o->queues, o->queues > 1 ? "s" : "");
 	fprintf(out, "medians of %s%u rounds of %.3g s, paths in turns", b->partial ? "up to " : "",
 		o->rounds, o->secs);
-	if (o->pace_pps)
-		fprintf(out, ", paced to %llu frames/s", (unsigned long long)o->pace_pps);
 	fprintf(out, "; the run took %.0f s\n", b->seconds);
 	if (b->partial)
 		fprintf(out, "PARTIAL: stopped by a signal; only complete rounds are shown\n");
 }
 
-static void flow_line(const struct xn_summary *s, FILE *out)
+static void line_head(const struct xn_summary *s, FILE *out)
 {
-	fprintf(out, "%-9s %5s  %-9s", xn_dir_words[s->cell->dir],
+	fprintf(out, "%-10s %4s  %-13s", xn_dir_words[s->cell->dir],
 		xn_size_word(s->cell, (char[8]){ 0 }), xn_kind_names[s->kind]);
+}
+
+/* external: with the columns that are for other processes. */
+static void flow_line(const struct xn_summary *s, FILE *out, bool external)
+{
+	line_head(s, out);
 	cell(out, 6, 3, s->pps / 1e6);
 	range(out, 10, s->pps_min / 1e6, s->pps_max / 1e6);
 	cell(out, 7, 2, s->gbps);
 	cell(out, 6, 3, s->raw_ratio);
+	if (external)
+		cell(out, 6, 3, s->process_ratio);
 	cell(out, 6, 1, s->lost_share * 100);
 	cell(out, 5, 0, s->corrupt);
 	cell(out, 5, 0, s->reordered + s->duplicate);
@@ -102,45 +108,104 @@ static void flow_line(const struct xn_summary *s, FILE *out)
 	cell(out, 6, 1, s->zero_copy_share * 100);
 	cell(out, 6, 1, s->engine_ns);
 	cell(out, 6, 0, s->cpu_ns);
+	if (external) {
+		cell(out, 6, 0, s->backend_ns);
+		cell(out, 6, 1, s->backend_cpu * 100);
+	}
 	fputc('\n', out);
 }
 
 static void trip_line(const struct xn_summary *s, FILE *out)
 {
-	fprintf(out, "%-10s %4u  %-9s", xn_dir_words[s->cell->dir], s->cell->bytes,
-		xn_kind_names[s->kind]);
+	line_head(s, out);
 	cell(out, 9, 2, s->sleep_p50_us);
 	cell(out, 9, 2, s->sleep_p99_us);
 	cell(out, 9, 2, s->spin_p50_us);
 	cell(out, 9, 2, s->spin_p99_us);
-	cell(out, 8, 0, s->lost);
-	cell(out, 8, 0, s->corrupt);
+	cell(out, 8, 2, s->quiet_p50_us);
+	cell(out, 8, 2, s->quiet_p99_us);
+	cell(out, 6, 0, s->lost);
+	cell(out, 5, 0, s->corrupt);
 	cell(out, 7, 3, s->copies);
 	cell(out, 7, 1, s->zero_copy_share * 100);
 	cell(out, 7, 1, s->idle_cpu * 100);
 	fputc('\n', out);
 }
 
-static const char flow_head[] =
-"\n"
-"                           Mpps  (min-max)  Gbit/s    of   lost corru moved copies  lent engine    cpu\n"
-"direction bytes  path      median     Mpps frames    raw      %    pt  late  /pkt      % ns/pkt ns/pkt\n";
+static void pace_line(const struct xn_summary *s, FILE *out)
+{
+	line_head(s, out);
+	cell(out, 8, 1, (double)s->cell->pace_pps / 1e3);
+	cell(out, 8, 1, s->offered_pps / 1e3);
+	cell(out, 8, 1, s->pps / 1e3);
+	cell(out, 6, 0, s->lost);
+	cell(out, 5, 0, s->corrupt);
+	cell(out, 5, 0, s->reordered + s->duplicate);
+	cell(out, 6, 3, s->copies);
+	cell(out, 6, 1, s->zero_copy_share * 100);
+	cell(out, 6, 0, s->cpu_ns);
+	cell(out, 7, 0, s->backend_ns);
+	cell(out, 7, 1, s->backend_cpu * 100);
+	fputc('\n', out);
+}
 
-static const char trip_head[] =
-"\n"
-"                            asleep    asleep  spinning  spinning                copies    lent    idle\n"
-"direction bytes  path       p50 us    p99 us    p50 us    p99 us     lost  corrupt    /pkt       %  CPU %\n";
+/* Two lines: above the common columns, and what follows them. */
+static void heading(FILE *out, const char *above, const char *below)
+{
+	fprintf(out, "\n%-30s%s\ndirection bytes  path          %s\n", "", above, below);
+}
 
-static void flow_legend(FILE *out)
+static void flow_heading(FILE *out, bool external)
+{
+	char above[160], below[160];
+
+	snprintf(above, sizeof(above), "%s%s%s",
+		 "  Mpps  (min-max)  Gbit/s    of", external ? "     of" : "",
+		 "   lost corru moved copies   lent engine    cpu");
+	snprintf(below, sizeof(below), "%s%s%s",
+		 "median       Mpps  frames   raw", external ? " inproc" : "",
+		 "      %    pt  late   /pkt      % ns/pkt ns/pkt");
+	if (external) {
+		strcat(above, "   back   end");
+		strcat(below, " ns/pkt CPU %");
+	}
+	heading(out, above, below);
+}
+
+static const char pace_above[] =
+	"     pace  offered  arrived   lost corru moved copies   lent    cpu    back    end";
+static const char pace_below[] =
+	"    k/s      k/s      k/s  frames    pt  late   /pkt      % ns/pkt  ns/pkt  CPU %";
+static const char trip_above[] =
+	"   asleep    asleep  spinning  spinning    quiet    quiet   lost corru  copies    lent    idle";
+static const char trip_below[] =
+	"  p50 us    p99 us    p50 us    p99 us   p50 us   p99 us          pt    /pkt       %   CPU %";
+
+static void flow_legend(FILE *out, bool external)
 {
 	fputs("\nof raw: against the raw AF_XDP loop in the same round, median. lost: offered and not arrived; a\n"
 	      "receiver that is offered more than it can take loses the rest. engine: inside the engine without\n"
-	      "sendto(); cpu: all that the near end's thread does for a packet, checking it and the kernel included,\n"
-	      "the guest's driver excluded.\n",
-	      out);
+	      "sendto(); cpu: all that the near end does for a packet, checking it and the kernel included, the\n"
+	      "guest's driver excluded.\n", out);
+	if (external)
+		fputs("of inproc: against zero-copy in this process. back end: processor time of the other process,\n"
+		      "polling included.\n", out);
 }
 
-static void lines(const struct xn_bench *b, FILE *out, bool trips)
+static void trip_legend(FILE *out)
+{
+	fputs("\none frame in flight; asleep: poll() when there is nothing; spinning: never sleeps; quiet: each\n"
+	      "after 500 us without a frame; idle: processor time of the near end while nothing arrives\n", out);
+}
+
+enum part { FLOWS, PACED, TRIPS };
+
+static enum part part_of(const struct xn_cell *c)
+{
+	return c->dir == XN_DIR_RTT ? TRIPS : c->pace_pps ? PACED : FLOWS;
+}
+
+static void lines(const struct xn_bench *b, FILE *out, enum part part, bool external)
 {
 	bool any = false;
 
@@ -148,29 +213,39 @@ static void lines(const struct xn_bench *b, FILE *out, bool trips)
 		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
 			struct xn_summary s;
 
-			if ((b->cells[i].dir == XN_DIR_RTT) != trips ||
-			    !xn_summarize(&b->cells[i], k, &s))
+			if (part_of(&b->cells[i]) != part || !xn_summarize(&b->cells[i], k, &s))
 				continue;
-			if (!any)
-				fputs(trips ? trip_head : flow_head, out);
+			if (!any && part == FLOWS)
+				flow_heading(out, external);
+			else if (!any)
+				heading(out, part == PACED ? pace_above : trip_above,
+					part == PACED ? pace_below : trip_below);
 			any = true;
-			if (trips)
-				trip_line(&s, out);
+			if (part == FLOWS)
+				flow_line(&s, out, external);
+			else if (part == PACED)
+				pace_line(&s, out);
 			else
-				flow_line(&s, out);
+				trip_line(&s, out);
 		}
-	if (any && !trips)
-		flow_legend(out);
-	if (any && trips)
-		fputs("\none frame in flight; asleep: poll() when there is nothing; spinning: never sleeps\n", out);
+	if (any && part == FLOWS)
+		flow_legend(out, external);
+	if (any && part == TRIPS)
+		trip_legend(out);
 }
 
 void xn_report_table(const struct xn_bench *b, FILE *out)
 {
+	bool external = false;
+
 	head(b, out);
 	if (b->opts.ifname)
 		fprintf(out, "No far end answers on %s: loss, order and corruption are not measured, tx counts\n"
 			"frames given to the kernel, rx counts whatever arrives.\n", b->opts.ifname);
-	lines(b, out, false);
-	lines(b, out, true);
+	if (!b->opts.xsknetd && b->opts.missed_xsknetd)
+		fputs("xsknetd is not there (looked for beside xsknet-bench): that path is left out.\n", out);
+	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
+		external |= b->opts.kind[k] && xn_kind_external(k);
+	for (unsigned part = FLOWS; part <= TRIPS; part++)
+		lines(b, out, part, external);
 }

@@ -17,6 +17,7 @@ struct xn_mark {
 	uint64_t arrived;     /* good frames here (rx) */
 	uint64_t seq;         /* frames made here (tx) */
 	uint64_t far;         /* good frames at the far end; queue 0 only */
+	uint64_t backend_ns;  /* processor time of another process; queue 0 only */
 };
 
 struct xn_rtt {
@@ -35,7 +36,7 @@ struct xn_worker {
 	unsigned next_mark;
 	uint64_t moved_at, gone;       /* fwd: last frame (ticks); frames given up as lost */
 	struct xn_mark mark[2];
-	struct xn_rtt sleeping, spinning;
+	struct xn_rtt sleeping, spinning, quiet;
 	double idle_cpu;
 };
 
@@ -43,6 +44,7 @@ struct xn_round {
 	struct xn_path *path;
 	enum xn_dir dir;
 	bool idle;                     /* rtt: measure what sleeping costs, too */
+	uint64_t pace_pps;             /* of all queues; 0: as fast as it goes */
 	unsigned rtt_queue;            /* the only one that works in rtt */
 	uint64_t begin, end;           /* of the window, ticks */
 	double pace_per_tick;          /* of one queue; 0: as fast as it goes */

@@ -4,12 +4,12 @@
  * ones, so paths are only compared within a round, where they run one right after
  * the other; the order rotates from round to round.
  *
- *	round 1   zero-copy  bounce     raw
- *	round 2   bounce     raw        zero-copy
- *	round 3   raw        zero-copy  bounce       ...
+ *	round 1   zero-copy  bounce     xsknetd    raw
+ *	round 2   bounce     xsknetd    raw        zero-copy
+ *	round 3   xsknetd    raw        zero-copy  bounce       ...
  *
  * All paths are alive at once, each in a laboratory of its own, and idle when it is
- * not their turn. Only an interface of the user's (--ifname) is too good for that:
+ * not their turn; processes are frozen then. Only an interface of the user's (--ifname) is too good for that:
  * it can carry one XDP program, so a path lives for one turn there.
  */
 #include <errno.h>
@@ -34,12 +34,17 @@ static bool wanted(const struct cast *c, unsigned kind)
 	return c->b->opts.kind[kind];
 }
 
+static bool takes_part(const struct cast *c, enum xn_dir dir, unsigned kind)
+{
+	return wanted(c, kind) && (dir == XN_DIR_RTT || !c->b->opts.rtt_only[kind]);
+}
+
 static void note_place(struct cast *c, const struct xn_path *p)
 {
 	struct xn_place *pl = &c->b->place;
 
 	/* The engine's own path tells best, then raw. */
-	if (pl->attach[0] && p->kind != XN_KIND_ZERO_COPY)
+	if ((pl->attach[0] || !p->attach[0]) && p->kind != XN_KIND_ZERO_COPY)
 		return;
 	snprintf(pl->ifname, sizeof(pl->ifname), "%s", p->ifname);
 	snprintf(pl->attach, sizeof(pl->attach), "%s", p->attach);
@@ -79,6 +84,8 @@ static void show_cell(const struct cast *c, const struct xn_cell *cell)
 
 static int run_turn(struct cast *c, struct xn_cell *cell, unsigned kind, unsigned round)
 {
+	const struct xn_load load = { .dir = cell->dir, .bytes = cell->bytes,
+				      .pace_pps = cell->pace_pps, .idle = round == 0 };
 	int err = 0;
 
 	if (c->b->opts.ifname) {
@@ -87,8 +94,7 @@ static int run_turn(struct cast *c, struct xn_cell *cell, unsigned kind, unsigne
 			return err;
 		note_place(c, c->path[kind]);
 	}
-	err = xn_round_run(c->path[kind], cell->dir, cell->bytes, round == 0,
-			   &cell->s[kind][round]);
+	err = xn_round_run(c->path[kind], &load, &cell->s[kind][round]);
 	if (c->b->opts.ifname) {
 		xn_path_destroy(c->path[kind]);
 		c->path[kind] = NULL;
@@ -106,7 +112,7 @@ static int run_cell(struct cast *c, struct xn_cell *cell)
 		for (unsigned i = 0; i < XN_KIND_COUNT && !err && !xn_stop; i++) {
 			const unsigned kind = (i + round) % XN_KIND_COUNT;
 
-			if (wanted(c, kind))
+			if (cell->s[kind])
 				err = run_turn(c, cell, kind, round);
 		}
 		/* A round that was cut short compares nothing. */
@@ -118,32 +124,45 @@ static int run_cell(struct cast *c, struct xn_cell *cell)
 	return err;
 }
 
+static int make_cell(struct cast *c, enum xn_dir dir, uint32_t bytes, uint64_t pace_pps)
+{
+	struct xn_cell *cell = &c->b->cells[c->b->n_cells++];
+
+	*cell = (struct xn_cell){ .dir = dir, .bytes = bytes, .pace_pps = pace_pps };
+	for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
+		if (!takes_part(c, dir, k))
+			continue;
+		cell->s[k] = calloc(c->b->opts.rounds, sizeof(*cell->s[k]));
+		if (!cell->s[k])
+			return xn_fail(ENOMEM, "out of memory");
+		c->all += c->b->opts.rounds;
+	}
+	return 0;
+}
+
 static int make_cells(struct cast *c)
 {
 	struct xn_bench *b = c->b;
 	const struct xn_opts *o = &b->opts;
 
-	b->cells = calloc(XN_DIR_COUNT * o->n_sizes, sizeof(*b->cells));
+	b->cells = calloc(XN_DIR_COUNT * o->n_sizes * o->n_paces, sizeof(*b->cells));
 	if (!b->cells)
 		return xn_fail(ENOMEM, "out of memory");
 	for (unsigned d = 0; d < XN_DIR_COUNT; d++)
-		for (unsigned i = 0; i < o->n_sizes && o->dir[d]; i++) {
-			struct xn_cell *cell;
+		for (unsigned i = 0; i < o->n_sizes * o->n_paces && o->dir[d]; i++) {
+			int err;
 
 			/* Whatever arrives, of whatever length: once is enough. */
 			if (o->ifname && d == XN_DIR_RX && i)
 				break;
-			cell = &b->cells[b->n_cells++];
-			cell->dir = d;
-			cell->bytes = o->ifname && d == XN_DIR_RX ? 0 : o->size[i];
-			for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
-				if (!wanted(c, k))
-					continue;
-				cell->s[k] = calloc(o->rounds, sizeof(*cell->s[k]));
-				if (!cell->s[k])
-					return xn_fail(ENOMEM, "out of memory");
-				c->all += o->rounds;
-			}
+			/* A round trip has its own pace. */
+			if (d == XN_DIR_RTT && i % o->n_paces)
+				continue;
+			err = make_cell(c, d, o->ifname && d == XN_DIR_RX ? 0 :
+						      o->size[i / o->n_paces],
+					d == XN_DIR_RTT ? 0 : o->pace_pps[i % o->n_paces]);
+			if (err)
+				return err;
 		}
 	return 0;
 }

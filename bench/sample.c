@@ -48,8 +48,24 @@ static void sum_cost(const struct xn_round *r, struct xn_sample *s)
 	if (!packets)
 		return;
 	s->cpu_ns = xn_ticks_ns(own) / (double)packets;
-	if (r->path->kind != XN_KIND_RAW)
+	if (r->path->kind == XN_KIND_ZERO_COPY || r->path->kind == XN_KIND_BOUNCE)
 		s->engine_ns = xn_ticks_ns(engine - XN_MIN(engine, sending)) / (double)packets;
+}
+
+/* What another process has used between the marks of queue 0's thread. */
+static void sum_backend(const struct xn_round *r, struct xn_sample *s)
+{
+	const struct xn_worker *k = &r->worker[0];
+	const double ns = (double)(k->mark[1].backend_ns - k->mark[0].backend_ns);
+	uint64_t packets = 0;
+
+	for (unsigned i = 0; i < r->path->queues; i++)
+		packets += r->worker[i].mark[1].packets - r->worker[i].mark[0].packets;
+	s->backend_cpu = ns / (window_secs(k) * 1e9);
+	if (!packets)
+		return;
+	s->backend_ns = ns / (double)packets;
+	s->cpu_ns += s->backend_ns;
 }
 
 /* The near end is the receiver. */
@@ -116,13 +132,14 @@ static void sum_trips(struct xn_round *r, struct xn_sample *s)
 
 	s->pps = k->sleeping.n / window_secs(k);
 	s->offered = (double)k->w.seq;
-	s->lost = (double)(k->sleeping.lost + k->spinning.lost);
+	s->lost = (double)(k->sleeping.lost + k->spinning.lost + k->quiet.lost);
 	s->corrupt = (double)c->corrupt;
 	s->reordered = (double)c->reordered;
 	s->duplicate = (double)c->duplicate;
 	s->idle_cpu = k->idle_cpu;
 	percentiles(&k->sleeping, &s->sleep_p50_us, &s->sleep_p99_us);
 	percentiles(&k->spinning, &s->spin_p50_us, &s->spin_p99_us);
+	percentiles(&k->quiet, &s->quiet_p50_us, &s->quiet_p99_us);
 }
 
 void xn_round_copies(const struct xn_copies *a, const struct xn_copies *b, struct xn_sample *s)
@@ -133,6 +150,10 @@ void xn_round_copies(const struct xn_copies *a, const struct xn_copies *b, struc
 
 	if (rx + tx <= 0)
 		return;
+	if (b->turns > a->turns) {
+		s->frames_per_turn = (rx + tx) / (b->turns - a->turns);
+		s->sleeps_per_frame = (b->sleeps - a->sleeps) / (rx + tx);
+	}
 	/* A forwarded packet goes both ways: its copies add up. */
 	s->copies = (rx > 0 ? rx_copied / rx : 0) + (tx > 0 ? tx_copied / tx : 0);
 	s->zero_copy_share = 1 - (rx_copied + tx_copied) / (rx + tx);
@@ -151,6 +172,8 @@ void xn_round_sample(struct xn_round *r, struct xn_sample *s)
 		return;
 	}
 	sum_cost(r, s);
+	if (r->path->ops->cpu_ns)
+		sum_backend(r, s);
 	if (!r->path->has_lab) {
 		sum_alone(r, s);
 		return;

@@ -37,7 +37,8 @@ static int attach(struct xn_sink *s, const struct xn_lab *lab)
 	if (!s->link)
 		err = errno;
 	xn_lab_return(back);
-	return err ? xn_fail(err, "cannot attach the sink to " XN_LAB_FAR ": %s", strerror(err)) : 0;
+	return err ? xn_fail(err, "cannot attach the sink to %s: %s%s", lab->far_name, strerror(err),
+			     err == EBUSY || err == EEXIST ? " (another XDP program is there)" : "") : 0;
 }
 
 int xn_sink_attach(struct xn_sink **out, const struct xn_lab *lab, enum xn_sink_mode mode)

@@ -60,7 +60,15 @@ static double sum_of(const struct xn_sample *s, unsigned n, size_t at)
 static void compare(const struct xn_cell *c, enum xn_kind kind, struct xn_summary *out)
 {
 	const struct xn_sample *mine = c->s[kind], *raw = c->s[XN_KIND_RAW];
+	const struct xn_sample *here = c->s[XN_KIND_ZERO_COPY];
 	double v[XN_ROUNDS_MAX];
+
+	out->process_ratio = NAN;
+	if (here && xn_kind_external(kind) && c->dir != XN_DIR_RTT) {
+		for (unsigned i = 0; i < c->rounds; i++)
+			v[i] = here[i].pps > 0 ? mine[i].pps / here[i].pps : NAN;
+		out->process_ratio = xn_median(v, c->rounds);
+	}
 
 	out->raw_ratio = out->ratio_min = out->ratio_max = NAN;
 	if (!raw || c->dir == XN_DIR_RTT)
@@ -95,10 +103,16 @@ bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary 
 	out->zero_copy_share = MEDIAN_OF(c, kind, zero_copy_share);
 	out->engine_ns = MEDIAN_OF(c, kind, engine_ns);
 	out->cpu_ns = MEDIAN_OF(c, kind, cpu_ns);
+	out->backend_ns = MEDIAN_OF(c, kind, backend_ns);
+	out->frames_per_turn = MEDIAN_OF(c, kind, frames_per_turn);
+	out->sleeps_per_frame = MEDIAN_OF(c, kind, sleeps_per_frame);
+	out->backend_cpu = MEDIAN_OF(c, kind, backend_cpu);
 	out->sleep_p50_us = MEDIAN_OF(c, kind, sleep_p50_us);
 	out->sleep_p99_us = MEDIAN_OF(c, kind, sleep_p99_us);
 	out->spin_p50_us = MEDIAN_OF(c, kind, spin_p50_us);
 	out->spin_p99_us = MEDIAN_OF(c, kind, spin_p99_us);
+	out->quiet_p50_us = MEDIAN_OF(c, kind, quiet_p50_us);
+	out->quiet_p99_us = MEDIAN_OF(c, kind, quiet_p99_us);
 	out->idle_cpu = MEDIAN_OF(c, kind, idle_cpu);
 	return true;
 }

@@ -31,7 +31,7 @@
 #define DRAIN_MAX_NS 100e6
 #define RTT_LOST_NS  100e6       /* a frame that is not back by then is lost */
 #define RTT_WARM_UP  64u
-#define IDLE_MS      100
+#define QUIET_TRIP_NS 500e3      /* silence before a quiet round trip */
 
 /*
  * Forwarding without a pace is offered what it takes: a window of frames under way,
@@ -72,6 +72,24 @@ int xn_near_cpu(unsigned queue)
 	return cpus[(n - 1 + n - queue % n) % n];
 }
 
+/*
+ * A guest whose device is another process needs a place of its own. Two processors have
+ * three to carry: generator, back end, guest. The back end has the near end's to itself as
+ * far as work goes; the guest is put where there is room, as a scheduler would:
+ *
+ *	receive      near: the generator's processor, on which the kernel's receive side
+ *	             runs too, is the one that is full
+ *	transmit     far: nothing is generated there, while sending fills the back end's
+ *	forward      far: likewise; its window keeps the generator waiting most of the time
+ *	round trip   far: driver and back end look for each other's work at the same time
+ */
+int xn_guest_cpu(enum xn_guest_on on, enum xn_dir dir, unsigned queue)
+{
+	if (on == XN_GUEST_AUTO)
+		on = dir == XN_DIR_RX ? XN_GUEST_NEAR : XN_GUEST_FAR;
+	return on == XN_GUEST_NEAR ? xn_near_cpu(queue) : xn_gen_cpu(queue);
+}
+
 static void pin(int cpu)
 {
 	cpu_set_t set;
@@ -94,6 +112,8 @@ static void set_mark(struct xn_worker *k)
 		xn_sink_read(p->sink, &c);
 		m->far = c.frames;
 	}
+	if (p->ops->cpu_ns && k == &k->r->worker[0])
+		m->backend_ns = p->ops->cpu_ns(p);
 	m->ticks = xn_ticks();
 	m->packets = k->w.packets;
 	m->own_ticks = k->w.own_ticks;
@@ -125,7 +145,7 @@ static unsigned forward(struct xn_worker *k, uint64_t now)
 	struct xn_path *p = k->w.path;
 	const unsigned n = p->ops->fwd(&k->w);
 
-	if (p->opts->pace_pps)
+	if (k->r->pace_pps)
 		return n;
 	if (n) {
 		k->moved_at = now;
@@ -157,6 +177,8 @@ static void stream(struct xn_worker *k)
 			n = ops->tx(&k->w, allowance(k, now));
 		else
 			n = forward(k, now);
+		if (!n && ops->idle)
+			ops->idle(&k->w);
 		if (k->next_mark < 2 || !xn_load_acquire32(&r->drain))
 			continue;
 		if (!drain_from)
@@ -190,14 +212,25 @@ static bool trip(struct xn_worker *k, bool sleeping, double *ns)
 	return true;
 }
 
-static void trips(struct xn_worker *k, struct xn_rtt *rtt, bool sleeping, uint64_t ticks)
+/* The driver has other things to do meanwhile: it does not look, and does not sleep (it is
+ * the near end's waking up that is measured, not ours). */
+static void be_quiet(void)
+{
+	for (const uint64_t end = xn_ticks() + xn_ns_ticks(QUIET_TRIP_NS); xn_ticks() < end;)
+		xn_relax();
+}
+
+static void trips(struct xn_worker *k, struct xn_rtt *rtt, bool sleeping, bool quiet,
+		  uint64_t ticks)
 {
 	double ns;
 
-	for (unsigned i = 0; i < RTT_WARM_UP && !xn_stop; i++)
+	for (unsigned i = 0; i < RTT_WARM_UP && !quiet && !xn_stop; i++)
 		if (!trip(k, sleeping, &ns))
 			break;
 	for (const uint64_t end = xn_ticks() + ticks; xn_ticks() < end && !xn_stop;) {
+		if (quiet)
+			be_quiet();
 		if (trip(k, sleeping, &ns))
 			rtt->ns[rtt->n++ % XN_RTT_KEEP] = (uint32_t)fmin(ns, UINT32_MAX);
 		else
@@ -205,43 +238,77 @@ static void trips(struct xn_worker *k, struct xn_rtt *rtt, bool sleeping, uint64
 	}
 }
 
-/* What the thread burns of a processor while it sleeps as it does between frames. */
+/* Processor time of the other process, if the work is done by one, else of this thread. */
+static uint64_t used_ns(const struct xn_worker *k)
+{
+	struct timespec t;
+
+	if (k->w.path->ops->cpu_ns)
+		return k->w.path->ops->cpu_ns(k->w.path);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* What is burnt of a processor while the thread sleeps as it does between frames. */
 static double idle_share(struct xn_worker *k)
 {
-	struct timespec a, b;
-	const uint64_t t0 = xn_ticks();
+	const uint64_t end = xn_ticks() + xn_ns_ticks(k->r->path->opts->idle_secs * 1e9);
+	const uint64_t t0 = xn_ticks(), used = used_ns(k);
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
-	k->w.path->ops->look(&k->w);
-	k->w.path->ops->sleep(&k->w, IDLE_MS);
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
-	return ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) /
-	       xn_ticks_ns(xn_ticks() - t0);
+	/* In short naps, for whoever wants to stop. */
+	for (uint64_t now = t0; now < end && !xn_stop; now = xn_ticks()) {
+		k->w.path->ops->look(&k->w);
+		k->w.path->ops->sleep(&k->w, (int)fmin(xn_ticks_ns(end - now) / 1e6 + 1, 500));
+	}
+	return (double)(used_ns(k) - used) / xn_ticks_ns(xn_ticks() - t0);
 }
 
 static void round_trips(struct xn_worker *k)
 {
-	const uint64_t half = (k->r->end - k->r->begin) / 2;
+	const uint64_t third = (k->r->end - k->r->begin) / 3;
 
 	set_mark(k);
-	trips(k, &k->sleeping, true, half);
+	trips(k, &k->sleeping, true, false, third);
 	set_mark(k);
-	trips(k, &k->spinning, false, half);
+	trips(k, &k->spinning, false, false, third);
+	trips(k, &k->quiet, false, true, third);
 	k->idle_cpu = k->r->idle ? idle_share(k) : NAN;
 }
 
 /* ---- threads ---- */
 
+static int worker_cpu(const struct xn_round *r, unsigned queue)
+{
+	const struct xn_path *p = r->path;
+
+	if (r->dir == XN_DIR_RTT)
+		queue = 0;
+	return xn_kind_external(p->kind) ? xn_guest_cpu(p->opts->guest_on, r->dir, queue) :
+					   xn_near_cpu(queue);
+}
+
 static void *worker_main(void *arg)
 {
 	struct xn_worker *k = arg;
 
-	pin(k->r->dir == XN_DIR_RTT ? xn_near_cpu(0) : xn_near_cpu(k->w.queue));
+	pin(worker_cpu(k->r, k->w.queue));
 	if (k->r->dir == XN_DIR_RTT)
 		round_trips(k);
 	else
 		stream(k);
 	return NULL;
+}
+
+/* Of a guest whose device is another process: is there somebody who needs its processor? */
+static bool is_crowded(const struct xn_round *r, unsigned queue)
+{
+	const bool gens = r->dir == XN_DIR_RX || r->dir == XN_DIR_FWD;
+	const int cpu = worker_cpu(r, queue);
+
+	for (unsigned i = 0; i < r->path->queues; i++)
+		if (cpu == xn_near_cpu(i) || (gens && cpu == xn_gen_cpu(i)))
+			return true;
+	return false;
 }
 
 static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
@@ -256,6 +323,7 @@ static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
 		k->moved_at = xn_ticks();
 		k->w = (struct xn_near){
 			.path = r->path, .queue = i, .bytes = bytes, .stream = tag + i,
+			.crowded = is_crowded(r, i),
 		};
 		xn_check_reset(&k->w.check, tag + i, bytes);
 		err = pthread_create(&k->thread, NULL, worker_main, k);
@@ -268,7 +336,7 @@ static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
 
 static int start_gens(struct xn_round *r, uint32_t bytes, uint32_t tag, unsigned *n)
 {
-	const uint64_t pace = r->path->opts->pace_pps;
+	const uint64_t pace = r->pace_pps;
 	int err = 0;
 
 	for (*n = 0; *n < r->path->queues && !err; *n += !err) {
@@ -343,47 +411,68 @@ static uint32_t next_tag(void)
 	return tag += XN_QUEUES_MAX;
 }
 
-int xn_round_run(struct xn_path *p, enum xn_dir dir, uint32_t bytes, bool idle,
-		 struct xn_sample *out)
+/* Memory for round trips: only of the queue that makes them. */
+static int make_trips(struct xn_worker *k)
 {
-	struct xn_round *r = calloc(1, sizeof(*r));
+	k->sleeping.ns = calloc(XN_RTT_KEEP, sizeof(uint32_t));
+	k->spinning.ns = calloc(XN_RTT_KEEP, sizeof(uint32_t));
+	k->quiet.ns = calloc(XN_RTT_KEEP, sizeof(uint32_t));
+	if (!k->sleeping.ns || !k->spinning.ns || !k->quiet.ns)
+		return xn_fail(ENOMEM, "out of memory");
+	return 0;
+}
+
+/* Plays it, between two looks at the counters of copies. */
+static int play_counted(struct xn_round *r, uint32_t bytes, struct xn_sample *out)
+{
 	struct xn_copies before = { 0 }, after = { 0 };
 	const uint32_t tag = next_tag();
-	struct xn_worker *k;
-	int err = 0;
+	struct xn_path *p = r->path;
+	int err = xn_path_set_sink(p, r->dir == XN_DIR_RTT ? XN_SINK_REFLECT : XN_SINK_COUNT);
 
-	xn_round_blank(out);
-	if (!r)
-		return xn_fail(ENOMEM, "out of memory");
-	*r = (struct xn_round){ .path = p, .dir = dir, .idle = idle };
-	/* The reflected frame comes back on the queue that veth picks for the processor on
-	 * which the far end runs: ours. */
-	r->rtt_queue = (unsigned)xn_near_cpu(0) % p->queues;
-	k = &r->worker[r->rtt_queue];
-	r->pace_per_tick = (double)p->opts->pace_pps / p->queues * xn_clock.ns_per_tick / 1e9;
-	if (dir == XN_DIR_RTT) {
-		k->sleeping.ns = calloc(XN_RTT_KEEP, sizeof(uint32_t));
-		k->spinning.ns = calloc(XN_RTT_KEEP, sizeof(uint32_t));
-		if (!k->sleeping.ns || !k->spinning.ns)
-			err = xn_fail(ENOMEM, "out of memory");
-	}
-	if (!err)
-		err = xn_path_set_sink(p, dir == XN_DIR_RTT ? XN_SINK_REFLECT : XN_SINK_COUNT);
 	if (!err && p->sink)
 		xn_sink_reset(p->sink, tag);
 	if (!err && p->ops->copies)
 		p->ops->copies(p, &before);
 	if (!err)
 		err = play(r, bytes, tag);
-	if (!err) {
-		xn_round_sample(r, out);
-		if (p->ops->copies) {
-			p->ops->copies(p, &after);
-			xn_round_copies(&before, &after, out);
-		}
+	if (err)
+		return err;
+	xn_round_sample(r, out);
+	if (p->ops->copies) {
+		p->ops->copies(p, &after);
+		xn_round_copies(&before, &after, out);
 	}
+	return 0;
+}
+
+int xn_round_run(struct xn_path *p, const struct xn_load *load, struct xn_sample *out)
+{
+	struct xn_round *r = calloc(1, sizeof(*r));
+	struct xn_worker *k;
+	int err = 0;
+
+	xn_round_blank(out);
+	if (!r)
+		return xn_fail(ENOMEM, "out of memory");
+	*r = (struct xn_round){ .path = p, .dir = load->dir, .idle = load->idle,
+				.pace_pps = load->pace_pps };
+	/* The reflected frame comes back on the queue that veth picks for the processor on
+	 * which the far end runs: ours. */
+	r->rtt_queue = (unsigned)xn_near_cpu(0) % p->queues;
+	k = &r->worker[r->rtt_queue];
+	r->pace_per_tick = (double)r->pace_pps / p->queues * xn_clock.ns_per_tick / 1e9;
+	if (r->dir == XN_DIR_RTT)
+		err = make_trips(k);
+	if (!err && p->ops->rouse)
+		err = p->ops->rouse(p);
+	if (!err)
+		err = play_counted(r, load->bytes, out);
+	if (p->ops->rest)
+		p->ops->rest(p);
 	free(k->sleeping.ns);
 	free(k->spinning.ns);
+	free(k->quiet.ns);
 	free(r);
 	return err;
 }

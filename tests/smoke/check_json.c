@@ -2,7 +2,7 @@
 /*
  * Is this what xsknet-bench --json promises? Every result has every key, with a
  * number where the figure applies and null where not; something moved, nothing was
- * corrupt, and the zero-copy path did not copy.
+ * corrupt, and the paths that lend did not copy.
  *	check_json FILE RESULTS      RESULTS: how many there have to be
  */
 #include <jansson.h>
@@ -52,10 +52,15 @@ static void check_result(size_t i, const json_t *o)
 {
 	static const char *const other[] = {
 		"size_bytes", "queues", "gbps", "lost", "reordered", "raw_ratio",
-		"engine_ns_per_packet", "cpu_ns_per_packet",
+		"engine_ns_per_packet", "cpu_ns_per_packet", "pace_pps",
+		"backend_cpu_ns_per_packet", "backend_cpu", "backend_frames_per_turn",
+		"backend_sleeps_per_frame", "in_process_ratio", "rtt_spin_p50_us",
+		"rtt_spin_p99_us", "idle_cpu",
 	};
 	const char *path = word(i, o, "path");
 	const bool rtt = !strcmp(word(i, o, "dir"), "rtt");
+	const bool daemon = !strncmp(path, "xsknetd", 7);
+	const double quiet = number(i, o, "rtt_quiet_p50_us", -1);
 	double p50 = number(i, o, "rtt_p50_us", -1), p99 = number(i, o, "rtt_p99_us", -1);
 	double copies = number(i, o, "user_copies_per_packet", -1);
 	double share = number(i, o, "zero_copy_share", -1);
@@ -67,10 +72,17 @@ static void check_result(size_t i, const json_t *o)
 		complain(i, "nothing moved");
 	if (number(i, o, "corrupt", -1) != 0)
 		complain(i, "corrupt frames, or not counted");
-	if (!strcmp(path, "zero-copy") && (copies != 0 || share < 0.999))
-		complain(i, "zero-copy path: %g copies a packet, share %g", copies, share);
+	if ((!strcmp(path, "zero-copy") || daemon) && (copies != 0 || share < 0.999))
+		complain(i, "path that lends: %g copies a packet, share %g", copies, share);
 	if (!strcmp(path, "bounce") && copies <= 0)
 		complain(i, "bounce path: %g copies a packet", copies);
+	/* Whose processor time is told: only another process's. */
+	if (!rtt && daemon != (number(i, o, "backend_cpu_ns_per_packet", -1) > 0))
+		complain(i, "processor time of another process: on the wrong path, or none");
+	if (!rtt && daemon != (number(i, o, "backend_frames_per_turn", -1) > 0))
+		complain(i, "statistics of xsknetd: on the wrong path, or none");
+	if (rtt != (quiet > 0))
+		complain(i, "round trip after silence: %g", quiet);
 	if (rtt ? p50 <= 0 || p99 < p50 : p50 != -1 || p99 != -1)
 		complain(i, "round trip times: %g, %g", p50, p99);
 }

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See driver.h. Stamping and checking are booked, what the driver does is not. */
+#include "base/types.h"
+#include "bench/driver.h"
+
+static void check(struct xn_near *w, const struct xn_guest_frame *f, unsigned n)
+{
+	const uint64_t t = xn_ticks();
+
+	for (unsigned i = 0; i < n; i++)
+		xn_check_frame(&w->check, f[i].data, f[i].bytes);
+	w->own_ticks += xn_ticks() - t;
+}
+
+static void stamp(struct xn_near *w, uint8_t **data, uint32_t *bytes, unsigned n)
+{
+	const uint64_t t = xn_ticks();
+
+	for (unsigned i = 0; i < n; i++) {
+		xn_near_stamp(w, data[i]);
+		bytes[i] = w->bytes;
+	}
+	w->own_ticks += xn_ticks() - t;
+}
+
+unsigned xn_driver_rx(struct xn_near *w, struct xn_guest *g)
+{
+	struct xn_guest_frame f[XN_TURN];
+	unsigned n = xn_guest_rx(g, w->queue, f, XN_TURN);
+
+	if (!n)
+		return 0;
+	check(w, f, n);
+	xn_guest_rx_done(g, w->queue, f, n);
+	w->packets += n;
+	return n;
+}
+
+unsigned xn_driver_tx(struct xn_near *w, struct xn_guest *g, unsigned n)
+{
+	uint8_t *data[XN_TURN];
+	uint32_t bytes[XN_TURN];
+
+	n = xn_guest_tx_reserve(g, w->queue, data, XN_MIN(n, XN_TURN));
+	if (!n) {
+		xn_guest_tx_reap(g, w->queue);
+		return 0;
+	}
+	stamp(w, data, bytes, n);
+	xn_guest_tx_submit(g, w->queue, bytes, n);
+	w->packets += n;
+	return n;
+}
+
+unsigned xn_driver_fwd(struct xn_near *w, struct xn_guest *g)
+{
+	struct xn_guest_frame f[XN_TURN];
+	unsigned n, taken;
+
+	/* Each turn: a receive buffer is posted again when its transmit is back. */
+	xn_guest_tx_reap(g, w->queue);
+	n = xn_guest_rx(g, w->queue, f, XN_TURN);
+	taken = n ? xn_guest_forward(g, w->queue, f, n) : 0;
+	if (taken < n)
+		xn_guest_rx_done(g, w->queue, f + taken, n - taken);
+	w->packets += taken;
+	return n;
+}
+
+uint64_t xn_driver_send_one(struct xn_near *w, struct xn_guest *g)
+{
+	uint8_t *data;
+	uint64_t t;
+
+	if (!xn_guest_tx_reserve(g, w->queue, &data, 1))
+		return 0;
+	xn_near_stamp(w, data);
+	t = xn_ticks();
+	xn_guest_tx_submit(g, w->queue, &w->bytes, 1);
+	return t;
+}
+
+uint64_t xn_driver_look(struct xn_near *w, struct xn_guest *g)
+{
+	const uint64_t good = w->check.frames;
+	struct xn_guest_frame f[XN_TURN];
+	const unsigned n = xn_guest_rx(g, w->queue, f, XN_TURN);
+	uint64_t t;
+
+	if (!n)
+		return 0;
+	t = xn_ticks();
+	check(w, f, n);
+	xn_guest_rx_done(g, w->queue, f, n);
+	return w->check.frames > good ? t : 0;
+}

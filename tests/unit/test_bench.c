@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Proves of xsknet-bench, without a packet:
+ *
+ *   - options: what is measured by default and by each word, what makes no sense is refused
+ *   - pacing: a generator that was late never sends a long burst
+ *   - a command's words are replaced, and only those that are known
+ *   - a back end is frozen, thawed and ended, with all that it has forked, whoever ends first;
+ *     nothing of it is left in /tmp
+ *   - ratios are medians over rounds, against the right path
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/cmocka.h"
+
+#include "base/log.h"
+#include "base/types.h"
+#include "bench/backend.h"
+#include "bench/bench.h"
+#include "bench/gen.h"
+
+#define MAX_WORDS 12
+#define WAIT_MS   5000
+
+/* ---- options ---- */
+
+/* What main would do: 0 to go on. */
+static int parse(struct xn_opts *o, const char *line)
+{
+	char *argv[MAX_WORDS + 2] = { (char *)"xsknet-bench" }, words[200], *save = NULL;
+	int argc = 1;
+
+	snprintf(words, sizeof(words), "%s", line);
+	for (char *w = strtok_r(words, " ", &save); w && argc <= MAX_WORDS;
+	     w = strtok_r(NULL, " ", &save))
+		argv[argc++] = w;
+	optind = 0;
+	return xn_opts_parse(o, argc, argv);
+}
+
+static void accepts(struct xn_opts *o, const char *line)
+{
+	assert_int_equal(parse(o, line), 0);
+}
+
+static void refuses(const char *line)
+{
+	struct xn_opts o;
+
+	if (parse(&o, line) != 1 + XN_EXIT_USAGE)
+		fail_msg("%s: taken", line);
+}
+
+static void by_default_all_is_measured(void **state)
+{
+	struct xn_opts o;
+
+	accepts(&o, "");
+	assert_true(o.kind[XN_KIND_ZERO_COPY] && o.kind[XN_KIND_BOUNCE] && o.kind[XN_KIND_RAW]);
+	assert_false(o.kind[XN_KIND_BACKEND]);
+	for (unsigned d = 0; d < XN_DIR_COUNT; d++)
+		assert_true(o.dir[d]);
+	assert_int_equal(o.n_paces, 1);
+	assert_int_equal(o.pace_pps[0], 0);
+	/* Beside a unit test there is no xsknetd: left out, and said so. */
+	assert_null(o.xsknetd);
+	assert_true(o.missed_xsknetd);
+	assert_false(o.kind[XN_KIND_XSKNETD]);
+}
+
+static void lists_are_taken(void **state)
+{
+	struct xn_opts o;
+
+	accepts(&o, "--pps 100000,300000,500000 --size 64,1514 --dir rx --idle 10");
+	assert_int_equal(o.n_paces, 3);
+	assert_int_equal(o.pace_pps[2], 500000);
+	assert_int_equal(o.n_sizes, 2);
+	assert_int_equal(o.size[1], 1514);
+	assert_true(o.idle_secs == 10);
+	accepts(&o, "--pace 7");
+	assert_int_equal(o.pace_pps[0], 7);
+	refuses("--pps 0");
+	refuses("--pps 1,");
+	refuses("--pps 1,,2");
+	refuses("--pps x");
+	refuses("--pps 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17");
+	refuses("--size 61");
+	refuses("--size 1515");
+	refuses("--idle 0");
+	refuses("--guest-cpu here");
+	refuses("--poll never");
+}
+
+static void another_back_end_is_a_path(void **state)
+{
+	struct xn_opts o;
+
+	accepts(&o, "--backend cmd");
+	assert_string_equal(o.backend, "cmd");
+	assert_true(o.kind[XN_KIND_BACKEND] && o.kind[XN_KIND_RAW]);
+	accepts(&o, "--backend cmd --path backend");
+	assert_true(o.kind[XN_KIND_BACKEND]);
+	assert_false(o.kind[XN_KIND_RAW] || o.kind[XN_KIND_ZERO_COPY]);
+	accepts(&o, "--backend cmd --path raw");
+	assert_false(o.kind[XN_KIND_BACKEND]);
+	refuses("--path backend");
+	refuses("--path xsknetd");
+	refuses("--ifname e0 --backend cmd");
+}
+
+static void a_running_back_end_is_the_only_path(void **state)
+{
+	struct xn_opts o;
+
+	accepts(&o, "--socket /s --peer e0");
+	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
+		assert_int_equal(o.kind[k], k == XN_KIND_BACKEND);
+	refuses("--socket /s");
+	refuses("--peer e0");
+	refuses("--socket /s --peer nameislongerthan15");
+	refuses("--socket /s --peer e0 --path raw");
+	refuses("--socket /s --peer e0 --ifname e1");
+	refuses("--socket /s --peer e0 --backend cmd");
+	refuses("--socket /s --peer e0 --poll busy");
+}
+
+/* ---- pacing ---- */
+
+static void a_late_generator_sends_no_long_burst(void **state)
+{
+	for (uint64_t pps = 1; pps < 20000000; pps = pps * 5 / 4 + 1) {
+		const uint64_t ns = xn_gen_catch_up_ns(pps);
+
+		assert_in_range(ns, XN_GEN_BATCH_NS, XN_GEN_LATE_NS);
+		if (pps <= 500000)
+			assert_true(ns * pps <= XN_GEN_BURST * 1000000000ull);
+	}
+	assert_int_equal(xn_gen_catch_up_ns(100000), 320000);
+}
+
+/* ---- a command's words ---- */
+
+static const struct xn_backend_words words = {
+	.socket = "/d/s", .ctl = "/d/c", .ifname = "xn0", .cpus = "1,0", .queues = 2,
+};
+
+static void words_in_braces_are_replaced(void **state)
+{
+	struct xn_backend_words with = words;
+	char out[64];
+
+	assert_int_equal(xn_backend_expand("a {socket}:{if},{cpus}{queues}", &words, out,
+					   sizeof(out)), 0);
+	assert_string_equal(out, "a /d/s:xn0,1,02");
+	assert_int_equal(xn_backend_expand("{ctl}", &words, out, sizeof(out)), 0);
+	assert_string_equal(out, "/d/c");
+	assert_int_equal(xn_backend_expand("", &words, out, sizeof(out)), 0);
+	assert_string_equal(out, "");
+	assert_int_equal(xn_backend_expand("a {sock}", &words, out, sizeof(out)), -EINVAL);
+	assert_non_null(strstr(xn_last_error(), "{sock}"));
+	assert_int_equal(xn_backend_expand("{", &words, out, sizeof(out)), -EINVAL);
+	assert_int_equal(xn_backend_expand("{program}", &words, out, sizeof(out)), -EINVAL);
+	with.program = "/b/{if}";
+	assert_int_equal(xn_backend_expand("{program}", &with, out, sizeof(out)), 0);
+	assert_string_equal(out, "/b/{if}");
+	assert_int_equal(xn_backend_expand("{socket}{if}", &words, out, 7), -E2BIG);
+	assert_int_equal(xn_backend_expand("{socket}{if}", &words, out, 8), 0);
+}
+
+/* ---- a process ---- */
+
+/* Field 3 of /proc/PID/stat; 0: there is no such process. */
+static char state_of(int pid)
+{
+	char path[40], line[256] = "", *at;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "r");
+	if (!f)
+		return 0;
+	if (!fgets(line, sizeof(line), f))
+		line[0] = 0;
+	fclose(f);
+	at = strrchr(line, ')');
+	return at ? at[2] : 0;
+}
+
+static void await_state(int pid, const char *any_of)
+{
+	for (int waited = 0; waited < WAIT_MS; waited += 5) {
+		const char s = state_of(pid);
+
+		if (s ? strchr(any_of, s) != NULL : any_of[0] == 0)
+			return;
+		usleep(5000);
+	}
+	fail_msg("process %d: state %c, expected one of '%s'", pid, state_of(pid), any_of);
+}
+
+/* The number that the command has written into a file beside its socket. */
+static int pid_in(const char *dir)
+{
+	char path[160];
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "%s.pid", dir);
+	for (int waited = 0; waited < WAIT_MS && pid <= 0; waited += 5) {
+		FILE *f = fopen(path, "r");
+
+		if (f && fscanf(f, "%d", &pid) != 1)
+			pid = 0;
+		if (f)
+			fclose(f);
+		usleep(5000);
+	}
+	unlink(path);
+	assert_true(pid > 0);
+	return pid;
+}
+
+/* Its child is in the file; itself waits for it. */
+#define FAMILY "touch {socket} {ctl}; d=$(dirname {socket}); " \
+	       "sleep 1000 & echo $! > $d.tmp; mv $d.tmp $d.pid; wait"
+
+static void a_back_end_is_frozen_thawed_and_ended(void **state)
+{
+	struct xn_backend b;
+	char dir[64];
+	int child;
+
+	assert_int_equal(xn_backend_start(&b, FAMILY, &words), 0);
+	snprintf(dir, sizeof(dir), "%s", b.dir);
+	child = pid_in(dir);
+	assert_true(xn_backend_alive(&b));
+	xn_backend_freeze(&b, true);
+	await_state(child, "T");
+	xn_backend_freeze(&b, false);
+	await_state(child, "S");
+	xn_backend_freeze(&b, true);
+	xn_backend_stop(&b, false);
+	await_state(child, "");
+	assert_int_equal(access(dir, F_OK), -1);
+	assert_false(xn_backend_alive(&b));
+	xn_backend_stop(&b, false);
+}
+
+/* It does not listen to reason, either. */
+static void a_killed_bench_leaves_nothing(void **state)
+{
+	char dir[64] = "";
+	int tell[2], child;
+	pid_t bench;
+
+	assert_int_equal(pipe(tell), 0);
+	bench = fork();
+	if (!bench) {
+		struct xn_backend b;
+
+		if (xn_backend_start(&b, FAMILY, &words))
+			_exit(1);
+		(void)!write(tell[1], b.dir, sizeof(b.dir));
+		pause();
+	}
+	assert_int_equal(read(tell[0], dir, sizeof(dir)), sizeof(dir));
+	child = pid_in(dir);
+	kill(bench, SIGKILL);
+	assert_int_equal(waitpid(bench, NULL, 0), bench);
+	await_state(child, "");
+	for (int waited = 0; waited < WAIT_MS && !access(dir, F_OK); waited += 5)
+		usleep(5000);
+	assert_int_equal(access(dir, F_OK), -1);
+	close(tell[0]);
+	close(tell[1]);
+}
+
+static void a_back_end_that_ends_is_noticed(void **state)
+{
+	struct xn_backend b;
+
+	assert_int_equal(xn_backend_start(&b, "exit 3", &words), 0);
+	for (int waited = 0; waited < WAIT_MS && xn_backend_alive(&b); waited += 5)
+		usleep(5000);
+	assert_false(xn_backend_alive(&b));
+	xn_backend_freeze(&b, true);
+	xn_backend_stop(&b, false);
+	assert_int_equal(xn_backend_start(&b, "{nonsense}", &words), -EINVAL);
+	xn_backend_stop(&b, false);
+}
+
+/* ---- rounds to figures ---- */
+
+static void ratios_compare_within_a_round(void **state)
+{
+	struct xn_sample here[3], daemon[3];
+	struct xn_cell c = { .dir = XN_DIR_RX, .bytes = 64, .rounds = 3 };
+	static const double rates[3][2] = { { 1e6, 9e5 }, { 2e6, 1e6 }, { 4e6, 3.8e6 } };
+	struct xn_summary s;
+
+	for (unsigned i = 0; i < 3; i++) {
+		for (unsigned k = 0; k < sizeof(*here) / sizeof(double); k++)
+			((double *)&here[i])[k] = ((double *)&daemon[i])[k] = NAN;
+		here[i].pps = rates[i][0];
+		daemon[i].pps = rates[i][1];
+		daemon[i].backend_ns = 100 + i;
+	}
+	c.s[XN_KIND_ZERO_COPY] = here;
+	c.s[XN_KIND_XSKNETD] = daemon;
+	assert_true(xn_summarize(&c, XN_KIND_XSKNETD, &s));
+	assert_true(fabs(s.process_ratio - 0.9) < 1e-9);
+	assert_true(s.backend_ns == 101);
+	assert_true(isnan(s.raw_ratio) && isnan(s.backend_cpu));
+	assert_true(xn_summarize(&c, XN_KIND_ZERO_COPY, &s));
+	assert_true(isnan(s.process_ratio) && isnan(s.backend_ns));
+	assert_false(xn_summarize(&c, XN_KIND_RAW, &s));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(by_default_all_is_measured),
+		cmocka_unit_test(lists_are_taken),
+		cmocka_unit_test(another_back_end_is_a_path),
+		cmocka_unit_test(a_running_back_end_is_the_only_path),
+		cmocka_unit_test(a_late_generator_sends_no_long_burst),
+		cmocka_unit_test(words_in_braces_are_replaced),
+		cmocka_unit_test(a_back_end_is_frozen_thawed_and_ended),
+		cmocka_unit_test(a_killed_bench_leaves_nothing),
+		cmocka_unit_test(a_back_end_that_ends_is_noticed),
+		cmocka_unit_test(ratios_compare_within_a_round),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
