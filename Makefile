@@ -105,7 +105,7 @@ RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/
 
 UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight port_xdp port_limits engine worker session check bench
 KERNEL_TESTS := facts
-NET_TESTS    := veth faults example
+NET_TESTS    := veth faults privileges example
 TSAN_TESTS   := vq_hostile worker
 FUZZ_TARGETS := rx tx session
 FUZZ_RIG     := tests/fuzz/guest.c

@@ -31,7 +31,6 @@
 #include <unistd.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -39,6 +38,7 @@
 #include "xsk/xsk.h"
 
 #define BUSY_MS_DEFAULT  2000u
+#define UNPIN_MS         500u
 #define BUSY_PAUSE_NS    1000000
 #define NS_PER_MS        1000000ull
 #define TX_BUDGET_MIN    32u          /* Linux net/xdp/xsk.c, TX_BATCH_SIZE */
@@ -70,13 +70,11 @@ static int fail_socket(int err, const char *ifname, uint32_t spares_spent)
 
 static int fail_memlock(const struct xn_mem *mem)
 {
-	struct rlimit lim = { 0 };
-
-	getrlimit(RLIMIT_MEMLOCK, &lim);
+	/* What the limit is now is not said: a program that has shut itself in may not ask. */
 	return xn_fail(ENOBUFS, "guest memory: %" PRIu64 " bytes have to be pinned, and the limit "
-		       "of locked memory (RLIMIT_MEMLOCK, all processes of the user together) is %"
-		       PRIu64 ": raise it (ulimit -l %" PRIu64 ", systemd LimitMEMLOCK=) or give "
-		       "CAP_IPC_LOCK", mem->umem_bytes, (uint64_t)lim.rlim_cur,
+		       "of locked memory (RLIMIT_MEMLOCK, all processes of the user together) is "
+		       "less: raise it (ulimit -l %" PRIu64 ", systemd LimitMEMLOCK=) or give "
+		       "CAP_IPC_LOCK", mem->umem_bytes,
 		       XN_ALIGN_UP(mem->umem_bytes, 1024) / 1024);
 }
 
@@ -186,10 +184,29 @@ static int fail_pin(const struct xn_mem *mem, int err, bool may_open)
 	return xn_fail(EFAULT, "memory of the engine cannot be pinned");
 }
 
+/*
+ * What a socket had pinned counts for some ms after it was closed, or its process was
+ * killed, since the kernel unpins it from a work queue (Linux net/xdp/xdp_umem.c,
+ * xdp_umem_release_deferred): under a limit that fits a guest once, a restart has to wait.
+ */
+static int register_retrying(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
+{
+	const struct timespec pause = { .tv_nsec = BUSY_PAUSE_NS };
+	uint64_t deadline = xn_now_ns() + UNPIN_MS * NS_PER_MS;
+	int err;
+
+	for (;;) {
+		err = umem_register(x->fd, cfg->mem->base, cfg->mem->umem_bytes, cfg->frame_bytes);
+		if (err != -ENOBUFS || xn_now_ns() >= deadline)
+			return err;
+		nanosleep(&pause, NULL);
+	}
+}
+
 static int add_umem(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 {
 	const struct xn_mem *mem = cfg->mem;
-	int err = umem_register(x->fd, mem->base, mem->umem_bytes, cfg->frame_bytes);
+	int err = register_retrying(x, cfg);
 
 	switch (-err) {
 	case 0:

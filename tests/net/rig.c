@@ -22,8 +22,7 @@ static void must(int err, const char *what)
 		fail_msg("%s: %s", what, xn_last_error());
 }
 
-/* A raw socket in the far namespace; it sees what leaves and what arrives. */
-static int far_socket(const struct xn_lab *lab)
+int rig_far_socket(const struct xn_lab *lab)
 {
 	struct sockaddr_ll sa = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
 				  .sll_ifindex = (int)lab->far_ifindex };
@@ -68,7 +67,7 @@ void rig_open(struct rig *r, const struct rig_cfg *cfg)
 	must(xn_lab_create(&r->lab, &(struct xn_lab_cfg){ .queues = r->pairs }), "xn_lab_create");
 	drv_init(&r->drv, RIG_RAM, r->pairs);
 	make_mem(r, cfg);
-	r->far = far_socket(&r->lab);
+	r->far = rig_far_socket(&r->lab);
 
 	snprintf(spec, sizeof(spec), "xdp:" XN_LAB_NEAR ",queues=%u%s", r->pairs,
 		 cfg->options ? cfg->options : "");

@@ -37,6 +37,9 @@ struct rig {
 void rig_open(struct rig *r, const struct rig_cfg *cfg);
 void rig_close(struct rig *r);
 
+/* A raw socket in the far namespace; it sees what arrives there. */
+int rig_far_socket(const struct xn_lab *lab);
+
 /* Turns all queues until they have been idle for `ms` of wall time. */
 void rig_settle(struct rig *r, unsigned ms);
 /* Turns all queues until vring q has a used entry; false after a second. */

@@ -93,7 +93,7 @@ static inline struct fk *fk(void)
 struct rig_opts {
 	const char *options, *driver;
 	uint64_t features, window_bytes;
-	uint32_t bounce_frames;
+	uint32_t bounce_frames, spare_sockets;
 };
 
 static inline void rig_open(struct rig *r, const struct rig_opts *o)
@@ -101,7 +101,7 @@ static inline void rig_open(struct rig *r, const struct rig_opts *o)
 	struct xn_region region = { .size = RAM };
 	struct xn_mem_opts mo = { .sz = sizeof(mo), .window_bytes = o->window_bytes,
 				  .bounce_frames = o->bounce_frames ? o->bounce_frames : 1024 };
-	const struct xn_port_opts none = { 0 };
+	const struct xn_port_opts po = { .spare_sockets = o->spare_sockets };
 	char spec[64];
 
 	memset(r, 0, sizeof(*r));
@@ -116,7 +116,7 @@ static inline void rig_open(struct rig *r, const struct rig_opts *o)
 		strcpy(fk_host.info.driver, o->driver);
 	strcpy(spec, "fake0");
 	strcat(spec, o->options ? o->options : "");
-	assert_int_equal(xn_port_open_xdp_on(&r->port, spec, &none, &fk_host_sys), 0);
+	assert_int_equal(xn_port_open_xdp_on(&r->port, spec, &po, &fk_host_sys), 0);
 	assert_int_equal(xn_dev_create(&r->dev, r->mem, r->port, NULL), 0);
 	assert_int_equal(xn_dev_set_features(r->dev, VERSION | o->features), 0);
 	for (unsigned i = 0; i < 2; i++) {

@@ -10,6 +10,7 @@
  *   I8  each buffer that is not lent has its reason counted
  */
 #include <errno.h>
+#include <fcntl.h>
 
 #include "tests/unit/port_rig.h"
 
@@ -531,6 +532,124 @@ static void failed_start_leaves_nothing_behind(void **state)
 	rig_close(&r);
 }
 
+static unsigned open_fds(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static uint32_t spares_left(const struct rig *r)
+{
+	struct xn_port_info info;
+
+	xn_port_get_info(r->port, &info);
+	return info.spare_sockets;
+}
+
+static void each_start_takes_a_spare_socket_also_one_that_fails(void **state)
+{
+	unsigned fds;
+	struct rig r;
+
+	rig_open(&r, &(struct rig_opts){ 0 });   /* the fake's own fds are there, from here on */
+	rig_close(&r);
+	fds = open_fds();
+	rig_open(&r, &(struct rig_opts){ .spare_sockets = 4 });
+	fk_host.socket_error = -EPERM;           /* from here on no socket can be opened */
+	assert_int_equal(spares_left(&r), 3);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	fk_host.open_error = -EBUSY;
+	assert_int_equal(xn_dev_start(r.dev), -EBUSY);
+	assert_int_equal(spares_left(&r), 2);
+	fk_host.open_error = 0;
+	for (unsigned left = 2; left--; ) {
+		assert_int_equal(xn_dev_start(r.dev), 0);
+		assert_int_equal(spares_left(&r), left);
+		assert_int_equal(xn_dev_stop(r.dev), 0);
+	}
+	assert_int_equal(xn_dev_start(r.dev), -EPERM);
+	fk_host.socket_error = 0;                /* who has the right opens more */
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	assert_int_equal(spares_left(&r), 0);
+	rig_close(&r);
+	assert_int_equal(open_fds(), fds);
+}
+
+static void spare_sockets_that_cannot_be_had_leave_nothing_open(void **state)
+{
+	const struct xn_port_opts opts = { .spare_sockets = 10 };
+	struct xn_port *port;
+	unsigned fds;
+
+	fk_host_reset();
+	assert_int_equal(xn_port_open_xdp_on(&port, "fake0", &opts, &fk_host_sys), 0);
+	fds = open_fds() - 11;                   /* they, and the packet socket */
+	xn_port_close(port);
+	assert_int_equal(open_fds(), fds);
+	fk_host.socket_error = -EMFILE;
+	for (unsigned n = 0; n < 10; n++) {
+		fk_host.sockets_left = n;
+		assert_int_equal(xn_port_open_xdp_on(&port, "fake0", &opts, &fk_host_sys), -EMFILE);
+		assert_null(port);
+		assert_int_equal(open_fds(), fds);
+	}
+}
+
+/* Where the thread is matters only if a socket has to be opened, and can be told. */
+static void only_a_new_socket_wants_the_port_s_namespace(void **state)
+{
+	struct rig r;
+
+	rig_open(&r, &(struct rig_opts){ .spare_sockets = 2 });
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	fk_host.info.netns = 2;
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(xn_dev_start(r.dev), -EXDEV);
+	fk_host.info.netns = 0;
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	rig_close(&r);
+}
+
+static void announcement_is_a_broadcast_rarp_request_of_the_guest(void **state)
+{
+	static const uint8_t mac[6] = { 2, 1, 2, 3, 4, 5 };
+	static const uint8_t want[60] = {
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 1, 2, 3, 4, 5, 0x80, 0x35,
+		0, 1, 8, 0, 6, 4, 0, 3,          /* Ethernet, IPv4, request reverse */
+		2, 1, 2, 3, 4, 5, 0, 0, 0, 0, 2, 1, 2, 3, 4, 5, 0, 0, 0, 0,
+	};
+	struct xn_port *null;
+	struct rig r;
+	uint8_t f[128];
+
+	rig_open(&r, &(struct rig_opts){ 0 });
+	assert_int_equal(fk_host_announced(f, sizeof(f)), 0);
+	assert_int_equal(xn_port_announce(r.port, mac), 0);
+	assert_int_equal(fk_host_announced(f, sizeof(f)), sizeof(want));
+	assert_memory_equal(f, want, sizeof(want));
+	assert_int_equal(fk_host_announced(f, sizeof(f)), 0);
+	rig_close(&r);
+	assert_int_equal(xn_port_open(&null, "null", NULL), 0);
+	assert_int_equal(xn_port_announce(null, mac), 0);
+	xn_port_close(null);
+}
+
+static void port_tells_speed_and_duplex(void **state)
+{
+	struct xn_port_info info;
+	struct rig r;
+
+	rig_open(&r, &(struct rig_opts){ 0 });
+	xn_port_get_info(r.port, &info);
+	assert_int_equal(info.speed, 10000);
+	assert_true(info.full_duplex);
+	rig_close(&r);
+}
+
 static void frames_longer_than_buffers_never_reach_them(void **state)
 {
 	struct rig r;
@@ -575,6 +694,11 @@ int main(void)
 		cmocka_unit_test(stop_rewinds_what_could_not_be_sent),
 		cmocka_unit_test(stop_gives_back_what_it_cannot_rewind_and_notifies),
 		cmocka_unit_test(failed_start_leaves_nothing_behind),
+		cmocka_unit_test(each_start_takes_a_spare_socket_also_one_that_fails),
+		cmocka_unit_test(spare_sockets_that_cannot_be_had_leave_nothing_open),
+		cmocka_unit_test(only_a_new_socket_wants_the_port_s_namespace),
+		cmocka_unit_test(announcement_is_a_broadcast_rarp_request_of_the_guest),
+		cmocka_unit_test(port_tells_speed_and_duplex),
 		cmocka_unit_test(frames_longer_than_buffers_never_reach_them),
 	};
 
