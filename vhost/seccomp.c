@@ -56,8 +56,6 @@ static const struct call calls[] = {
 	CALL(futex,        "parking of threads"),
 	CALL(sched_yield,  "busy polling lets others run"),
 	CALL(clock_gettime, "processor time of threads; time, where the vdso has none"),
-	CALL(timerfd_create, "a start of a queue: when to try again to send"),
-	CALL(timerfd_settime, "the same, before it sleeps"),
 	CALL(clock_nanosleep, "a queue that its last owner is still leaving"),
 	/* guest memory, and our own */
 	NOT(mmap,          "guest memory, rings of AF_XDP", 2, PROT_EXEC),
