@@ -47,6 +47,7 @@ struct rig {
 	struct front f;
 	struct drv drv;
 	pthread_t loop;
+	pthread_mutex_t lock;                 /* held by the loop, but for when it waits */
 	int stop_fd;
 	int result;                           /* how the session ended */
 	int kick[MAX_RINGS], call[MAX_RINGS], err[MAX_RINGS];
@@ -58,18 +59,23 @@ static void *rig_loop(void *arg)
 {
 	struct rig *r = arg;
 
-	r->result = 0;
+	pthread_mutex_lock(&r->lock);
 	while (!r->result) {
 		struct pollfd p[] = { { .fd = r->stop_fd, .events = POLLIN },
 				      { .fd = xn_session_fd(r->s), .events = POLLIN },
 				      { .fd = xn_session_ctrl_fd(r->s), .events = POLLIN } };
 
-		poll(p, XN_ARRAY_SIZE(p), xn_session_timeout_ms(r->s));
+		const int timeout_ms = xn_session_timeout_ms(r->s);
+
+		pthread_mutex_unlock(&r->lock);
+		poll(p, XN_ARRAY_SIZE(p), timeout_ms);
+		pthread_mutex_lock(&r->lock);
 		if (p[0].revents)
 			break;
 		r->result = xn_session_handle(r->s);
 	}
 	xn_session_close(r->s);
+	pthread_mutex_unlock(&r->lock);
 	return NULL;
 }
 
@@ -82,6 +88,7 @@ static void rig_connect(struct rig *r)
 	memset(&r->f, 0, sizeof(r->f));
 	r->f.fd = pair[0];
 	assert_int_equal(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);
+	r->result = 0;
 	assert_int_equal(xn_session_open(&r->s, pair[1], r->v), 0);
 	assert_int_equal(pthread_create(&r->loop, NULL, rig_loop, r), 0);
 }
@@ -120,6 +127,7 @@ static void rig_open(struct rig *r, const char *port, unsigned pairs)
 	memset(r, 0, sizeof(*r));
 	memcpy(opts.mac, rig_mac, sizeof(opts.mac));
 	drv_init(&r->drv, RAM, pairs);
+	pthread_mutex_init(&r->lock, NULL);
 	r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	for (unsigned i = 0; i < MAX_RINGS; i++) {
 		r->kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -141,6 +149,7 @@ static void rig_close_device(struct rig *r)
 		close(r->err[i]);
 	}
 	close(r->stop_fd);
+	pthread_mutex_destroy(&r->lock);
 	drv_fini(&r->drv);
 }
 
@@ -204,15 +213,51 @@ static void rig_run(struct rig *r, const char *port)
 	rig_start_pair(r, 0);
 }
 
+/* What was sent is done when this is answered. */
+static void rig_settle(struct rig *r)
+{
+	uint64_t v;
+
+	assert_int_equal(front_get_u64(&r->f, XN_VU_GET_FEATURES, &v), 0);
+}
+
 static struct xn_vdev_info rig_info(struct rig *r)
 {
 	struct xn_vdev_info info;
+
+	rig_settle(r);
+	pthread_mutex_lock(&r->lock);
+	xn_vdev_get_info(r->v, &info);
+	pthread_mutex_unlock(&r->lock);
+	return info;
+}
+
+static struct xn_session_info rig_session_info(struct rig *r)
+{
+	struct xn_session_info info;
+
+	rig_settle(r);
+	pthread_mutex_lock(&r->lock);
+	xn_session_get_info(r->s, &info);
+	pthread_mutex_unlock(&r->lock);
+	return info;
+}
+
+static void rig_config_changed(struct rig *r)
+{
+	pthread_mutex_lock(&r->lock);
+	xn_session_config_changed(r->s);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static uint64_t rig_stat(struct rig *r, unsigned pair, const char *name)
+{
 	uint64_t v;
 
-	/* What was sent is done when this is answered. */
-	assert_int_equal(front_get_u64(&r->f, XN_VU_GET_FEATURES, &v), 0);
-	xn_vdev_get_info(r->v, &info);
-	return info;
+	pthread_mutex_lock(&r->lock);
+	v = drv_stat(xn_vdev_dev(r->v), pair, name);
+	pthread_mutex_unlock(&r->lock);
+	return v;
 }
 
 /* Waits until so many pairs run. */

@@ -318,7 +318,7 @@ static void wrong_sizes_and_counts_of_fds_are_refused(void **state)
 	}
 	assert_int_equal(rig_info(&r).regions, 0);
 	assert_int_equal(open_fds(), before);
-	xn_session_get_info(r.s, &info);
+	info = rig_session_info(&r);
 	assert_int_equal(info.refused, refused);
 	rig_close(&r);
 }
@@ -464,9 +464,14 @@ static void a_legacy_driver_is_told_so_and_harms_nobody(void **state)
 
 /* ---- memory ---- */
 
-static const struct xn_mem *mem_of(const struct rig *r)
+static const struct xn_mem *mem_of(struct rig *r)
 {
-	return xn_vdev_dev(r->v)->mem;
+	const struct xn_mem *mem;
+
+	pthread_mutex_lock(&r->lock);
+	mem = xn_vdev_dev(r->v)->mem;
+	pthread_mutex_unlock(&r->lock);
+	return mem;
 }
 
 static void bad_memory_tables_change_nothing(void **state)
@@ -1029,34 +1034,32 @@ static void rings_without_kick_are_polled(void **state)
 
 static void a_disabled_ring_drops(void **state)
 {
-	struct xn_dev *dev;
 	struct rig r;
 	uint64_t was;
 
 	rig_open(&r, "loopback", 1);
-	dev = xn_vdev_dev(r.v);
 	rig_negotiate(&r);
 	rig_set_mem(&r);
 	rig_start_ring(&r, 0, 0);
 	rig_start_ring(&r, 1, 0);
 	assert_int_equal(rig_info(&r).running, 1);
 	assert_true(rig_send(&r, 0));
-	assert_int_equal(drv_stat(dev, 0, "tx_drop_disabled"), 1);
+	assert_int_equal(rig_stat(&r, 0, "tx_drop_disabled"), 1);
 	assert_int_equal(front_enable_ring(&r.f, 0, true), 0);
 	assert_int_equal(front_enable_ring(&r.f, 1, true), 0);
 	rig_ping(&r, 0, 100);
 	assert_int_equal(front_enable_ring(&r.f, 0, false), 0);
-	was = drv_stat(dev, 0, "rx_packets");
+	was = rig_stat(&r, 0, "rx_packets");
 	drv_post1(&r.drv, 0, 0x180000, 2048);
 	rig_kick(&r, 0);
 	assert_true(rig_send(&r, 0));
-	assert_int_equal(drv_stat(dev, 0, "rx_packets"), was);
+	assert_int_equal(rig_stat(&r, 0, "rx_packets"), was);
 	/* All of them at once, as old front ends did. */
 	assert_int_equal(front_enable_ring(&r.f, 0, true), 0);
 	assert_int_equal(front_set(&r.f, XN_VU_RESET_OWNER, NULL, 0, NULL, 0), 0);
-	was = drv_stat(dev, 0, "tx_drop_disabled");
+	was = rig_stat(&r, 0, "tx_drop_disabled");
 	assert_true(rig_send(&r, 0));
-	assert_int_equal(drv_stat(dev, 0, "tx_drop_disabled"), was + 1);
+	assert_int_equal(rig_stat(&r, 0, "tx_drop_disabled"), was + 1);
 	rig_close(&r);
 }
 
@@ -1274,7 +1277,7 @@ static void a_change_of_configuration_is_told_and_never_waits(void **state)
 	rig_open(&r, "null", 1);
 	rig_negotiate(&r);
 	before = open_fds();
-	xn_session_config_changed(r.s);   /* nobody listens */
+	rig_config_changed(&r);   /* nobody listens */
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, back), 0);
 		assert_true(rig_says_yes(&r, XN_VU_SET_BACKEND_REQ_FD, NULL, 0, &back[1], 1));
@@ -1283,7 +1286,7 @@ static void a_change_of_configuration_is_told_and_never_waits(void **state)
 			close(back[0]);
 	}
 	rig_info(&r);
-	xn_session_config_changed(r.s);
+	rig_config_changed(&r);
 	assert_int_equal(read(back[0], &h, sizeof(h)), sizeof(h));
 	assert_int_equal(h.request, XN_VU_BACK_CONFIG_CHANGE_MSG);
 	assert_int_equal(h.flags, XN_VU_VERSION);
@@ -1291,12 +1294,12 @@ static void a_change_of_configuration_is_told_and_never_waits(void **state)
 	/* It asks where nothing was asked; and does not read. */
 	assert_int_equal(write(back[0], &h, sizeof(h)), sizeof(h));
 	for (unsigned i = 0; i < 100000; i++)
-		xn_session_config_changed(r.s);
-	xn_session_get_info(r.s, &info);
+		rig_config_changed(&r);
+	info = rig_session_info(&r);
 	assert_true(info.back_channel);
 	close(back[0]);
-	xn_session_config_changed(r.s);
-	xn_session_get_info(r.s, &info);
+	rig_config_changed(&r);
+	info = rig_session_info(&r);
 	assert_false(info.back_channel);
 	assert_int_equal(open_fds(), before);
 	rig_close(&r);
@@ -1533,9 +1536,9 @@ static void the_control_queue_says_how_many_pairs_are_used(void **state)
 	rig_start_ring(&r, 4, 0);
 	/* A driver that has said nothing yet uses one. */
 	rig_ping(&r, 0, 100);
-	was = drv_stat(xn_vdev_dev(r.v), 1, "tx_drop_disabled");
+	was = rig_stat(&r, 1, "tx_drop_disabled");
 	assert_true(rig_send(&r, 1));
-	assert_int_equal(drv_stat(xn_vdev_dev(r.v), 1, "tx_drop_disabled"), was + 1);
+	assert_int_equal(rig_stat(&r, 1, "tx_drop_disabled"), was + 1);
 	assert_int_equal(ctrl_pairs(&r, 4, 2), VIRTIO_NET_OK);
 	rig_ping(&r, 1, 100);
 	assert_int_equal(ctrl_pairs(&r, 4, 3), VIRTIO_NET_ERR);
@@ -1552,9 +1555,9 @@ static void the_control_queue_says_how_many_pairs_are_used(void **state)
 	}
 	rig_ping(&r, 1, 100);
 	assert_int_equal(ctrl_pairs(&r, 4, 1), VIRTIO_NET_OK);
-	was = drv_stat(xn_vdev_dev(r.v), 1, "tx_drop_disabled");
+	was = rig_stat(&r, 1, "tx_drop_disabled");
 	assert_true(rig_send(&r, 1));
-	assert_int_equal(drv_stat(xn_vdev_dev(r.v), 1, "tx_drop_disabled"), was + 1);
+	assert_int_equal(rig_stat(&r, 1, "tx_drop_disabled"), was + 1);
 	assert_int_equal(front_stop_ring(&r.f, 4, NULL), 0);
 	rig_close(&r);
 }
