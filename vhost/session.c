@@ -25,6 +25,7 @@
 #include "vhost/session_priv.h"
 
 #define MESSAGES_AT_ONCE 64u
+#define TIME_AT_ONCE_NS  50000000ull    /* others wait for the main thread, too */
 #define ANY (-1)                        /* no protocol feature is asked for */
 
 struct request {
@@ -222,7 +223,9 @@ static int handle_message(struct xn_session *s, struct xn_msg *m)
 
 static int handle_messages(struct xn_session *s)
 {
-	for (unsigned i = 0; i < MESSAGES_AT_ONCE; i++) {
+	const uint64_t until = xn_now_ns() + TIME_AT_ONCE_NS;
+
+	for (unsigned i = 0; i < MESSAGES_AT_ONCE && xn_now_ns() < until; i++) {
 		int ret = xn_io_recv(&s->io);
 
 		if (ret <= 0)

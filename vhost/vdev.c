@@ -77,6 +77,7 @@ void xn_vdev_reset(struct xn_vdev *v)
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		v->pairs[p].due_ns = 0;
 	v->ctrl_due_ns = 0;
+	v->ctrl_began = false;
 	xn_vdev_forget_areas(v);
 	xn_vdev_forget_mem(v);
 	v->features = 0;

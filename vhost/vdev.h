@@ -101,11 +101,12 @@ struct xn_vdev_region {
 	int fd;
 };
 /* Replaces all memory. Queues that run are stopped, and go on in the new memory at the
- * place where they were. -EINVAL and errors of xn_mem_create; -EBUSY: a ring that is ready
- * lies elsewhere. */
+ * place where they were. -EINVAL and errors of xn_mem_create and xn_queue_start; -EBUSY: a
+ * ring that is ready lies elsewhere. */
 int  xn_vdev_set_mem(struct xn_vdev *v, const struct xn_vdev_region *r, unsigned n);
 int  xn_vdev_add_region(struct xn_vdev *v, const struct xn_vdev_region *r);
-/* By address and size. -ENOENT: no such region. -EBUSY: a ring that is ready lies there. */
+/* By address and size. -ENOENT: no such region. Rings that lie there stop, and go on when
+ * there is memory again. */
 int  xn_vdev_remove_region(struct xn_vdev *v, const struct xn_vdev_region *r);
 
 /* Dirty log: `bytes` at `offset` of the file. In use while LOG_ALL is accepted. */

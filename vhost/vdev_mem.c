@@ -10,6 +10,10 @@
  * memory in that start, and if that fails, all goes back to the old.
  *
  * That is why the files are kept: one region more means mapping all of them again.
+ *
+ * A ring whose memory is removed is not ready any more: it stops, and goes on at the same
+ * place when memory for it is there again. (QEMU removes a region and adds its two halves
+ * when the guest's memory map gets a hole.)
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -144,6 +148,7 @@ static int map_table(const struct table *t, struct xn_mem **mem)
 	return t->n ? xn_mem_create(mem, r, t->n, NULL) : 0;
 }
 
+/* A whole table that forgets a ring is a mistake. */
 static int check_rings(const struct xn_vdev *v, const struct table *t)
 {
 	struct xn_vring gone;
@@ -181,9 +186,7 @@ static int replace(struct xn_vdev *v, struct table *t)
 
 	if (err || same_as_now(v, t))
 		goto out;
-	err = check_rings(v, t);
-	if (!err)
-		err = map_table(t, &mem);
+	err = map_table(t, &mem);
 	if (err)
 		goto out;
 	xn_vdev_stop_all(v, &ran);
@@ -229,6 +232,8 @@ int xn_vdev_set_mem(struct xn_vdev *v, const struct xn_vdev_region *r, unsigned 
 		if (!err)
 			err = take_region(&t, &r[i]);
 	}
+	if (!err)
+		err = check_rings(v, &t);
 	if (!err)
 		return replace(v, &t);
 	close_table(&t);

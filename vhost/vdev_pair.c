@@ -151,9 +151,10 @@ static int start_ctrl(struct xn_vdev *v)
 	v->ctrl_due_ns = 0;
 	/* A driver that has just begun uses one pair until it says otherwise (VIRTIO 1.2,
 	 * 5.1.6.5.5). One that has said something already may have said that, to somebody
-	 * else: all pairs, then. */
-	if (xn_vdev_has(v, VIRTIO_NET_F_MQ) && !v->rings[index].base)
+	 * else: all pairs, or what it has said to us. */
+	if (xn_vdev_has(v, VIRTIO_NET_F_MQ) && !v->rings[index].base && !v->ctrl_began)
 		xn_vdev_set_active(v, 1);
+	v->ctrl_began = true;
 	return 0;
 }
 
@@ -237,23 +238,21 @@ void xn_vdev_stop_all(struct xn_vdev *v, struct xn_vdev_ran *ran)
 
 int xn_vdev_start_again(struct xn_vdev *v, const struct xn_vdev_ran *ran)
 {
-	const unsigned active = v->active;
 	int err = 0;
 
 	for (unsigned p = 0; p < v->opts.pairs; p++) {
-		int e = ran->pairs[p] ? start_pair(v, p, ran->pairs[p]) : 0;
+		const unsigned rings = ran->pairs[p] & ready_of(v, p);
+		int e = rings ? start_pair(v, p, rings) : 0;
 
 		if (e)
 			v->pairs[p].due_ns = in_a_while();
 		err = err ? err : e;
 	}
-	if (ran->ctrl) {
+	if (ran->ctrl && xn_vdev_ring_ready(v, ctrl_index(v))) {
 		int e = start_ctrl(v);
 
 		if (e)
 			v->ctrl_due_ns = in_a_while();
-		else
-			xn_vdev_set_active(v, active);
 		err = err ? err : e;
 	}
 	return err;

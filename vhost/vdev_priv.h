@@ -67,6 +67,7 @@ struct xn_vdev {
 	struct xn_vring_state rings[XN_VDEV_MAX_RINGS];
 	struct xn_pair pairs[XN_MAX_PAIRS];
 	bool ctrl_running, ctrl_more;       /* more commands than were answered in one go */
+	bool ctrl_began;                    /* since the ring was set up anew */
 	uint64_t ctrl_due_ns;
 	unsigned active;                    /* pairs that the driver asked for (control queue) */
 

@@ -42,11 +42,13 @@ bool xn_vdev_is_ctrl(const struct xn_vdev *v, unsigned index)
 bool xn_vdev_ring_ready(const struct xn_vdev *v, unsigned index)
 {
 	const struct xn_vring_state *r = &v->rings[index];
+	struct xn_vring at;
 
 	/* Behind the pairs there is only the control queue, or nothing that is served. */
 	if (index >= 2 * v->opts.pairs && !xn_vdev_is_ctrl(v, index))
 		return false;
-	return r->started && r->size && r->has_addr && v->mem && v->features_said;
+	return r->started && r->size && r->has_addr && v->features_said &&
+	       xn_vring_translate(r, v->regions, v->n_regions, &at);
 }
 
 /* Told that cannot change any more. */
@@ -262,6 +264,8 @@ uint16_t xn_vdev_ring_stop(struct xn_vdev *v, unsigned index)
 	xn_fd_close(r->kick_fd);
 	r->kick_fd = -1;
 	r->started = false;
+	if (xn_vdev_is_ctrl(v, index))
+		v->ctrl_began = false;
 	if (xn_load_once8(&r->broken))
 		xn_peer_log(XN_LOG_WARN, "vring %u was stopped by a fault of the guest's driver (%s) "
 			    "and begins anew", index, r->fault);

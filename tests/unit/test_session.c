@@ -741,9 +741,8 @@ static void memory_slots_come_and_go(void **state)
 	}
 	assert_int_equal(rig_info(&r).regions, slots);
 	assert_false(rig_says_yes(&r, XN_VU_ADD_MEM_REG, &small, sizeof(small), &r.drv.fd, 1));
-	/* Never there; or with rings in it. */
+	/* Never there. */
 	assert_false(rig_says_yes(&r, XN_VU_REM_MEM_REG, &small, sizeof(small), NULL, 0));
-	assert_false(rig_says_yes(&r, XN_VU_REM_MEM_REG, &reg, sizeof(reg), NULL, 0));
 	for (unsigned i = 1; i < slots; i++) {
 		small.region.gpa -= 8192;
 		small.region.user_addr -= 4096;
@@ -759,6 +758,43 @@ static void memory_slots_come_and_go(void **state)
 	assert_null(mem_of(&r));
 	/* Call and error eventfds of two rings stay. */
 	assert_int_equal(open_fds(), before + 4);
+	rig_close(&r);
+}
+
+/* As QEMU tells of a hole in the guest's memory map: away with it, then its parts. */
+static void rings_wait_for_memory_that_was_removed(void **state)
+{
+	struct xn_vu_mem_reg all = { .region = { 0, RAM, USER, 0 } };
+	struct xn_vu_mem_reg low = { .region = { 0, 0xa0000, USER, 0 } };
+	struct xn_vu_mem_reg high = { .region = { 0xc0000, RAM - 0xc0000, USER + 0xc0000, 0xc0000 } };
+	struct rig r;
+	uint16_t base;
+
+	rig_open(&r, "loopback", 1);
+	rig_negotiate(&r);
+	assert_true(rig_says_yes(&r, XN_VU_ADD_MEM_REG, &all, sizeof(all), &r.drv.fd, 1));
+	rig_start_pair(&r, 0);
+	for (unsigned i = 0; i < 5; i++) {
+		rig_ping(&r, 0, 100);
+		assert_true(rig_says_yes(&r, XN_VU_REM_MEM_REG, &all, sizeof(all), NULL, 0));
+		assert_int_equal(rig_info(&r).running, 0);
+		assert_true(rig_says_yes(&r, XN_VU_ADD_MEM_REG, &low, sizeof(low), &r.drv.fd, 1));
+		assert_true(rig_says_yes(&r, XN_VU_ADD_MEM_REG, &high, sizeof(high), &r.drv.fd, 1));
+		rig_wait_running(&r, 1);
+		rig_ping(&r, 0, 100);
+		/* Both parts of it; the rings lie in the lower. */
+		assert_true(rig_says_yes(&r, XN_VU_REM_MEM_REG, &high, sizeof(high), NULL, 0));
+		assert_int_equal(rig_info(&r).running, 1);
+		assert_true(rig_says_yes(&r, XN_VU_REM_MEM_REG, &low, sizeof(low), NULL, 0));
+		assert_int_equal(rig_info(&r).running, 0);
+		assert_true(rig_says_yes(&r, XN_VU_ADD_MEM_REG, &all, sizeof(all), &r.drv.fd, 1));
+	}
+	/* It may be stopped while it waits, and knows where it was. */
+	assert_true(rig_says_yes(&r, XN_VU_REM_MEM_REG, &all, sizeof(all), NULL, 0));
+	assert_int_equal(front_stop_ring(&r.f, 0, &base), 0);
+	assert_int_equal(base, 10);
+	assert_int_equal(front_stop_ring(&r.f, 1, &base), 0);
+	assert_int_equal(base, 10);
 	rig_close(&r);
 }
 
@@ -1618,6 +1654,7 @@ int main(void)
 		cmocka_unit_test(memory_is_replaced_in_traffic),
 		cmocka_unit_test(rings_that_run_keep_their_memory),
 		cmocka_unit_test(memory_slots_come_and_go),
+		cmocka_unit_test(rings_wait_for_memory_that_was_removed),
 		cmocka_unit_test(bad_numbers_of_rings_are_refused),
 		cmocka_unit_test(rings_lie_in_memory_or_nowhere),
 		cmocka_unit_test(a_ring_that_does_not_fit_is_not_started),
