@@ -13,6 +13,29 @@
 #include "engine/dev.h"
 #include "tests/unit/session_rig.h"
 
+/* ---- starts that fail ---- */
+
+/* By the linker in the place of xn_queue_start. */
+int __real_xn_queue_start(struct xn_queue *q);
+int __wrap_xn_queue_start(struct xn_queue *q);
+
+static uint32_t starts_to_fail;
+
+int __wrap_xn_queue_start(struct xn_queue *q)
+{
+	const uint32_t left = xn_load_once32(&starts_to_fail);
+
+	if (!left)
+		return __real_xn_queue_start(q);
+	xn_store_once32(&starts_to_fail, left - 1);
+	return xn_fail(ENOBUFS, "memory cannot be pinned, says the test");
+}
+
+static void fail_starts(uint32_t n)
+{
+	xn_store_once32(&starts_to_fail, n);
+}
+
 /* ---- the usual life ---- */
 
 static void a_whole_session_moves_frames(void **state)
@@ -464,6 +487,15 @@ static void a_legacy_driver_is_told_so_and_harms_nobody(void **state)
 
 /* ---- memory ---- */
 
+static int new_memory(uint64_t bytes)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	return fd;
+}
+
 static const struct xn_mem *mem_of(struct rig *r)
 {
 	const struct xn_mem *mem;
@@ -715,6 +747,88 @@ static void rings_that_run_keep_their_memory(void **state)
 	assert_int_equal(front_stop_ring(&r.f, 0, NULL), 0);
 	assert_int_equal(front_stop_ring(&r.f, 1, NULL), 0);
 	assert_int_equal(front_set_mem(&r.f, &other, 1), 0);
+	rig_close(&r);
+}
+
+/* The kernel cannot pin the new memory, say. */
+static void a_table_that_cannot_be_started_with_changes_nothing(void **state)
+{
+	struct front_region half[2];
+	const struct xn_mem *mem;
+	struct rig r;
+	unsigned before;
+
+	rig_run(&r, "loopback");
+	before = open_fds();
+	mem = mem_of(&r);
+	half[0] = half[1] = rig_region(&r);
+	half[0].size = half[1].size = RAM / 2;
+	half[1].gpa = half[1].offset = RAM / 2;
+	half[1].user_addr = USER + RAM / 2;
+	fail_starts(1);
+	assert_int_equal(front_set_mem(&r.f, half, 2), -EREMOTEIO);
+	assert_ptr_equal(mem_of(&r), mem);
+	assert_int_equal(rig_info(&r).regions, 1);
+	assert_int_equal(rig_info(&r).running, 1);
+	assert_int_equal(open_fds(), before);
+	rig_ping(&r, 0, 100);
+	assert_false(signalled(r.err[0]));
+
+	/* Nor in the old, now: tried once more after a while. */
+	fail_starts(2);
+	assert_int_equal(front_set_mem(&r.f, half, 2), -EREMOTEIO);
+	assert_int_equal(rig_info(&r).running, 0);
+	rig_wait_running(&r, 1);
+	rig_ping(&r, 0, 100);
+	/* And told, if that is in vain. */
+	fail_starts(3);
+	assert_int_equal(front_set_mem(&r.f, half, 2), -EREMOTEIO);
+	assert_true(rig_wait_signal(r.err[0]));
+	assert_true(rig_wait_signal(r.err[1]));
+	assert_int_equal(rig_info(&r).running, 0);
+	assert_int_equal(front_set_mem(&r.f, half, 2), 0);
+	rig_wait_running(&r, 1);
+	rig_ping(&r, 0, 100);
+	rig_close(&r);
+}
+
+/* Whoever shares memory can take it away. */
+static void memory_that_is_cut_off_harms_its_guest_only(void **state)
+{
+	struct front_region region;
+	struct rig r;
+	uint64_t features;
+	int fd;
+
+	assert_int_equal(xn_sigbus_init(), 0);
+	rig_open(&r, "loopback", 1);
+	fd = new_memory(RAM);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	rig_negotiate(&r);
+	region = rig_region(&r);
+	region.fd = fd;
+	assert_int_equal(front_set_mem(&r.f, &region, 1), 0);
+	rig_start_pair(&r, 0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	rig_kick(&r, 0);
+	rig_kick(&r, 1);
+	usleep(20000);
+	/* It answers, and stops rings as ever. */
+	assert_int_equal(front_get_u64(&r.f, XN_VU_GET_FEATURES, &features), 0);
+	assert_int_equal(front_set_mem(&r.f, &region, 1), -EREMOTEIO);
+	/* The memory is back: it begins anew. */
+	assert_int_equal(ftruncate(fd, RAM), 0);
+	assert_int_equal(front_stop_ring(&r.f, 0, NULL), 0);
+	assert_int_equal(front_stop_ring(&r.f, 1, NULL), 0);
+	assert_int_equal(front_set_mem(&r.f, &region, 1), 0);
+	rig_start_pair(&r, 0);
+	assert_int_equal(rig_info(&r).running, 1);
+	assert_int_equal(front_stop_ring(&r.f, 0, NULL), 0);
+	assert_int_equal(front_stop_ring(&r.f, 1, NULL), 0);
+	rig_set_mem(&r);
+	rig_start_pair(&r, 0);
+	rig_ping(&r, 0, 100);
+	close(fd);
 	rig_close(&r);
 }
 
@@ -1120,12 +1234,20 @@ static void a_ring_that_cannot_start_is_told_by_its_eventfd(void **state)
 	assert_true(rig_wait_signal(r.err[1]));
 	r.f.need_reply = true;
 	assert_int_equal(front_stop_ring(&r.f, 0, NULL), 0);
+	rig_start_ring(&r, 0, 0);
+	fail_starts(1);
+	ring = rig_ring(&r, 1, 0);
+	assert_int_equal(front_start_ring(&r.f, &ring), -EREMOTEIO);
+	assert_true(rig_wait_signal(r.err[1]));
+	rig_wait_running(&r, 1);
+	assert_int_equal(front_stop_ring(&r.f, 0, NULL), 0);
 	rig_start_pair(&r, 0);
 	rig_ping(&r, 0, 100);
 
 	/* Alone, and nobody asks. */
 	assert_int_equal(front_stop_ring(&r.f, 0, NULL), 0);
 	assert_int_equal(front_stop_ring(&r.f, 1, NULL), 0);
+	fail_starts(1);
 	assert_int_equal(front_start_ring(&r.f, &ring), 0);
 	assert_true(rig_wait_signal(r.err[1]));
 	assert_int_equal(rig_info(&r).running, 0);
@@ -1342,15 +1464,6 @@ static void a_change_of_configuration_is_told_and_never_waits(void **state)
 }
 
 /* ---- dirty log, inflight area ---- */
-
-static int new_memory(uint64_t bytes)
-{
-	int fd = memfd_create("test", MFD_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
-	return fd;
-}
 
 static void bad_logs_are_refused(void **state)
 {
@@ -1653,6 +1766,8 @@ int main(void)
 		cmocka_unit_test(the_same_table_again_keeps_the_memory),
 		cmocka_unit_test(memory_is_replaced_in_traffic),
 		cmocka_unit_test(rings_that_run_keep_their_memory),
+		cmocka_unit_test(a_table_that_cannot_be_started_with_changes_nothing),
+		cmocka_unit_test(memory_that_is_cut_off_harms_its_guest_only),
 		cmocka_unit_test(memory_slots_come_and_go),
 		cmocka_unit_test(rings_wait_for_memory_that_was_removed),
 		cmocka_unit_test(bad_numbers_of_rings_are_refused),
