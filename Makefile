@@ -101,11 +101,11 @@ BENCH_SRC := $(LAB_SRC) \
 BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 # Fakes and rigs for the tests, and parts of the bench that are tested alone.
 RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c \
-           bench/opts.c bench/summary.c bench/backend.c
+           tests/net/xd.c bench/opts.c bench/summary.c bench/backend.c
 
 UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight port_xdp port_limits engine worker session check bench
 KERNEL_TESTS := facts
-NET_TESTS    := veth faults privileges example
+NET_TESTS    := veth faults privileges example xsknetd
 TSAN_TESTS   := vq_hostile worker session
 FUZZ_TARGETS := rx tx session
 FUZZ_RIG     := tests/fuzz/guest.c

@@ -17,13 +17,15 @@
 #include "base/types.h"
 #include "vhost/ctl.h"
 
+#define SOCKET_BYTES 65536
+
 struct client {
 	int fd;                         /* -1: free */
 	char line[XN_CTL_LINE_BYTES];
 	size_t have;
 	char *answer;                   /* NULL: asking */
 	size_t bytes, sent;
-	uint64_t until_ns;              /* for the answer to be read */
+	uint64_t until_ns;              /* for the answer to be read; 0: not said yet */
 };
 
 struct xn_ctl {
@@ -59,6 +61,7 @@ static void drop(struct client *k)
 	k->fd = -1;
 	k->answer = NULL;
 	k->have = 0;
+	k->until_ns = 0;
 }
 
 void xn_ctl_close(struct xn_ctl *c)
@@ -119,7 +122,7 @@ static json_t *answer_to(const struct xn_ctl *c, const char *line, size_t bytes)
 }
 
 /* Makes the answer to the line that ends at `end`, and takes that line away. */
-static bool answer_line(const struct xn_ctl *c, struct client *k, const char *end, uint64_t now_ns)
+static bool answer_line(const struct xn_ctl *c, struct client *k, const char *end)
 {
 	size_t line = (size_t)(end - k->line);
 	json_t *answer = answer_to(c, k->line, line);
@@ -131,7 +134,6 @@ static bool answer_line(const struct xn_ctl *c, struct client *k, const char *en
 	k->bytes = strlen(k->answer);
 	k->answer[k->bytes++] = '\n';   /* in the place of its end */
 	k->sent = 0;
-	k->until_ns = now_ns + XN_CTL_PATIENCE_NS;
 	k->have -= line + 1;
 	memmove(k->line, end + 1, k->have);
 	return true;
@@ -149,12 +151,13 @@ static bool send_answer(struct client *k)
 	if (k->sent == k->bytes) {
 		free(k->answer);
 		k->answer = NULL;
+		k->until_ns = 0;
 	}
 	return true;
 }
 
 /* One step: part of an answer, or one question. */
-static bool serve(const struct xn_ctl *c, struct client *k, uint64_t now_ns)
+static bool serve(const struct xn_ctl *c, struct client *k)
 {
 	if (!k->answer && !line_end(k)) {
 		ssize_t n = recv(k->fd, k->line + k->have, sizeof(k->line) - k->have, MSG_DONTWAIT);
@@ -168,7 +171,7 @@ static bool serve(const struct xn_ctl *c, struct client *k, uint64_t now_ns)
 	if (!k->answer) {
 		if (!line_end(k))
 			return k->have < sizeof(k->line);
-		if (!answer_line(c, k, line_end(k), now_ns))
+		if (!answer_line(c, k, line_end(k)))
 			return false;
 	}
 	return send_answer(k);
@@ -178,10 +181,13 @@ static bool serve(const struct xn_ctl *c, struct client *k, uint64_t now_ns)
 
 static void let_in(struct xn_ctl *c, uint64_t now_ns)
 {
+	static const int room = SOCKET_BYTES;
 	int fd = xn_listen_accept(&c->listen);
 
 	if (fd < 0)
 		return;
+	/* What the kernel keeps for a client that does not read, whatever the default is. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++)
 		if (c->client[i].fd < 0) {
 			c->client[i].fd = fd;
@@ -210,12 +216,14 @@ uint64_t xn_ctl_handle(struct xn_ctl *c, const struct pollfd *fds, unsigned n, u
 
 		if (k->fd < 0)
 			continue;
-		if (events_of(fds, n, k->fd) && !serve(c, k, now_ns)) {
+		if (events_of(fds, n, k->fd) && !serve(c, k)) {
 			drop(k);
 			continue;
 		}
-		if (!k->answer)
+		if (!waits_to_answer(k))
 			continue;
+		if (!k->until_ns)
+			k->until_ns = now_ns + XN_CTL_PATIENCE_NS;
 		if (now_ns >= k->until_ns)
 			drop(k);
 		else

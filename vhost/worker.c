@@ -229,6 +229,8 @@ void xn_worker_park(struct xn_worker *w)
 {
 	static const uint64_t one = 1;
 
+	if (!w)
+		return;
 	pthread_mutex_lock(&w->lock);
 	if (!w->parked) {
 		xn_store_once32(&w->leave, 1);

@@ -42,7 +42,7 @@ void xn_worker_destroy(struct xn_worker *w);
 /* Drives this queue from now on. The worker is parked. polled: one of the queue's rings has
  * no kick fd (the guest does not notify): it is looked at every millisecond at least. */
 void xn_worker_run(struct xn_worker *w, struct xn_queue *q, bool polled);
-/* Returns when the thread is parked; also if it was. */
+/* Returns when the thread is parked; also if it was. NULL is allowed. */
 void xn_worker_park(struct xn_worker *w);
 
 void xn_worker_get_stats(const struct xn_worker *w, struct xn_worker_stats *out);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,7 +30,7 @@
 #define STOP_MS      1000
 #define VERSION_1    (1ull << 32)
 
-static char program[4096];
+static char program[PATH_MAX];
 
 static void pause_ms(unsigned ms)
 {
@@ -45,12 +46,13 @@ static uint64_t deadline(unsigned ms)
 
 bool xd_find(const char *argv0)
 {
-	char here[3000];
+	char here[PATH_MAX];
+	int n;
 
 	if (!realpath(argv0, here))
 		return false;
-	snprintf(program, sizeof(program), "%s/../../xsknetd", dirname(here));
-	return !access(program, X_OK);
+	n = snprintf(program, sizeof(program), "%s/../../xsknetd", dirname(here));
+	return n < (int)sizeof(program) && !access(program, X_OK);
 }
 
 const char *xd_program(void)
@@ -97,8 +99,10 @@ static void become_daemon(struct xd *d, const struct xd_how *how, char **argv)
 		_exit(100);
 	for (unsigned i = 0; how && how->env && how->env[i]; i++)
 		putenv((char *)how->env[i]);
-	if (how && how->fd3)
+	if (how && how->fd3) {
 		dup2(how->fd3, 3);
+		fcntl(3, F_SETFD, 0);   /* it may have been 3 before */
+	}
 	if (how && how->activated) {
 		snprintf(pid, sizeof(pid), "%d", (int)getpid());
 		setenv("LISTEN_PID", pid, 1);
