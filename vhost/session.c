@@ -100,15 +100,16 @@ int xn_session_open(struct xn_session **out, int fd, struct xn_vdev *v)
 
 	*out = NULL;
 	err = xn_fd_check_stream(fd, "front end");
-	if (!err && (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK)))
+	if (err)
+		goto out_fd;
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK)) {
 		err = xn_fail(errno, "front end: cannot set O_NONBLOCK: %s", strerror(errno));
-	if (!err) {
-		s = calloc(1, sizeof(*s));
-		err = s ? 0 : xn_fail(ENOMEM, "out of memory for a session");
+		goto out_fd;
 	}
-	if (err) {
-		close(fd);
-		return err;
+	s = calloc(1, sizeof(*s));
+	if (!s) {
+		err = xn_fail(ENOMEM, "out of memory for a session");
+		goto out_fd;
 	}
 	s->v = v;
 	s->back_fd = -1;
@@ -117,6 +118,10 @@ int xn_session_open(struct xn_session **out, int fd, struct xn_vdev *v)
 	xn_vdev_listen(v, on_event, s);
 	*out = s;
 	return 0;
+
+out_fd:
+	close(fd);
+	return err;
 }
 
 void xn_session_close(struct xn_session *s)

@@ -93,7 +93,7 @@ static int take_fd(struct xn_msg *m)
 
 int xn_vu_set_vring_kick(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
 {
-	unsigned index;
+	unsigned index = 0;
 	int err = check_event(s, m, &index);
 
 	if (err)
@@ -105,7 +105,7 @@ int xn_vu_set_vring_kick(struct xn_session *s, struct xn_msg *m, struct xn_answe
 
 int xn_vu_set_vring_call(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
 {
-	unsigned index;
+	unsigned index = 0;
 	int err = check_event(s, m, &index);
 
 	return err ? err : xn_vdev_ring_call(s->v, index, take_fd(m));
@@ -113,7 +113,7 @@ int xn_vu_set_vring_call(struct xn_session *s, struct xn_msg *m, struct xn_answe
 
 int xn_vu_set_vring_err(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
 {
-	unsigned index;
+	unsigned index = 0;
 	int err = check_event(s, m, &index);
 
 	return err ? err : xn_vdev_ring_err(s->v, index, take_fd(m));

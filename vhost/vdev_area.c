@@ -110,7 +110,7 @@ int xn_vdev_set_inflight(struct xn_vdev *v, int fd, uint64_t offset, uint64_t by
 			 unsigned n, unsigned size)
 {
 	struct xn_area a;
-	uint64_t needed;
+	uint64_t needed = 0;
 	int err = check_inflight(v, n, size, &needed);
 
 	if (!err)
