@@ -107,7 +107,7 @@ UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight port_xdp port_limits e
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults privileges example xsknetd
 TSAN_TESTS   := vq_hostile worker session
-FUZZ_TARGETS := rx tx session
+FUZZ_TARGETS := rx tx ctrl inflight session
 FUZZ_RIG     := tests/fuzz/guest.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 

@@ -161,10 +161,11 @@ static void load(const uint8_t *data, size_t bytes)
 	memset(rig.may, 0, FUZZ_RAM);
 }
 
-static void set_ring(struct xn_dev *dev, unsigned index, uint32_t size, uint16_t base)
+static void set_ring(struct xn_dev *dev, unsigned index, uint32_t size, uint16_t base,
+		     void *inflight)
 {
 	const struct xn_vring v = {
-		.size = size, .desc_gpa = DESC_AT, .avail_gpa = AVAIL_AT, .used_gpa = USED_AT,
+		.inflight = inflight, .size = size, .desc_gpa = DESC_AT, .avail_gpa = AVAIL_AT, .used_gpa = USED_AT,
 		.base = base, .kick_fd = -1, .call_fd = -1,
 	};
 
@@ -181,8 +182,14 @@ static void frames_arrive(const struct setup *s)
 		fk_host_rx(0, frame, 14 + 6u * s->frame_len);
 }
 
-static void turn(struct xn_queue *q, const struct setup *s, enum fuzz_side side)
+static void turn(struct xn_dev *dev, const struct setup *s, enum fuzz_side side)
 {
+	struct xn_queue *q = xn_dev_queue(dev, 0);
+
+	if (side == FUZZ_CTRL) {
+		xn_dev_ctrl_run(dev);
+		return;
+	}
 	if (side == FUZZ_RX)
 		frames_arrive(s);
 	xn_queue_run(q, 1 + s->turns);
@@ -192,14 +199,30 @@ static void turn(struct xn_queue *q, const struct setup *s, enum fuzz_side side)
 	fk_forget(&fk_host.q[0]);
 }
 
-void fuzz_guest(const uint8_t *data, size_t bytes, enum fuzz_side side)
+/* The inflight memory is as long as it has to be, for the sanitizer to see what is behind it. */
+static void *take_inflight(uint32_t size, const uint8_t **data, size_t *bytes)
 {
+	size_t n = xn_inflight_bytes(size), have = XN_MIN(n, *bytes);
+	uint8_t *p = aligned_alloc(64, n);
+
+	if (!p)
+		abort();
+	memset(p, 0, n);
+	memcpy(p, *data, have);
+	*data += have;
+	*bytes -= have;
+	return p;
+}
+
+void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
+{
+	const enum fuzz_side side = what & 0xffu;
+	void *inflight = NULL;
 	static const char *const options[] = { "fake0", "fake0,tx=chain", "fake0,mode=bounce",
 					       "fake0,tx=gather" };
 	const struct xn_port_opts none = { 0 };
 	struct xn_port *port;
 	struct xn_dev *dev;
-	struct xn_queue *q;
 	struct setup s;
 	uint32_t size;
 
@@ -208,7 +231,11 @@ void fuzz_guest(const uint8_t *data, size_t bytes, enum fuzz_side side)
 	memcpy(&s, data, sizeof(s));
 	size = 1u << s.size_log2 % 7;
 	rig_init();
-	load(data + sizeof(s), bytes - sizeof(s));
+	data += sizeof(s);
+	bytes -= sizeof(s);
+	if (what & FUZZ_INFLIGHT)
+		inflight = take_inflight(size, &data, &bytes);
+	load(data, bytes);
 	allow_writable(size);
 	check_writes = !modifies_itself(size);
 	memset(rig.may + USED_AT, 1, 4 + 8 * size + 2);   /* flags, idx, entries, avail_event */
@@ -222,18 +249,21 @@ void fuzz_guest(const uint8_t *data, size_t bytes, enum fuzz_side side)
 	    xn_dev_set_features(dev, 1ull << VIRTIO_F_VERSION_1 |
 				(s.features & 1 ? 1ull << VIRTIO_RING_F_INDIRECT_DESC : 0) |
 				(s.features & 2 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
-				(s.features & 4 ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0)))
+				(s.features & 4 ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0) |
+				(s.features & 8 ? 1ull << VIRTIO_NET_F_GUEST_ANNOUNCE : 0) |
+				(side == FUZZ_CTRL ? 1ull << VIRTIO_NET_F_CTRL_VQ |
+				 1ull << VIRTIO_NET_F_MQ : 0)))
 		abort();
-	set_ring(dev, side == FUZZ_TX, size, s.base);
-	q = xn_dev_queue(dev, 0);
-	if (xn_queue_start(q))
+	set_ring(dev, side, size, s.base, inflight);   /* 2: the control queue of one pair */
+	if (side == FUZZ_CTRL ? xn_dev_ctrl_start(dev) : xn_queue_start(xn_dev_queue(dev, 0)))
 		abort();
 	for (unsigned i = 0; i < TURNS; i++)
-		turn(q, &s, side);
-	if (xn_queue_stop(q))
+		turn(dev, &s, side);
+	if (side == FUZZ_CTRL ? xn_dev_ctrl_stop(dev) : xn_queue_stop(xn_dev_queue(dev, 0)))
 		abort();
 	if (check_writes)
 		check_ram();
 	xn_dev_destroy(dev);
 	xn_port_close(port);
+	free(inflight);
 }

@@ -19,9 +19,11 @@
 
 #define FUZZ_RAM 0x10000u
 
-enum fuzz_side { FUZZ_RX, FUZZ_TX };
+enum fuzz_side { FUZZ_RX, FUZZ_TX, FUZZ_CTRL };
 
-/* Plays one input: the side's ring is hostile, the other one is missing. */
-void fuzz_guest(const uint8_t *data, size_t bytes, enum fuzz_side side);
+/* Plays one input: the side's ring is hostile, the others are missing. With FUZZ_INFLIGHT
+ * its inflight memory (xn_vring.inflight) is the front of the input, too. */
+#define FUZZ_INFLIGHT 0x100
+void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what);
 
 #endif
