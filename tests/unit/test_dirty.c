@@ -208,8 +208,8 @@ static void used_rings_are_marked_where_they_are_written(void **state)
 static void offer_any(unsigned slot)
 {
 	struct drv_seg segs[SEGS_MAX];
-	uint64_t at = RX_AT + slot * 8192ull + rnd(64);
 	unsigned n = rnd(2) ? 1 : 1 + rnd(SEGS_MAX);
+	uint64_t at = RX_AT + slot * 8192ull + rnd(n == 1 ? 6000 : 64);
 	uint16_t head;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -269,6 +269,20 @@ static void take_all(void)
 		;
 }
 
+/* On or off, in traffic or while the device is stopped. */
+static void turn_log(bool on)
+{
+	bool stopped = !rnd(4);
+
+	if (stopped) {
+		assert_int_equal(xn_dev_stop(r.dev), 0);
+		begin_turn();    /* what that did, was with the log as it had been */
+	}
+	xn_dev_set_dirty_log(r.dev, on ? log_map : NULL, on ? sizeof(log_map) : 0);
+	if (stopped)
+		assert_int_equal(xn_dev_start(r.dev), 0);
+}
+
 /* What happens between two looks at memory. */
 static void happen(bool loopback)
 {
@@ -309,7 +323,7 @@ static void random_turns(bool loopback)
 		tx_from = *tx_idx;
 		if (on != (rnd(8) > 0)) {
 			on = !on;
-			xn_dev_set_dirty_log(r.dev, on ? log_map : NULL, on ? sizeof(log_map) : 0);
+			turn_log(on);
 		}
 		happen(loopback);
 		allow_used(drv_vring(RX).used_gpa, DRV_SIZE, rx_from, *rx_idx);
