@@ -103,7 +103,7 @@ BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c \
            tests/net/xd.c bench/opts.c bench/summary.c bench/backend.c
 
-UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight ctrl dirty port_xdp port_limits engine worker session check bench
+UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits engine worker session check bench
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults privileges example xsknetd
 TSAN_TESTS   := vq_hostile worker session

@@ -66,7 +66,7 @@ static inline void rig_add_span(struct rig *r, uint64_t gpa, uint64_t bytes, uin
 static inline void rig_map(struct rig *r)
 {
 	memset(&r->mem, 0, sizeof(r->mem));
-	r->mem.base = mmap(NULL, RIG_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	r->mem.base = mmap(NULL, RIG_BYTES, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_true(r->mem.base != MAP_FAILED);
 	r->mem.umem_bytes = r->mem.map_bytes = RIG_BYTES;
 	rig_add_span(r, A_GPA, A_BYTES, 0x10000);
