@@ -38,6 +38,7 @@ enum xn_kind {
 extern const char *const xn_dir_names[XN_DIR_COUNT];    /* "rx" */
 extern const char *const xn_dir_words[XN_DIR_COUNT];    /* "receive" */
 extern const char *const xn_kind_names[XN_KIND_COUNT];  /* "zero-copy" */
+extern const char *const xn_guest_on_names[3];          /* "auto" */
 
 #define XN_SIZES_MAX   16u
 #define XN_SIZE_MAX    1514u    /* Ethernet header and an MTU of 1500 */

@@ -43,6 +43,8 @@ static json_t *settings(const struct xn_bench *b)
 			      "near_cpu", b->place.near_cpu, "run_seconds", b->seconds,
 			      "partial", (int)b->partial);
 
+	json_object_set_new(j, "guest_cpu", json_string(xn_guest_on_names[o->guest_on]));
+	json_object_set_new(j, "backend", o->backend ? json_string(o->backend) : json_null());
 	for (unsigned i = 0; i < o->n_paces && o->pace_pps[0]; i++)
 		json_array_append_new(paces, json_integer((json_int_t)o->pace_pps[i]));
 	json_object_set_new(j, "pace_pps", paces);

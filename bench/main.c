@@ -103,6 +103,10 @@ int main(int argc, char **argv)
 	xn_clock_init();
 	if (b.opts.footprint)
 		return xn_footprint(&b.opts) ? fail() : 0;
+	if (b.opts.peer)
+		fprintf(stderr, "xsknet-bench: attaches an XDP program to %s, which takes all that "
+			"arrives there, and sends frames from it; detaches it at the end\n",
+			b.opts.peer);
 	if (xn_bench_run(&b) && !xn_stop)
 		status = fail();
 	else

@@ -21,6 +21,10 @@ const char *const xn_kind_names[XN_KIND_COUNT] = {
 	"zero-copy", "bounce", "xsknetd", "xsknetd-busy", "xsknetd-sleep", "backend", "raw",
 };
 
+const char *const xn_guest_on_names[] = {
+	[XN_GUEST_AUTO] = "auto", [XN_GUEST_NEAR] = "near", [XN_GUEST_FAR] = "far",
+};
+
 /* Words of --path and --poll. */
 enum { P_ZERO_COPY, P_BOUNCE, P_XSKNETD, P_BACKEND, P_RAW, P_COUNT };
 static const char *const path_words[P_COUNT] = {
@@ -210,12 +214,8 @@ static bool take_ifname(const char *opt, const char *arg, const char **ifname)
 
 static bool take_guest_cpu(struct xn_opts *o, const char *arg)
 {
-	static const char *const words[] = {
-		[XN_GUEST_AUTO] = "auto", [XN_GUEST_NEAR] = "near", [XN_GUEST_FAR] = "far",
-	};
-
-	for (unsigned i = 0; i < XN_ARRAY_SIZE(words); i++)
-		if (!strcmp(arg, words[i])) {
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(xn_guest_on_names); i++)
+		if (!strcmp(arg, xn_guest_on_names[i])) {
 			o->guest_on = i;
 			return true;
 		}

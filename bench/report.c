@@ -74,9 +74,10 @@ static void head(const struct xn_bench *b, FILE *out)
 	fprintf(out, "xsknet-bench %s, %s\n", xn_version(), m.date);
 	fprintf(out, "%s %s, %s, %u processors%s\n", m.kernel, m.arch, m.cpu, m.cpus,
 		m.cpus < 2 ? " (too few: generator and engine share one)" : "");
-	fprintf(out, "%s, XDP %s, AF_XDP %s mode, guest RAM on %s pages, %u queue%s\n",
-		o->ifname ? o->ifname : o->peer ? o->peer : "veth pair", b->place.attach[0] ? b->place.attach : "?",
-		b->place.mode[0] ? b->place.mode : "?", b->place.huge ? "2 MiB" : "4 KiB",
+	fprintf(out, "%s, ", o->ifname ? o->ifname : o->peer ? o->peer : "veth pair");
+	if (b->place.attach[0])
+		fprintf(out, "XDP %s, AF_XDP %s mode, ", b->place.attach, b->place.mode);
+	fprintf(out, "guest RAM on %s pages, %u queue%s\n", b->place.huge ? "2 MiB" : "4 KiB",
 		o->queues, o->queues > 1 ? "s" : "");
 	fprintf(out, "medians of %s%u rounds of %.3g s, paths in turns", b->partial ? "up to " : "",
 		o->rounds, o->secs);

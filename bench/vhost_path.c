@@ -300,21 +300,25 @@ static uint64_t vhost_look(struct xn_near *w)
 	return t;
 }
 
-/* Until a ring has something, but not for long: the guest has timers too. */
-static void vhost_sleep(struct xn_near *w, int ms)
+/* Until the receive ring has something, or with tx the transmit ring room. */
+static void doze(struct xn_near *w, bool tx, int ms)
 {
 	struct xn_guest *g = of(w->path)->guest;
 	struct pollfd fds[2] = {
 		{ .fd = xn_guest_call_fd(g, w->queue, false), .events = POLLIN },
 		{ .fd = xn_guest_call_fd(g, w->queue, true), .events = POLLIN },
 	};
-	const bool sending = xn_guest_tx_pending(g, w->queue) > 0;
 
-	if (xn_guest_arm(g, w->queue, false) && (!sending || xn_guest_arm(g, w->queue, true)))
-		poll(fds, sending ? 2 : 1, ms);
+	if (xn_guest_arm(g, w->queue, false) && (!tx || xn_guest_arm(g, w->queue, true)))
+		poll(fds, tx ? 2 : 1, ms);
 	xn_guest_disarm(g, w->queue, false);
-	if (sending)
+	if (tx)
 		xn_guest_disarm(g, w->queue, true);
+}
+
+static void vhost_sleep(struct xn_near *w, int ms)
+{
+	doze(w, false, ms);
 }
 
 static void vhost_idle(struct xn_near *w)
@@ -322,7 +326,8 @@ static void vhost_idle(struct xn_near *w)
 	unsigned *empty = &of(w->path)->empty[w->queue];
 
 	if (++*empty % IDLE_TURNS == 0) {
-		vhost_sleep(w, NAP_MS);
+		/* Not for long: guests have timers, too. */
+		doze(w, xn_guest_tx_pending(of(w->path)->guest, w->queue) > 0, NAP_MS);
 	} else if (w->crowded) {
 		sched_yield();
 	} else {
