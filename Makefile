@@ -3,7 +3,7 @@
 # Everything is built into build/, variants into folders of their own below it.
 
 #: Targets
-#:   all        library, xsknetd, xsknet-bench and the examples (default)
+#:   all        library, xsknetd, xsknetctl, xsknet-bench and the examples (default)
 #:   bench      install what is missing, build, run xsknet-bench ARGS
 #:   check      install what is missing, build, run every test below
 #:   unit       unit tests, with a fake kernel and a fake guest; no root needed
@@ -90,6 +90,9 @@ VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
              vhost/vdev.c vhost/vdev_mem.c vhost/vdev_area.c vhost/vdev_ring.c vhost/vdev_pair.c \
              vhost/tempo.c vhost/worker.c vhost/sigbus.c vhost/listen.c vhost/notify.c vhost/stderr.c \
              vhost/opts.c vhost/sandbox.c vhost/seccomp.c vhost/ctl.c vhost/status.c vhost/daemon.c
+# xsknetctl, all but its main(): tests link it too.
+CTL_SRC := ctl/client.c ctl/snapshot.c ctl/show.c ctl/stats.c \
+           ctl/nic.c ctl/netlink.c ctl/host.c ctl/judge.c ctl/doctor.c
 # The laboratory: what bench, cost program and tests share.
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
            bench/clock.c bench/front.c
@@ -118,6 +121,7 @@ MAN := docs/xsknet-bench.1 docs/xsknet.7
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 LIB_OBJ    := $(call obj,$(LIB_SRC))
 VHOST_OBJ  := $(call obj,$(VHOST_SRC))
+CTL_OBJ    := $(call obj,$(CTL_SRC))
 BENCH_OBJ  := $(call obj,$(BENCH_SRC))
 RIG_OBJ    := $(call obj,$(LAB_SRC) $(RIG_SRC))
 VMM_OBJ    := $(call obj,$(VMM_SRC))
@@ -128,15 +132,15 @@ NET_BIN    := $(NET_TESTS:%=$(B)/tests/net/%)
 TEST_BIN   := $(UNIT_BIN) $(KERNEL_BIN) $(NET_BIN)
 TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tests/kernel/test_%.o) \
               $(NET_TESTS:%=$(B)/tests/net/test_%.o)
-OTHER_OBJ  := $(B)/vhost/main.o $(B)/bench/cost.o $(B)/tests/smoke/check_json.o
+OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/tests/smoke/check_json.o
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
 FUZZ_BIN   := $(FUZZ_TARGETS:%=$(B)/tests/fuzz/%)
-ALL_OBJ    := $(sort $(LIB_OBJ) $(VHOST_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) \
+ALL_OBJ    := $(sort $(LIB_OBJ) $(VHOST_OBJ) $(CTL_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) \
               $(OTHER_OBJ) $(FUZZ_OBJ))
 SO         := libxsknet.so.$(VERSION)
 
 .PHONY: all objects programs
-all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknetd $(B)/xsknet-bench $(B)/examples/vmm
+all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknetd $(B)/xsknetctl $(B)/xsknet-bench $(B)/examples/vmm
 objects: $(ALL_OBJ)
 programs: all $(TEST_BIN) $(B)/cost $(B)/tests/smoke/check_json
 
@@ -167,6 +171,11 @@ $(B)/xsknetd: LIBS += -ljansson -lseccomp -lpthread
 $(B)/xsknetd: $(B)/vhost/main.o $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link,-pie)
+
+$(B)/xsknetctl: LIBS += -ljansson -lm
+$(B)/xsknetctl: $(B)/ctl/main.o $(CTL_OBJ) $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link)
 
 $(B)/cost: LIBS += -lpthread -lm
 $(B)/cost: $(B)/bench/cost.o $(B)/librig.a $(B)/libxsknet.a
@@ -325,6 +334,7 @@ install: all
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' xsknet.pc.in \
 		> $(D)$(LIBDIR)/pkgconfig/xsknet.pc
 	install -m 755 $(B)/xsknet-bench $(D)$(BINDIR)
+	install -D -m 755 $(B)/xsknetctl $(D)$(SBINDIR)/xsknetctl
 	install -D -m 755 $(B)/xsknetd $(D)$(SBINDIR)/xsknetd
 	install -d $(D)$(UNITDIR) $(D)$(QEMUDIR)
 	sed -e 's|@SBINDIR@|$(SBINDIR)|' dist/xsknetd@.service > $(D)$(UNITDIR)/xsknetd@.service
@@ -335,7 +345,7 @@ uninstall:
 	rm -f $(D)$(INCDIR)/xsknet.h $(D)$(LIBDIR)/libxsknet.a $(D)$(LIBDIR)/$(SO) \
 		$(D)$(LIBDIR)/libxsknet.so.$(SO_MAJOR) $(D)$(LIBDIR)/libxsknet.so \
 		$(D)$(LIBDIR)/pkgconfig/xsknet.pc $(D)$(BINDIR)/xsknet-bench \
-		$(D)$(SBINDIR)/xsknetd $(D)$(UNITDIR)/xsknetd@.service \
+		$(D)$(SBINDIR)/xsknetd $(D)$(SBINDIR)/xsknetctl $(D)$(UNITDIR)/xsknetd@.service \
 		$(D)$(QEMUDIR)/50-xsknetd-net.json
 	for m in $(MAN); do rm -f $(D)$(MANDIR)/man$${m##*.}/$${m##*/}; done
 

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* xsknetctl doctor: facts gathered, judged, and printed, a line each. */
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "ctl/client.h"
+#include "ctl/ctl.h"
+#include "ctl/judge.h"
+
+struct opts {
+	const char *ifname;
+	uint64_t guest_ram;
+	bool json;
+};
+
+/* 512M, 4G, 4GiB, bytes. 0: not understood. */
+static uint64_t parse_size(const char *s)
+{
+	static const char units[] = "KMGT";
+	char *end;
+	unsigned long long v = strtoull(s, &end, 10);
+	const char *u = *end ? strchr(units, *end & ~0x20) : NULL;
+	unsigned shift = u ? 10 * (unsigned)(u - units + 1) : 0;
+
+	if (end == s || *s == '-' || (*end && !u))
+		return 0;
+	end += u != NULL;
+	if (u && !strcmp(end, "iB"))
+		end += 2;
+	else if (u && !strcmp(end, "B"))
+		end++;
+	if (*end || v > UINT64_MAX >> shift || v << shift > 1ull << 50)
+		return 0;
+	return v << shift;
+}
+
+static int parse(struct opts *o, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "guest-ram", required_argument, NULL, 'g' },
+		{ "json", no_argument, NULL, 'j' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	*o = (struct opts){ 0 };
+	opterr = 0;
+	optind = 1;
+	while ((c = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
+		switch (c) {
+		case 'g':
+			o->guest_ram = parse_size(optarg);
+			if (!o->guest_ram)
+				return xn_bad_usage("--guest-ram %s: want a size: 512M, 4G", optarg);
+			break;
+		case 'j':
+			o->json = true;
+			break;
+		case ':':
+			return xn_bad_usage("%s needs a value", argv[optind - 1]);
+		default:
+			return xn_bad_usage("doctor: \"%s\" is not known", argv[optind - 1]);
+		}
+	}
+	if (optind == argc)
+		return xn_bad_usage("doctor: which interface?");
+	o->ifname = argv[optind++];
+	if (optind < argc)
+		return xn_bad_usage("doctor: \"%s\" is one word too many", argv[optind]);
+	return 0;
+}
+
+static void print_lines(const struct xn_verdict *v, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		printf("%-4s  %s: %s%s%s\n", xn_level_word(v[i].level), v[i].subject, v[i].found,
+		       v[i].mend[0] ? "; what to do: " : "", v[i].mend);
+}
+
+static void print_json(const char *ifname, const struct xn_verdict *v, unsigned n, unsigned bad)
+{
+	json_t *list = json_array(), *all;
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}",
+						      "level", xn_level_word(v[i].level),
+						      "subject", v[i].subject, "found", v[i].found,
+						      "mend", v[i].mend));
+	all = json_pack("{s:s, s:o, s:i}", "interface", ifname, "verdicts", list, "bad", (int)bad);
+	json_dumpf(all, stdout, JSON_COMPACT);
+	fputc('\n', stdout);
+	json_decref(all);
+}
+
+int xn_cmd_doctor(int argc, char **argv)
+{
+	struct xn_verdict v[XN_VERDICTS_MAX];
+	char name[64];
+	struct xn_facts f = { 0 };
+	struct opts o;
+	unsigned n, bad = 0;
+	int err = parse(&o, argc, argv);
+
+	if (err)
+		return err;
+	xn_client_clean(name, sizeof(name), o.ifname);
+	f.guest_ram = o.guest_ram;
+	if (xn_nic_gather(&f.nic, o.ifname)) {
+		xn_judge_missing(v, name, xn_last_error());
+		n = 1;
+	} else {
+		xn_host_gather(&f.host, f.nic.bus);
+		n = xn_judge(&f, v);
+	}
+	for (unsigned i = 0; i < n; i++)
+		bad += v[i].level == XN_LEVEL_BAD;
+	if (o.json)
+		print_json(name, v, n, bad);
+	else
+		print_lines(v, n);
+	return bad ? XN_EXIT_BAD : XN_EXIT_OK;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What there is: an interface, and the host under it. Gathered once (facts.c, nic.c,
+ * host.c), then judged (judge.h): so the judging can be tested with any machine.
+ */
+#ifndef XN_CTL_FACTS_H
+#define XN_CTL_FACTS_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Bits of NETDEV_A_DEV_XDP_FEATURES (Linux include/uapi/linux/netdev.h, 6.3). */
+#define XN_XDP_BASIC        1u
+#define XN_XDP_REDIRECT     2u
+#define XN_XDP_XSK_ZEROCOPY 8u
+
+enum xn_peer { XN_PEER_NONE, XN_PEER_HERE, XN_PEER_ELSEWHERE };
+
+struct xn_offloads {
+	bool gro, lro, tx_csum, tx_vlan, rx_vlan;
+};
+
+struct xn_nic_facts {
+	char name[IF_NAMESIZE];
+	unsigned ifindex;
+	char driver[32], bus[32];       /* bus: of PCI devices, their address */
+	unsigned mtu;
+	bool up, carrier;
+	unsigned rx_queues, tx_queues;  /* 0: not told */
+	bool xdp_told;                  /* does the kernel tell xdp_features? */
+	uint64_t xdp_features;
+	uint32_t prog_id, prog_link;    /* XDP program that is attached, and its bpf_link; 0: none */
+	char prog_name[16];             /* "": not allowed to know */
+	bool prog_generic;
+	struct xn_offloads own;
+	enum xn_peer peer;              /* of a veth */
+	char peer_name[IF_NAMESIZE];    /* when it is here */
+	unsigned peer_mtu, peer_tx_queues;
+	struct xn_offloads peer_has;
+};
+
+struct xn_host_facts {
+	char release[65];
+	unsigned kernel[3];             /* 6, 18, 44; 0: not understood */
+	unsigned built_year, built_month;   /* 0: not told */
+	int af_xdp_error;               /* of opening an AF_XDP socket */
+	uint64_t caps;                  /* effective capabilities */
+	uint64_t memlock_bytes;         /* UINT64_MAX: no limit */
+	uint64_t available_bytes;       /* memory; 0: not told */
+	uint64_t huge_free, huge_total; /* pages of 2 MiB */
+	unsigned numa_nodes;            /* 0: not told */
+	int nic_node;                   /* -1: none */
+	unsigned iommu_groups;
+};
+
+struct xn_facts {
+	struct xn_nic_facts nic;
+	struct xn_host_facts host;
+	uint64_t guest_ram;             /* bytes, as asked; 0: not said */
+};
+
+/* -ENODEV: no such interface; else -errno with a message. */
+int xn_nic_gather(struct xn_nic_facts *n, const char *ifname);
+/* bus: of the interface. What cannot be had stays 0. */
+void xn_host_gather(struct xn_host_facts *h, const char *bus);
+
+/* What netlink tells: features for XDP, and whose peer it is. */
+void xn_nic_ask_netlink(struct xn_nic_facts *n);
+
+#endif
