@@ -6,6 +6,7 @@
 #ifndef XN_VHOST_FDS_H
 #define XN_VHOST_FDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,8 +17,9 @@ int  xn_fd_dup(int fd);
 
 /* A file of memory (memfd, tmpfs, hugetlbfs), open for reading and writing. 0 or -EINVAL. */
 int  xn_fd_check_memory(int fd, const char *what);
-/* An eventfd; sets O_NONBLOCK, which is shared with who else has it. 0 or -EINVAL. */
-int  xn_fd_check_event(int fd, const char *what);
+/* An eventfd, that we wait for (kick) or signal (call, err); sets O_NONBLOCK, which is shared
+ * with who else has it. 0 or -EINVAL. */
+int  xn_fd_check_event(int fd, bool we_wait, const char *what);
 /* A connected stream socket of AF_UNIX. 0 or -EINVAL. */
 int  xn_fd_check_stream(int fd, const char *what);
 

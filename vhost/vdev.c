@@ -63,6 +63,7 @@ int xn_vdev_create(struct xn_vdev **out, struct xn_port *port, const struct xn_v
 		xn_vdev_destroy(v);
 		return err;
 	}
+	v->made = true;
 	*out = v;
 	return 0;
 }
@@ -89,7 +90,8 @@ void xn_vdev_destroy(struct xn_vdev *v)
 {
 	if (!v)
 		return;
-	if (v->dev)
+	/* Half made, it has nothing yet. */
+	if (v->made)
 		xn_vdev_reset(v);
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		xn_worker_destroy(v->pairs[p].worker);

@@ -54,6 +54,7 @@ struct xn_vdev {
 	struct xn_port *port;
 	struct xn_dev *dev;
 	struct xn_vdev_opts opts;
+	bool made;                          /* all of it, by xn_vdev_create */
 	void (*listener)(void *arg, const struct xn_event *e);
 	void *listener_arg;
 

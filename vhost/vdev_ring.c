@@ -51,7 +51,6 @@ bool xn_vdev_ring_ready(const struct xn_vdev *v, unsigned index)
 	       xn_vring_translate(r, v->regions, v->n_regions, &at);
 }
 
-/* Told that cannot change any more. */
 static int check_stopped(const struct xn_vdev *v, unsigned index, const char *what)
 {
 	if (!xn_vdev_ring_ready(v, index))
@@ -61,12 +60,6 @@ static int check_stopped(const struct xn_vdev *v, unsigned index, const char *wh
 
 /* ---- where it lies ---------------------------------------------------------------- */
 
-static bool part(const struct xn_region_state *regions, unsigned n, uint64_t user, uint64_t bytes,
-		 uint64_t *gpa)
-{
-	return xn_vdev_to_gpa(regions, n, user, bytes, gpa);
-}
-
 bool xn_vring_translate(const struct xn_vring_state *r, const struct xn_region_state *regions,
 			unsigned n, struct xn_vring *out)
 {
@@ -74,9 +67,9 @@ bool xn_vring_translate(const struct xn_vring_state *r, const struct xn_region_s
 	const uint64_t size = XN_MAX(r->size, 1u);
 
 	/* Sizes of VIRTIO 1.2, 2.7, with the event words at the ends. */
-	return part(regions, n, r->desc, 16 * size, &out->desc_gpa) &&
-	       part(regions, n, r->avail, 6 + 2 * size, &out->avail_gpa) &&
-	       part(regions, n, r->used, 6 + 8 * size, &out->used_gpa);
+	return xn_vdev_to_gpa(regions, n, r->desc, 16 * size, &out->desc_gpa) &&
+	       xn_vdev_to_gpa(regions, n, r->avail, 6 + 2 * size, &out->avail_gpa) &&
+	       xn_vdev_to_gpa(regions, n, r->used, 6 + 8 * size, &out->used_gpa);
 }
 
 static int check_place(const struct xn_vdev *v, unsigned index, const struct xn_vring_state *r)
@@ -160,7 +153,7 @@ static int take_event(struct xn_vdev *v, unsigned index, int *mine, int fd, cons
 
 	snprintf(name, sizeof(name), "vring %u: %s", index, what);
 	if (fd >= 0)
-		err = xn_fd_check_event(fd, name);
+		err = xn_fd_check_event(fd, false, name);
 	if (err) {
 		xn_fd_close(fd);
 		return err;
@@ -227,7 +220,7 @@ static int kick(struct xn_vdev *v, unsigned index, int fd)
 
 	snprintf(name, sizeof(name), "vring %u: kick", index);
 	if (!err && fd >= 0)
-		err = xn_fd_check_event(fd, name);
+		err = xn_fd_check_event(fd, true, name);
 	if (err) {
 		xn_fd_close(fd);
 		return err;

@@ -97,6 +97,26 @@ static void two_pairs_are_two_pairs(void **state)
 	rig_close(&r);
 }
 
+static void a_device_that_cannot_be_made_leaves_nothing(void **state)
+{
+	const unsigned no_cpu = 100000, before = open_fds();
+	struct xn_vdev_opts opts = { .pairs = 2, .worker = { .cpus = &no_cpu, .n_cpus = 1 } };
+	struct xn_port *port;
+	struct xn_vdev *v;
+
+	assert_int_equal(xn_port_open(&port, "null:queues=2", NULL), 0);
+	assert_true(xn_vdev_create(&v, port, &opts) < 0);
+	opts.pairs = 3;
+	opts.worker.n_cpus = 0;
+	assert_int_equal(xn_vdev_create(&v, port, &opts), -EINVAL);
+	assert_null(v);
+	opts.pairs = 2;
+	assert_int_equal(xn_vdev_create(&v, port, &opts), 0);
+	xn_vdev_destroy(v);
+	xn_port_close(port);
+	assert_int_equal(open_fds(), before);
+}
+
 /* 1000 front ends that come, run, and are gone without a word. */
 static void a_thousand_front_ends_leave_nothing(void **state)
 {
@@ -1747,6 +1767,7 @@ int main(void)
 		cmocka_unit_test(a_whole_session_moves_frames),
 		cmocka_unit_test(without_protocol_features_rings_are_enabled_from_the_start),
 		cmocka_unit_test(two_pairs_are_two_pairs),
+		cmocka_unit_test(a_device_that_cannot_be_made_leaves_nothing),
 		cmocka_unit_test(a_thousand_front_ends_leave_nothing),
 		cmocka_unit_test(a_message_may_come_in_pieces),
 		cmocka_unit_test(many_messages_in_one_piece_are_all_answered),
