@@ -63,13 +63,39 @@ struct out {
 	uint16_t head;
 };
 
-static int by_counter(const void *x, const void *y)
+static bool earlier(const struct out *a, const struct out *b)
 {
-	const struct out *a = x, *b = y;
+	return a->counter != b->counter ? a->counter < b->counter : a->head < b->head;
+}
 
-	if (a->counter != b->counter)
-		return a->counter < b->counter ? -1 : 1;
-	return (int)a->head - (int)b->head;
+/* Moves o[i] down to its place in the heap of n, whose latest is on top. */
+static void sift_down(struct out *o, uint32_t i, uint32_t n)
+{
+	for (uint32_t child; (child = 2 * i + 1) < n; i = child) {
+		struct out x = o[i];
+
+		if (child + 1 < n && earlier(&o[child], &o[child + 1]))
+			child++;
+		if (!earlier(&x, &o[child]))
+			return;
+		o[i] = o[child];
+		o[child] = x;
+	}
+}
+
+/* Not qsort(): glibc's asks the system how much memory there is, which a process in a
+ * sandbox may not be allowed to (SIGSYS), and takes some. */
+static void sort(struct out *o, uint32_t n)
+{
+	for (uint32_t i = n / 2; i--;)
+		sift_down(o, i, n);
+	while (n > 1) {
+		struct out latest = o[0];
+
+		o[0] = o[--n];
+		o[n] = latest;
+		sift_down(o, 0, n);
+	}
 }
 
 /* Heads that are marked, in the order in which they were taken. */
@@ -80,7 +106,7 @@ static void collect(struct xn_inflight *f, struct out *out)
 	for (uint32_t i = 0; i < f->size; i++)
 		if (xn_load_once8(&f->g->desc[i].inflight) == 1)
 			out[n++] = (struct out){ xn_load_once64(&f->g->desc[i].counter), (uint16_t)i };
-	qsort(out, n, sizeof(*out), by_counter);
+	sort(out, n);
 	for (uint32_t i = 0; i < n; i++)
 		f->again[i] = out[i].head;
 	f->n_again = n;
