@@ -4,8 +4,8 @@
  *
  *	             no answer of its own          answer of its own
  *	done         NEED_REPLY: u64 of 0          the answer
- *	failed       NEED_REPLY: u64 that is not   NEED_REPLY: the same; or an answer that
- *	             0; else the session ends      says so; else the session ends
+ *	failed       NEED_REPLY: u64 that is not   an answer that says so, where there is one;
+ *	             0; else the session ends      else the session ends
  *
  * (NEED_REPLY counts when REPLY_ACK was agreed.) A failure that is not the peer's fault, a
  * port that is down, say, ends nothing.
@@ -195,7 +195,10 @@ static int send_reply(struct xn_session *s, const struct xn_msg *m, const void *
 static int answer(struct xn_session *s, const struct request *r, const struct xn_msg *m,
 		  const struct xn_answer *a, int err)
 {
-	const bool confirm = m->h.flags & XN_VU_NEED_REPLY && xn_session_has(s, XN_VU_P_REPLY_ACK);
+	/* A u64 would be taken for the answer that was asked for; that of SET_LOG_BASE is one. */
+	const bool can_confirm = !r || !r->answers || m->h.request == XN_VU_SET_LOG_BASE;
+	const bool confirm = can_confirm && m->h.flags & XN_VU_NEED_REPLY &&
+			     xn_session_has(s, XN_VU_P_REPLY_ACK);
 	const uint64_t verdict = err != 0;
 
 	if (r && r->answers && !err)
