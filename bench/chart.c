@@ -2,7 +2,8 @@
 /*
  * The picture: bars in groups, one group for each direction and size, one bar for
  * each path; whiskers show the range over rounds. Round trips have a panel of their
- * own, since less is better there. Drawn by gnuplot, which gets a script on stdin.
+ * own, since less is better there: those of a driver that spins, since asleep only a driver
+ * with another process behind it has anything to wait for. Drawn by gnuplot, which gets a script on stdin.
  */
 #include <errno.h>
 #include <math.h>
@@ -50,11 +51,11 @@ static void data(const struct xn_bench *b, bool trips, FILE *out)
 		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
 			struct xn_summary s;
 
-			if (!xn_summarize(c, k, &s) || isnan(trips ? s.sleep_p50_us : s.pps))
+			if (!xn_summarize(c, k, &s) || isnan(trips ? s.spin_p50_us : s.pps))
 				fputs(" NaN NaN NaN", out);
 			else if (trips)
-				fprintf(out, " %.3f %.3f %.3f", s.sleep_p50_us, s.sleep_p50_us,
-					s.sleep_p99_us);
+				fprintf(out, " %.3f %.3f %.3f", s.spin_p50_us, s.spin_p50_us,
+					s.spin_p99_us);
 			else
 				fprintf(out, " %.4f %.4f %.4f", s.pps / 1e6, s.pps_min / 1e6,
 					s.pps_max / 1e6);
@@ -70,7 +71,7 @@ static void panel(const struct xn_bench *b, bool trips, FILE *out)
 
 	fprintf(out, "set ylabel '%s'\n",
 		trips ? "microseconds (p50, whisker to p99)" : "million frames a second");
-	fprintf(out, "set title '%s'\n", trips ? "Round trip, one frame in flight: less is better" :
+	fprintf(out, "set title '%s'\n", trips ? "Round trip, driver spinning: less is better" :
 						 "Frames a second: more is better");
 	fputs("plot ", out);
 	for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
