@@ -70,8 +70,8 @@ static int print_debug(enum libbpf_print_level level, const char *fmt, va_list a
 
 static int fail_perm(const struct xn_steer_cfg *cfg)
 {
-	return xn_fail(EPERM, "%s: loading and attaching an XDP program needs CAP_BPF and "
-		       "CAP_NET_ADMIN (before Linux 5.8: CAP_SYS_ADMIN)", cfg->ifname);
+	return xn_fail(EPERM, "%s: loading and attaching an XDP program needs CAP_BPF, "
+		       "CAP_PERFMON and CAP_NET_ADMIN (before Linux 5.8: CAP_SYS_ADMIN)", cfg->ifname);
 }
 
 /* Id of the bpf_link that holds this interface's XDP program; 0: attached by netlink. */
@@ -121,7 +121,8 @@ static int fail_busy(const struct xn_steer_cfg *cfg)
 
 static int fail_load(int err, const struct xn_steer_cfg *cfg)
 {
-	if (err == EPERM)
+	/* EACCES is the verifier's: without CAP_PERFMON it forbids what the program does. */
+	if (err == EPERM || err == EACCES)
 		return fail_perm(cfg);
 	if (err == ENOMEM)
 		return xn_fail(ENOMEM, "%s: no memory for the XDP program", cfg->ifname);

@@ -218,8 +218,8 @@ struct xn_port_opts {
  *        "null[:queues=N]"      takes what the guest sends, never sends anything
  *        "loopback[:queues=N]"  gives back to the guest what it sends
  *
- * In the calling thread's network namespace; needs CAP_NET_ADMIN, CAP_NET_RAW
- * and CAP_BPF for xdp; what comes later (start, stop, events, statistics) needs none,
+ * In the calling thread's network namespace; needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF
+ * and CAP_PERFMON for xdp; what comes later (start, stop, events, statistics) needs none,
  * but for spare_sockets, and locked memory (RLIMIT_MEMLOCK). Set-up.
  *
  * -EINVAL   spec not understood (message names the word)

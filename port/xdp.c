@@ -139,7 +139,7 @@ static void read_channels(int fd, const char *ifname, struct xn_if_info *info)
 static int if_info_linux(const char *ifname, struct xn_if_info *info)
 {
 	struct ifreq req = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
 
 	*info = (struct xn_if_info){ 0 };
 	if (fd < 0)
