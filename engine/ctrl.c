@@ -8,6 +8,7 @@
  * that it was granted. Nothing is held from one call to the next: a queue that stops
  * owes no answer.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -123,6 +124,7 @@ static uint32_t write_answer(struct xn_dev *dev, const struct xn_chain *c, uint3
 	uint8_t answer[MAX_RESULT] = { 0 };
 	uint32_t n = XN_MIN(room, MAX_RESULT);
 
+	assert(n);   /* a chain without room was refused */
 	answer[n - 1] = verdict;
 	write_at(dev, c, c->bytes - n, answer, n);
 	return n == room ? room : 0;

@@ -6,6 +6,8 @@
 #ifndef XN_TESTS_INFLIGHT_RIG_H
 #define XN_TESTS_INFLIGHT_RIG_H
 
+#include <stdlib.h>
+
 #include "tests/unit/vq_rig.h"
 
 #define MAX_SIZE 64u
@@ -75,7 +77,9 @@ static inline void be_start(void)
 {
 	be.n = 0;
 	be.up = false;
-	assert_int_equal(xn_vq_init(&r.vq, &r.mem, &r.ctr, &cfg), 0);
+	/* An assertion of cmocka's may return, for all that the analyzer knows. */
+	if (xn_vq_init(&r.vq, &r.mem, &r.ctr, &cfg))
+		abort();
 	be.up = true;
 	assert_int_equal(r.ctr.v[XN_C_inflight_ignored], 0);
 }

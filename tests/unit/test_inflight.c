@@ -38,6 +38,35 @@ static void stored(void)
 	}
 }
 
+/* What it has allocated dies with it. */
+static void *owned[8];
+
+static void *life_calloc(size_t n, size_t size)
+{
+	unsigned i = 0;
+
+	while (owned[i])
+		i++;
+	owned[i] = calloc(n, size);
+	return owned[i];
+}
+
+static void life_free(void *p)
+{
+	for (unsigned i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
+		if (owned[i] == p)
+			owned[i] = NULL;
+	free(p);
+}
+
+static void life_free_all(void)
+{
+	for (unsigned i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
+		life_free(owned[i]);
+}
+
+#define calloc life_calloc
+#define free   life_free
 #define xn_store_once16(p, v)    (xn_store_once16(p, v), stored())
 #define xn_store_once64(p, v)    (xn_store_once64(p, v), stored())
 #define xn_store_release8(p, v)  (xn_store_release8(p, v), stored())
@@ -50,6 +79,8 @@ static void stored(void)
 #include "virtio/vq.c"
 /* NOLINTEND(bugprone-suspicious-include) */
 
+#undef calloc
+#undef free
 #undef xn_store_release16   /* the driver's stores are not counted */
 
 #include "base/log.h"
@@ -69,7 +100,8 @@ static bool one_schedule(uint64_t s, uint32_t size, unsigned steps, long kill, l
 	open_rig(size, s & 1 ? XN_VQ_TO_GUEST : XN_VQ_FROM_GUEST);
 	life.left = kill;
 	if (setjmp(life.out)) {
-		be_die();
+		be.up = false;
+		life_free_all();
 		/* What follows is another history for each moment of death. */
 		seed = s * 77 + (uint64_t)kill * 1001 + (uint64_t)second + 1;
 		died++;
