@@ -440,8 +440,9 @@ int xn_dev_ctrl_stop(struct xn_dev *dev);
 /*
  * Answers the commands that wait, at most 64; then asks the guest to notify its kick_fd.
  * Returns how many; call again while it is 64, else when the kick fd is readable. It
- * understands VQ_PAIRS_SET (XN_EVENT_PAIRS; the VMM enables pairs); all else is
- * answered with VIRTIO_NET_ERR. Any one thread at a time; queues may be running.
+ * understands VQ_PAIRS_SET (XN_EVENT_PAIRS, in front of the answer; the VMM enables pairs)
+ * and ANNOUNCE_ACK; all else is answered with VIRTIO_NET_ERR. Any one thread at a time;
+ * queues may be running.
  */
 unsigned xn_dev_ctrl_run(struct xn_dev *dev);
 /* The kick fd of the control queue, in its duplicate; -1: not started, or none. */

@@ -206,7 +206,7 @@ static unsigned start_on(void (*spoil)(struct xn_inflight_ring *g))
 	assert_int_equal(rig_pop(&r, 2), 2);
 	be_die();
 	spoil(region());
-	assert_int_equal(xn_vq_init(&r.vq, &r.mem, &r.ctr, &cfg), 0);
+	be_init();
 	again = r.vq.again_left;
 	/* Whatever it was: from here on all four are used, each once. */
 	for (unsigned n, seen = 0; (n = rig_pop(&r, 8)); )
@@ -283,7 +283,7 @@ static void any_bytes_in_a_region_harm_nobody_else(void **state)
 		cfg.inflight = g;
 		for (unsigned i = pick(2 * size); i && drv_offer(); i--)
 			;
-		assert_int_equal(xn_vq_init(&r.vq, &r.mem, &r.ctr, &cfg), 0);
+		be_init();
 		for (unsigned i = 0; i < 20; i++) {
 			unsigned n = rig_pop(&r, 1 + pick(size));
 
