@@ -9,6 +9,7 @@
 #:   unit       unit tests, with a fake kernel and a fake guest; no root needed
 #:   kernel     the kernel facts that the code relies on; root
 #:   net        the real thing on a veth pair; root
+#:   ctl        xsknetctl: against a fake daemon, and on interfaces with faults; root
 #:   fuzz       every fuzz target for FUZZ_SECS seconds each (clang)
 #:   instr      instructions for each packet, counted by callgrind
 #:   cost       nanoseconds for each packet, against the fake kernel
@@ -112,12 +113,13 @@ RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/
 UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits engine worker session check bench
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults privileges example xsknetd
+CTL_TESTS    := stats doctor
 TSAN_TESTS   := vq_hostile worker session
 FUZZ_TARGETS := rx tx ctrl inflight session
 FUZZ_RIG     := tests/fuzz/guest.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
-MAN := docs/xsknet-bench.1 docs/xsknet.7
+MAN := docs/xsknet-bench.1 docs/xsknetctl.8 docs/xsknet.7
 
 # ---- from lists to files -------------------------------------------------
 
@@ -132,9 +134,11 @@ SKEL       := $(BPF_SRC:%.bpf.c=$(B)/%.skel.h)
 UNIT_BIN   := $(UNIT_TESTS:%=$(B)/tests/unit/%)
 KERNEL_BIN := $(KERNEL_TESTS:%=$(B)/tests/kernel/%)
 NET_BIN    := $(NET_TESTS:%=$(B)/tests/net/%)
-TEST_BIN   := $(UNIT_BIN) $(KERNEL_BIN) $(NET_BIN)
+CTL_BIN    := $(CTL_TESTS:%=$(B)/tests/ctl/%)
+TEST_BIN   := $(UNIT_BIN) $(KERNEL_BIN) $(NET_BIN) $(CTL_BIN)
 TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tests/kernel/test_%.o) \
-              $(NET_TESTS:%=$(B)/tests/net/test_%.o)
+              $(NET_TESTS:%=$(B)/tests/net/test_%.o) $(CTL_TESTS:%=$(B)/tests/ctl/test_%.o) \
+              $(B)/tests/ctl/run.o
 OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/tests/smoke/check_json.o
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
 FUZZ_BIN   := $(FUZZ_TARGETS:%=$(B)/tests/fuzz/%)
@@ -157,6 +161,10 @@ $(B)/libvhost.a: $(VHOST_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+$(B)/libctl.a: $(CTL_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
 $(B)/$(SO): $(LIB_OBJ) libxsknet.map
 	$(call say,LD,$@)
 	$(call link,-shared -Wl$(comma)-soname$(comma)libxsknet.so.$(SO_MAJOR) -Wl$(comma)--version-script=libxsknet.map)
@@ -176,7 +184,7 @@ $(B)/xsknetd: $(B)/vhost/main.o $(B)/libvhost.a $(B)/libxsknet.a
 	$(call link,-pie)
 
 $(B)/xsknetctl: LIBS += -ljansson -lm
-$(B)/xsknetctl: $(B)/ctl/main.o $(CTL_OBJ) $(B)/libxsknet.a
+$(B)/xsknetctl: $(B)/ctl/main.o $(B)/libctl.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
 
@@ -209,6 +217,10 @@ $(KERNEL_BIN): $(B)/tests/kernel/%: $(B)/tests/kernel/test_%.o $(B)/librig.a $(B
 	$(call say,LD,$@)
 	$(call link)
 $(NET_BIN): $(B)/tests/net/%: $(B)/tests/net/test_%.o $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link)
+
+$(CTL_BIN): $(B)/tests/ctl/%: $(B)/tests/ctl/test_%.o $(B)/tests/ctl/run.o $(B)/libctl.a $(B)/librig.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
 
@@ -246,7 +258,7 @@ $(B)/flags: FORCE
 # What the bench needs root for, it says itself if there is no sudo.
 ROOT = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: deps bench check unit kernel net instr cost layers lists symbols docs consumer smoke tidy cppcheck
+.PHONY: deps bench check unit kernel net ctl instr cost layers lists symbols docs consumer smoke tidy cppcheck
 deps:
 	$(Q)tests/deps build check
 
@@ -266,6 +278,9 @@ kernel: $(KERNEL_BIN)
 	$(Q)tests/run $^
 net: $(NET_BIN) $(B)/xsknet-bench $(B)/xsknetd $(B)/examples/vmm
 	$(Q)tests/run $(NET_BIN)
+
+ctl: $(CTL_BIN) $(B)/xsknetctl
+	$(Q)tests/run $(CTL_BIN)
 
 # One guest thread scribbles over rings while the engine reads them: every access
 # of the engine to guest memory has to be an atomic one. ThreadSanitizer wants addresses

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Proves that `xsknetctl doctor` finds what keeps a guest from its network: on facts of any
+ * machine (each verdict has facts that make it appear, and lets good ones pass), and on
+ * real interfaces that have the fault, in network namespaces of this test.
+ */
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/capability.h>
+#include <linux/ethtool.h>
+#include <linux/if_link.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <jansson.h>
+
+#include "base/types.h"
+#include "bench/lab.h"
+#include "bench/netlink.h"
+#include "ctl/judge.h"
+#include "tests/cmocka.h"
+#include "tests/ctl/run.h"
+#include "xsknet.h"
+
+#define GIB (1ull << 30)
+#define CAP(c) (1ull << CAP_##c)
+
+/* ---- facts that are made up ---- */
+
+/* A machine with which all is well. */
+static struct xn_facts good(void)
+{
+	return (struct xn_facts){
+		.nic = { .name = "eth0", .ifindex = 2, .driver = "ice", .bus = "0000:03:00.0", .mtu = 1500,
+			 .up = true, .carrier = true, .rx_queues = 1, .tx_queues = 1, .xdp_told = true,
+			 .xdp_features = 0xff, .own.gro = true, .own.tx_csum = true },
+		.host = { .release = "6.18.44", .kernel = { 6, 18, 44 }, .built_year = 2026,
+			  .built_month = 10, .caps = UINT64_MAX, .memlock_bytes = UINT64_MAX,
+			  .available_bytes = 8 * GIB, .huge_free = 1024, .huge_total = 1024,
+			  .numa_nodes = 1, .nic_node = -1 },
+		.guest_ram = 2 * GIB,
+	};
+}
+
+static struct xn_facts good_veth(void)
+{
+	struct xn_facts f = good();
+
+	strcpy(f.nic.driver, "veth");
+	f.nic.bus[0] = 0;
+	f.nic.xdp_features = 0x23;
+	f.nic.peer = XN_PEER_HERE;
+	strcpy(f.nic.peer_name, "veth1");
+	f.nic.peer_mtu = 1500;
+	f.nic.peer_tx_queues = 1;
+	return f;
+}
+
+static const struct xn_verdict *find(const struct xn_verdict *v, unsigned n, const char *subject)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!strcmp(v[i].subject, subject))
+			return &v[i];
+	fail_msg("no verdict about %s", subject);
+	return NULL;
+}
+
+static void expect(const struct xn_facts *f, const char *subject, enum xn_level level,
+		   const char *found, const char *mend)
+{
+	struct xn_verdict v[XN_VERDICTS_MAX];
+	unsigned n = xn_judge(f, v);
+	const struct xn_verdict *x = find(v, n, subject);
+
+	if (x->level != level || !strstr(x->found, found) || !strstr(x->mend, mend))
+		fail_msg("%s: %s \"%s\" (%s), not %s \"%s\" (%s)", subject, xn_level_word(x->level),
+			 x->found, x->mend, xn_level_word(level), found, mend);
+	/* Nothing else may change its mind, except by what goes together. */
+	for (unsigned i = 0; i < n; i++)
+		assert_true(v[i].found[0] && (v[i].level == XN_LEVEL_OK || v[i].mend[0] ||
+			    !strcmp(v[i].subject, "driver") || !strcmp(v[i].subject, "kernel") ||
+			    !strcmp(v[i].subject, "locked memory")));
+}
+
+static void machine_with_which_all_is_well_has_no_complaint(void **state)
+{
+	const struct xn_facts all[] = { good(), good_veth() };
+	struct xn_verdict v[XN_VERDICTS_MAX];
+
+	for (unsigned k = 0; k < 2; k++) {
+		unsigned n = xn_judge(&all[k], v);
+
+		assert_true(n >= 14);
+		for (unsigned i = 0; i < n; i++)
+			if (v[i].level != XN_LEVEL_OK)
+				fail_msg("%s: %s", v[i].subject, v[i].found);
+	}
+}
+
+#define WITH(base, change) ({ struct xn_facts f_ = base(); change; f_; })
+#define EXPECT(base, change, ...) do { \
+		const struct xn_facts f__ = WITH(base, change); \
+		expect(&f__, __VA_ARGS__); \
+	} while (0)
+
+static void interface_faults_are_found(void **state)
+{
+	EXPECT(good, f_.nic.up = false, "link", XN_LEVEL_BAD, "down", "ip link set dev eth0 up");
+	EXPECT(good, f_.nic.carrier = false, "link", XN_LEVEL_WARN, "carrier", "cable");
+	EXPECT(good_veth, f_.nic.carrier = false, "link", XN_LEVEL_WARN, "carrier",
+	       "ip link set dev veth1 up");
+	EXPECT(good, f_.nic.mtu = 3822, "mtu", XN_LEVEL_OK, "3822", "");
+	EXPECT(good, f_.nic.mtu = 3823, "mtu", XN_LEVEL_BAD, "3823", "ip link set dev eth0 mtu 3822");
+	EXPECT(good_veth, f_.nic.mtu = 9000, "mtu", XN_LEVEL_BAD, "9000", "ip link set dev eth0 mtu 3506");
+	EXPECT(good_veth, f_.nic.mtu = 3600, "mtu", XN_LEVEL_WARN, "3600", "dev eth0 mtu 3506");
+	EXPECT(good_veth, f_.nic.peer_mtu = 9000, "mtu", XN_LEVEL_WARN, "9000", "dev veth1 mtu 3506");
+	EXPECT(good, f_.nic.driver[0] = 0, "driver", XN_LEVEL_WARN, "name", "");
+	EXPECT(good, f_.nic.xdp_told = false, "native XDP", XN_LEVEL_WARN, "does not tell",
+	       "attach=native");
+	EXPECT(good, f_.nic.xdp_features = XN_XDP_BASIC, "native XDP", XN_LEVEL_WARN, "generic", "driver");
+	EXPECT(good, f_.nic.xdp_features = 0, "offloads", XN_LEVEL_WARN, "GRO", "ethtool -K eth0 gro off");
+	EXPECT(good, f_.nic.own.lro = true, "offloads", XN_LEVEL_WARN, "LRO", "ethtool -K eth0 lro off");
+	EXPECT(good, f_.nic.own.rx_vlan = true, "offloads", XN_LEVEL_WARN, "VLAN",
+	       "ethtool -K eth0 rxvlan off");
+	EXPECT(good, f_.nic.xdp_features = 7, "zero-copy driver", XN_LEVEL_OK, "has no AF_XDP", "");
+	EXPECT(good, (void)0, "zero-copy driver", XN_LEVEL_OK, "mode=zero-copy bounces", "");
+}
+
+static void queues_that_nobody_serves_are_found(void **state)
+{
+	EXPECT(good, f_.nic.rx_queues = f_.nic.tx_queues = 8, "queues", XN_LEVEL_WARN,
+	       "8 receive", "queues=8, or ethtool -L eth0 combined 1");
+	EXPECT(good, f_.nic.rx_queues = 0, "queues", XN_LEVEL_OK, "does not tell", "");
+	EXPECT(good_veth, f_.nic.peer_tx_queues = 2, "queues", XN_LEVEL_WARN, "no native XDP",
+	       "ethtool -L veth1 tx 1");
+	EXPECT(good_veth, f_.nic.rx_queues = f_.nic.peer_tx_queues = 2, "queues", XN_LEVEL_WARN,
+	       "2 receive", "ethtool -L eth0 rx 1");
+}
+
+static void peers_that_send_unfinished_frames_are_found(void **state)
+{
+	EXPECT(good_veth, f_.nic.peer_has.tx_csum = true, "peer", XN_LEVEL_BAD, "checksums",
+	       "ethtool -K veth1 tx off");
+	EXPECT(good_veth, f_.nic.peer_has.tx_csum = f_.nic.peer_has.tx_vlan = true, "peer",
+	       XN_LEVEL_BAD, "checksums", "tx off txvlan off");
+	EXPECT(good_veth, f_.nic.peer_has.tx_vlan = true, "peer", XN_LEVEL_WARN, "VLAN",
+	       "ethtool -K veth1 txvlan off");
+	EXPECT(good_veth, f_.nic.peer = XN_PEER_ELSEWHERE, "peer", XN_LEVEL_WARN, "another network",
+	       "there: ethtool -K PEER tx off txvlan off");
+}
+
+static void other_programs_are_found_with_the_way_out(void **state)
+{
+	EXPECT(good, f_.nic.prog_id = 7, "XDP program", XN_LEVEL_BAD, "a program (id 7)",
+	       "ip link set dev eth0 xdp off");
+	EXPECT(good, (f_.nic.prog_id = 7, f_.nic.prog_generic = true), "XDP program", XN_LEVEL_BAD,
+	       "id 7", "xdpgeneric off");
+	EXPECT(good, (f_.nic.prog_id = 7, f_.nic.prog_link = 9, strcpy(f_.nic.prog_name, "xn_steer")),
+	       "XDP program", XN_LEVEL_BAD, "xsknetd has this interface", "bpftool link detach id 9");
+	EXPECT(good, (f_.nic.prog_id = 7, f_.nic.prog_link = 9, strcpy(f_.nic.prog_name, "xdp_dispatcher")),
+	       "XDP program", XN_LEVEL_BAD, "xdp_dispatcher", "xdp-loader unload eth0 --all");
+}
+
+static void kernels_are_told_by_number_and_date(void **state)
+{
+	static const struct { unsigned k[3]; enum xn_level level; const char *found; } cases[] = {
+		{ { 6, 6, 0 }, XN_LEVEL_WARN, "CVE-2024-35976" },
+		{ { 6, 6, 28 }, XN_LEVEL_WARN, "CVE-2025-21997" },
+		{ { 6, 6, 84 }, XN_LEVEL_WARN, "CVE-2025-37920" },
+		{ { 6, 7, 12 }, XN_LEVEL_WARN, "CVE-2024-35976" },
+		{ { 6, 12, 27 }, XN_LEVEL_WARN, "CVE-2025-37920" },
+		{ { 6, 12, 28 }, XN_LEVEL_OK, "Linux" },
+		{ { 6, 13, 8 }, XN_LEVEL_WARN, "CVE-2025-37920" },
+		{ { 6, 14, 5 }, XN_LEVEL_WARN, "CVE-2025-37920" },
+		{ { 6, 14, 6 }, XN_LEVEL_OK, "Linux" },
+		{ { 6, 15, 0 }, XN_LEVEL_OK, "Linux" },
+		{ { 7, 0, 0 }, XN_LEVEL_OK, "Linux" },
+		{ { 6, 5, 13 }, XN_LEVEL_BAD, "older than 6.6" },
+		{ { 5, 15, 200 }, XN_LEVEL_BAD, "older than 6.6" },
+		{ { 0, 0, 0 }, XN_LEVEL_WARN, "not understood" },
+	};
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(cases); i++)
+		EXPECT(good, memcpy(f_.host.kernel, cases[i].k, sizeof(cases[i].k)), "kernel",
+		       cases[i].level, cases[i].found, "");
+	EXPECT(good, f_.host.af_xdp_error = EAFNOSUPPORT, "kernel", XN_LEVEL_BAD, "CONFIG_XDP_SOCKETS",
+	       "kernel");
+	EXPECT(good_veth, f_.host.built_month = 7, "veth crash", XN_LEVEL_WARN, "CVE-2026-74476", "update");
+	EXPECT(good_veth, f_.host.built_year = 2025, "veth crash", XN_LEVEL_WARN, "2025-10", "update");
+	EXPECT(good_veth, f_.host.built_month = 8, "veth crash", XN_LEVEL_OK, "after the fix", "");
+}
+
+static void privileges_and_memory_are_compared(void **state)
+{
+	const uint64_t none = ~(CAP(IPC_LOCK) | CAP(SYS_RESOURCE));
+
+	EXPECT(good, f_.host.caps &= ~CAP(BPF), "privileges", XN_LEVEL_BAD, "lacks CAP_BPF", "root");
+	EXPECT(good, f_.host.caps = 0, "privileges", XN_LEVEL_BAD,
+	       "CAP_NET_ADMIN CAP_NET_RAW CAP_BPF", "root");
+	EXPECT(good, (f_.host.memlock_bytes = 8 << 20, f_.host.caps = none), "locked memory",
+	       XN_LEVEL_BAD, "8 MiB may be locked, and the guest and the engine are 2084 MiB",
+	       "ulimit -l 2134016");
+	EXPECT(good, (f_.host.memlock_bytes = 3 * GIB, f_.host.caps = none), "locked memory",
+	       XN_LEVEL_OK, "enough for this guest", "");
+	EXPECT(good, (f_.host.memlock_bytes = 8 << 20, f_.host.caps = CAP(IPC_LOCK)), "locked memory",
+	       XN_LEVEL_OK, "CAP_IPC_LOCK", "");
+	EXPECT(good, (f_.host.memlock_bytes = GIB, f_.host.caps = none, f_.guest_ram = 0),
+	       "locked memory", XN_LEVEL_WARN, "smaller than that", "");
+	EXPECT(good, f_.host.available_bytes = 100 << 20, "kernel memory", XN_LEVEL_BAD,
+	       "need 128 MiB a queue", "smaller guest");
+	EXPECT(good, (void)0, "kernel memory", XN_LEVEL_OK, "128 MiB more a queue", "");
+	EXPECT(good, f_.host.huge_free = 1023, "huge pages", XN_LEVEL_WARN, "would use 1024",
+	       "sysctl vm.nr_hugepages=1025");
+	EXPECT(good, (f_.host.huge_free = 0, f_.guest_ram = 0), "huge pages", XN_LEVEL_OK, "0 of 1024", "");
+	EXPECT(good, (f_.host.numa_nodes = 2, f_.host.nic_node = 1), "NUMA", XN_LEVEL_WARN, "node 1 of 2",
+	       "node1/cpulist");
+	EXPECT(good, (f_.host.numa_nodes = 2), "NUMA", XN_LEVEL_OK, "belongs to none", "");
+	EXPECT(good, f_.host.iommu_groups = 12, "IOMMU", XN_LEVEL_OK, "12 groups", "");
+}
+
+/* ---- interfaces that are real ---- */
+
+struct scene {
+	struct xn_lab lab;      /* xn0 here, xn1 in another namespace */
+	struct run r;
+};
+
+static int scene_open(void **state)
+{
+	static struct scene s;
+	const uint8_t mac[2][6] = { { 2, 0, 0, 0, 1, 0 }, { 2, 0, 0, 0, 1, 1 } };
+	const struct xn_nl_veth a = { "one", mac[0], -1 }, b = { "two", mac[1], -1 };
+
+	*state = &s;
+	if (xn_lab_create(&s.lab, &(struct xn_lab_cfg){ .queues = 1 }) || xn_lab_enter_near(&s.lab))
+		return -1;
+	/* And a pair that is here with both its ends. */
+	return xn_nl_veth_create(&a, &b, 1, 1500) || xn_link_set("one", true) || xn_link_set("two", true);
+}
+
+static int scene_close(void **state)
+{
+	struct scene *s = *state;
+
+	xn_lab_leave(&s->lab);
+	xn_lab_destroy(&s->lab);
+	return 0;
+}
+
+static void assert_says(struct scene *s, const char *subject_line)
+{
+	char word[64], line[512];
+
+	/* Up to the subject's colon it finds the line, then the whole is compared. */
+	snprintf(word, sizeof(word), "%.*s", (int)(strchr(subject_line + 6, ':') - subject_line),
+		 subject_line);
+	if (strcmp(run_line(&s->r, word, line, sizeof(line)), subject_line) != 0)
+		fail_msg("\"%s\", not \"%s\" in:\n%s", line, subject_line, s->r.out);
+}
+
+static void set_offloads_of_two(bool on)
+{
+	struct ethtool_value csum = { ETHTOOL_STXCSUM, on }, flags = { ETHTOOL_GFLAGS, 0 };
+	struct ifreq req = { .ifr_name = "two" };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	req.ifr_data = (void *)&csum;
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &req), 0);
+	req.ifr_data = (void *)&flags;
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &req), 0);
+	flags.cmd = ETHTOOL_SFLAGS;
+	flags.data = on ? flags.data | ETH_FLAG_TXVLAN : flags.data & ~(uint32_t)ETH_FLAG_TXVLAN;
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &req), 0);
+	close(fd);
+}
+
+static void set_mtu(const char *ifname, int mtu)
+{
+	struct ifreq req = { .ifr_mtu = mtu };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	strcpy(req.ifr_name, ifname);
+	assert_int_equal(ioctl(fd, SIOCSIFMTU, &req), 0);
+	close(fd);
+}
+
+static void good_veth_has_nothing_bad(void **state)
+{
+	struct scene *s = *state;
+
+	set_offloads_of_two(false);
+	RUN(&s->r, "doctor", "one");
+	if (s->r.status || strstr(s->r.out, "\nbad "))
+		fail_msg("status %d:\n%s", s->r.status, s->r.out);
+	assert_says(s, "ok    driver: veth");
+	assert_says(s, "ok    link: up");
+	assert_says(s, "ok    mtu: 1500: guest buffers of 1530 bytes and more are lent");
+	assert_says(s, "ok    XDP program: no other program is attached");
+	assert_says(s, "ok    queues: 1 receive, 1 transmit");
+	assert_says(s, "ok    offloads: nothing joins frames or takes VLAN tags off");
+	assert_says(s, "ok    peer: the peer two sends whole checksums and VLAN tags");
+	/* Linux 6.3 and newer tell, and veth has both or the test of the port would not run. */
+	assert_says(s, "ok    native XDP: the driver takes native programs, with redirect");
+}
+
+static void offloads_of_a_peer_here_are_bad_and_elsewhere_a_hint(void **state)
+{
+	struct scene *s = *state;
+
+	set_offloads_of_two(true);
+	RUN(&s->r, "doctor", "one");
+	assert_int_equal(s->r.status, 1);
+	assert_says(s, "bad   peer: the peer two leaves checksums to hardware that is not there: the guest "
+		    "drops what this host sends; what to do: ethtool -K two tx off txvlan off");
+	RUN(&s->r, "doctor", XN_LAB_NEAR);
+	assert_int_equal(s->r.status, 0);
+	assert_says(s, "warn  peer: the peer is in another network namespace: what it sends from its own "
+		    "stack has no checksum, and VLAN tags apart, unless that is off; what to do: there: "
+		    "ethtool -K PEER tx off txvlan off");
+	set_offloads_of_two(false);
+}
+
+static void mtu_that_is_too_long_is_bad(void **state)
+{
+	struct scene *s = *state;
+
+	set_mtu("one", 9000);
+	RUN(&s->r, "doctor", "one");
+	set_mtu("one", 1500);
+	assert_int_equal(s->r.status, 1);
+	assert_says(s, "bad   mtu: 9000; at most 3822 fits the chunk of 4096 bytes that a frame has; "
+		    "what to do: ip link set dev one mtu 3506");
+}
+
+static void link_that_is_down_is_bad(void **state)
+{
+	struct scene *s = *state;
+
+	assert_int_equal(xn_link_set("one", false), 0);
+	RUN(&s->r, "doctor", "one");
+	assert_int_equal(s->r.status, 1);
+	assert_says(s, "bad   link: set down; what to do: ip link set dev one up");
+	assert_int_equal(xn_link_set("one", true), 0);
+	assert_int_equal(xn_link_set("two", false), 0);
+	RUN(&s->r, "doctor", "one");
+	assert_int_equal(xn_link_set("two", true), 0);
+	assert_int_equal(s->r.status, 0);
+	assert_says(s, "warn  link: no carrier: the other end is down or not there; what to do: "
+		    "ip link set dev two up");
+}
+
+static void program_of_somebody_else_is_bad(void **state)
+{
+	/* r0 = XDP_PASS; exit */
+	const struct bpf_insn pass[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	const int ifindex = (int)if_nametoindex("one");
+	struct bpf_prog_info info = { 0 };
+	uint32_t bytes = sizeof(info);
+	struct scene *s = *state;
+	char want[256];
+	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "passes", "BSD", pass, 2, NULL);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &bytes), 0);
+	assert_int_equal(bpf_xdp_attach(ifindex, fd, XDP_FLAGS_SKB_MODE, NULL), 0);
+	close(fd);
+	RUN(&s->r, "doctor", "one");
+	assert_int_equal(bpf_xdp_detach(ifindex, XDP_FLAGS_SKB_MODE, NULL), 0);
+	assert_int_equal(s->r.status, 1);
+	snprintf(want, sizeof(want), "bad   XDP program: passes (id %u) is attached; what to do: "
+		 "ip link set dev one xdpgeneric off", info.id);
+	assert_says(s, want);
+}
+
+static void interface_that_another_port_has_is_bad(void **state)
+{
+	struct scene *s = *state;
+	struct xn_port *port;
+	char line[512];
+
+	assert_int_equal(xn_port_open(&port, "xdp:one", NULL), 0);
+	RUN(&s->r, "doctor", "one");
+	xn_port_close(port);
+	assert_int_equal(s->r.status, 1);
+	run_line(&s->r, "bad   XDP program: xn_steer (id ", line, sizeof(line));
+	assert_non_null(strstr(line, "an xsknetd has this interface already"));
+	assert_non_null(strstr(line, "bpftool link detach id "));
+}
+
+static void missing_interface_is_bad(void **state)
+{
+	struct scene *s = *state;
+
+	RUN(&s->r, "doctor", "none");
+	assert_int_equal(s->r.status, 1);
+	assert_says(s, "bad   interface: none: No such device, in this network namespace; what to do: "
+		    "ip link (in the namespace: ip netns exec NAME xsknetctl doctor none)");
+	RUN(&s->r, "doctor", "a-name-that-is-too-long-for-any");
+	assert_int_equal(s->r.status, 1);
+	assert_non_null(strstr(s->r.out, "too long"));
+}
+
+static void json_has_the_same_verdicts(void **state)
+{
+	struct scene *s = *state;
+	static struct run text;
+	json_t *o, *list, *v;
+	size_t i;
+
+	RUN(&text, "doctor", "one", "--guest-ram", "1G");
+	RUN(&s->r, "doctor", "one", "--guest-ram=1024MiB", "--json");
+	assert_int_equal(text.status, s->r.status);
+	o = json_loads(s->r.out, 0, NULL);
+	assert_non_null(o);
+	assert_string_equal(json_string_value(json_object_get(o, "interface")), "one");
+	assert_int_equal(json_integer_value(json_object_get(o, "bad")), 0);
+	list = json_object_get(o, "verdicts");
+	assert_true(json_array_size(list) >= 14);
+	json_array_foreach(list, i, v) {
+		char want[512];
+
+		snprintf(want, sizeof(want), "%-4s  %s: ", json_string_value(json_object_get(v, "level")),
+			 json_string_value(json_object_get(v, "subject")));
+		if (!strstr(text.out, want))
+			fail_msg("\"%s\" is not in the text", want);
+	}
+	json_decref(o);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(machine_with_which_all_is_well_has_no_complaint),
+		cmocka_unit_test(interface_faults_are_found),
+		cmocka_unit_test(queues_that_nobody_serves_are_found),
+		cmocka_unit_test(peers_that_send_unfinished_frames_are_found),
+		cmocka_unit_test(other_programs_are_found_with_the_way_out),
+		cmocka_unit_test(kernels_are_told_by_number_and_date),
+		cmocka_unit_test(privileges_and_memory_are_compared),
+	};
+	const struct CMUnitTest real[] = {
+		cmocka_unit_test(good_veth_has_nothing_bad),
+		cmocka_unit_test(offloads_of_a_peer_here_are_bad_and_elsewhere_a_hint),
+		cmocka_unit_test(mtu_that_is_too_long_is_bad),
+		cmocka_unit_test(link_that_is_down_is_bad),
+		cmocka_unit_test(program_of_somebody_else_is_bad),
+		cmocka_unit_test(interface_that_another_port_has_is_bad),
+		cmocka_unit_test(missing_interface_is_bad),
+		cmocka_unit_test(json_has_the_same_verdicts),
+	};
+	int failed;
+
+	(void)argc;
+	run_init(argv[0]);
+	failed = cmocka_run_group_tests_name("judge", tests, NULL, NULL);
+	return failed + cmocka_run_group_tests_name("doctor", real, scene_open, scene_close);
+}
