@@ -55,10 +55,15 @@ static void take_ring(struct xn_vdev *v, unsigned index)
 
 /* ---- a pair ------------------------------------------------------------------------- */
 
+/* Bit 0, 1: its receive, transmit ring is ready. Without MQ, vring 2 may be the control queue. */
 static unsigned ready_of(const struct xn_vdev *v, unsigned p)
 {
-	return (xn_vdev_ring_ready(v, 2 * p) ? 1u : 0) |
-	       (xn_vdev_ring_ready(v, 2 * p + 1) ? 2u : 0);
+	unsigned ready = 0;
+
+	for (unsigned i = 0; i < 2; i++)
+		if (!xn_vdev_is_ctrl(v, 2 * p + i) && xn_vdev_ring_ready(v, 2 * p + i))
+			ready |= 1u << i;
+	return ready;
 }
 
 static bool enabled(const struct xn_vdev *v, unsigned index)
@@ -170,7 +175,6 @@ static void stop_ctrl(struct xn_vdev *v)
 int xn_vdev_ring_is_ready(struct xn_vdev *v, unsigned index)
 {
 	const unsigned p = index / 2;
-	int err;
 
 	if (xn_vdev_is_ctrl(v, index))
 		return start_ctrl(v);
@@ -179,9 +183,8 @@ int xn_vdev_ring_is_ready(struct xn_vdev *v, unsigned index)
 		return 0;
 	if (v->pairs[p].running)
 		stop_pair(v, p);
-	err = start_pair(v, p, 3);
-	/* Then the other goes on alone: still due. */
-	return err;
+	/* If it fails, the other goes on alone: still due. */
+	return start_pair(v, p, 3);
 }
 
 void xn_vdev_look_again(struct xn_vdev *v)

@@ -1769,6 +1769,29 @@ static void the_control_queue_says_how_many_pairs_are_used(void **state)
 	rig_close(&r);
 }
 
+/* VIRTIO 1.2, 5.1.2: it is vring 2 then, however many pairs there could be. */
+static void without_mq_the_control_queue_is_behind_the_first_pair(void **state)
+{
+	const uint64_t ctrl = BIT(VIRTIO_NET_F_CTRL_VQ);
+	struct rig r;
+
+	rig_open(&r, "loopback:queues=2", 2);
+	assert_int_equal(front_negotiate(&r.f, ctrl, VERSION | ctrl, ALL), 0);
+	rig_set_mem(&r);
+	memset(r.drv.ram + 4 * DRV_RING_BYTES, 0, DRV_RING_BYTES);
+	rig_start_pair(&r, 0);
+	rig_start_ring(&r, 2, 0);
+	/* What is told of another ring lets the device look for pairs to start. */
+	assert_true(state_says_yes(&r, XN_VU_SET_VRING_NUM, 4, 256));
+	usleep(3 * XN_VDEV_GRACE_MS * 1000);
+	assert_int_equal(rig_info(&r).running, 1);
+	assert_false(signalled(r.err[2]));
+	assert_int_equal(ctrl_pairs(&r, 2, 1), VIRTIO_NET_ERR);
+	rig_ping(&r, 0, 100);
+	assert_int_equal(front_stop_ring(&r.f, 2, NULL), 0);
+	rig_close(&r);
+}
+
 /* ---- what is said in the log ---- */
 
 static void count_line(void *arg, enum xn_log_level level, const char *line)
@@ -1853,6 +1876,7 @@ int main(void)
 		cmocka_unit_test(bad_inflight_areas_are_refused),
 		cmocka_unit_test(rings_go_on_behind_what_was_in_flight),
 		cmocka_unit_test(the_control_queue_says_how_many_pairs_are_used),
+		cmocka_unit_test(without_mq_the_control_queue_is_behind_the_first_pair),
 		cmocka_unit_test(ten_thousand_refusals_are_a_few_lines),
 	};
 
