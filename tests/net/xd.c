@@ -28,6 +28,7 @@
 #define LIFE_S       120        /* then a daemon ends by itself, whatever the test does */
 #define START_MS     10000
 #define STOP_MS      1000
+#define PING_MS      5000
 #define VERSION_1    (1ull << 32)
 
 static char program[PATH_MAX];
@@ -119,14 +120,14 @@ void xd_spawn(struct xd *d, const struct xd_how *how, const char *const *args)
 
 	assert_int_equal(d->pid, 0);
 	unlink(d->log);
-	for (; *args && n < XN_ARRAY_SIZE(argv) - 3; args++)
-		argv[n++] = !strcmp(*args, "@S") ? d->sock :
-			    !strcmp(*args, "@C") ? d->ctl : *args;
-	assert_null(*args);
 	if (XD_SANITIZED) {
 		argv[n++] = "--sandbox";
 		argv[n++] = "off";
 	}
+	for (; *args && n < XN_ARRAY_SIZE(argv) - 3; args++)
+		argv[n++] = !strcmp(*args, "@S") ? d->sock :
+			    !strcmp(*args, "@C") ? d->ctl : *args;
+	assert_null(*args);
 	d->pid = fork();
 	assert_true(d->pid >= 0);
 	if (!d->pid)
@@ -419,7 +420,7 @@ void xd_guest_reap(struct xd_guest *g)
 bool xd_guest_ping(struct xd_guest *g, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
-		uint64_t got = g->got, sent = g->sent, until = deadline(1000);
+		uint64_t got = g->got, sent = g->sent, until = deadline(PING_MS);
 
 		if (!xd_guest_send(g, 60))
 			return false;

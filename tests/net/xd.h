@@ -107,7 +107,7 @@ void xd_guest_feed(struct xd_guest *g, unsigned n);
 bool xd_guest_send(struct xd_guest *g, uint32_t bytes);
 /* Takes what has come and what was sent; counts it. */
 void xd_guest_reap(struct xd_guest *g);
-/* n frames to itself, one after the other; false if one does not come back in a second. */
+/* n frames to itself, one after the other; false if one does not come back in 5 s. */
 bool xd_guest_ping(struct xd_guest *g, unsigned n);
 
 #endif

@@ -367,6 +367,7 @@ static void parked_is_parked(enum xn_poll poll)
 		}
 		assert_int_equal(xn_dev_start(r.dev), 0);
 	}
+	pause_ms(20);                                   /* it goes to rest */
 	xn_worker_get_stats(r.w, &before);
 	drv_post1(&r.drv, TX, TX_AT, 80);
 	assert_int_equal(eventfd_write(r.kick[TX], 1), 0);
