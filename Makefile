@@ -10,6 +10,7 @@
 #:   kernel     the kernel facts that the code relies on; root
 #:   net        the real thing on a veth pair; root
 #:   ctl        xsknetctl: against a fake daemon, and on interfaces with faults; root
+#:   vm         real guests and other drivers through xsknetd; root (ARGS: which tests)
 #:   fuzz       every fuzz target for FUZZ_SECS seconds each (clang)
 #:   instr      instructions for each packet, counted by callgrind
 #:   cost       nanoseconds for each packet, against the fake kernel
@@ -32,7 +33,7 @@
 #:   SAN=address,undefined   sanitizers, into build/san-address-undefined
 #:   CFLAGS, CPPFLAGS, LDFLAGS   added behind our own
 #:   CLANG, BPFTOOL   for the XDP programs
-#:   ARGS="..."       words for xsknet-bench (bench) or cost (cost)
+#:   ARGS="..."       words for xsknet-bench (bench), cost (cost) or tests/vm/run (vm)
 #:   FUZZ_SECS=N      how long a fuzz target runs (default 60)
 #:   STEPS="..."      which steps of check (default: all)
 #:   PREFIX, LIBDIR, DESTDIR     where install puts things (/usr/local)
@@ -139,7 +140,8 @@ TEST_BIN   := $(UNIT_BIN) $(KERNEL_BIN) $(NET_BIN) $(CTL_BIN)
 TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tests/kernel/test_%.o) \
               $(NET_TESTS:%=$(B)/tests/net/test_%.o) $(CTL_TESTS:%=$(B)/tests/ctl/test_%.o) \
               $(B)/tests/ctl/run.o
-OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/tests/smoke/check_json.o
+OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/tests/smoke/check_json.o \
+              $(B)/tests/vm/xfer.o
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
 FUZZ_BIN   := $(FUZZ_TARGETS:%=$(B)/tests/fuzz/%)
 ALL_OBJ    := $(sort $(LIB_OBJ) $(VHOST_OBJ) $(CTL_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) \
@@ -258,7 +260,7 @@ $(B)/flags: FORCE
 # What the bench needs root for, it says itself if there is no sudo.
 ROOT = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: deps bench check unit kernel net ctl instr cost layers lists symbols docs consumer smoke tidy cppcheck
+.PHONY: deps bench check unit kernel net ctl instr cost layers lists symbols docs consumer smoke vm tidy cppcheck
 deps:
 	$(Q)tests/deps build check
 
@@ -322,6 +324,14 @@ consumer: all
 	$(Q)CC="$(CC)" MAKE="$(MAKE)" tests/consumer/run $(B)
 smoke: $(B)/xsknet-bench $(B)/xsknetd $(B)/tests/smoke/check_json
 	$(Q)tests/smoke/run $^ $(B)/smoke
+
+# It runs in guests too: without any library, and without sanitizers.
+$(B)/tests/vm/xfer: tests/vm/xfer.c $(B)/flags
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARN) -static -o $@ $<
+vm: $(B)/xsknetd $(B)/tests/vm/xfer
+	$(Q)VM_BUILD=$(B) tests/vm/run $(ARGS)
 
 # The flags by which clang understands the sources as gcc does.
 TIDY_FLAGS := -std=gnu11 $(XN_CPPFLAGS) -Wall -Wextra -Wno-unused-parameter

@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The tests with guests; names say what they prove."""
+import re
+import signal
+import socket
+import time
+
+from lab import HOST, MAC, RUN, Guest, Held, Pulse, Testpmd, check, huge_pages, sh, wait_for
+
+TESTS = {}
+
+
+class Test:
+    def __init__(self, body, secs, tap, trees):
+        self.body, self.secs, self.tap, self.trees = body, secs, tap, trees
+
+
+def test(secs=90, tap=False, trees=("stable",)):
+    """secs: after so many it has failed. tap: makes sense without xsknetd."""
+    def add(body):
+        TESTS[body.__name__] = Test(body, secs, tap, trees)
+        return body
+    return add
+
+
+def traffic(lab, megabytes=20):
+    lab.ping(3, 0.1)
+    lab.put(megabytes)
+    lab.get(megabytes)
+
+
+# ---- what a network is for ---------------------------------------------------
+
+@test(tap=True)
+def guest_and_host_ping_each_other(lab):
+    lab.wire()
+    lab.daemon()
+    g = lab.guest([lab.nic()])
+    g.sh(f"ping -c 5 -i 0.2 -W 2 {HOST}")
+    lab.ping()
+    # The smallest, odd ones, and as large as fits.
+    for size in 1, 46, 57, 1471, 1472:
+        lab.ping(3, 0.05, size)
+
+
+@test(tap=True)
+def bulk_data_arrives_unchanged_both_ways(lab):
+    lab.wire()
+    lab.daemon()
+    g = lab.guest([lab.nic()])
+    g.services()
+    print(">> to the guest:", lab.put(200))
+    print(">> from the guest:", lab.get(200))
+    both = [lab.bulk("put", 3000), lab.bulk("get", 3000)]
+    for b in both:
+        check(b.done() > 1 << 20, f"{b.name} has hardly moved anything: {b.said()}")
+
+
+@test(tap=True)
+def iperf3_runs_both_ways(lab):
+    lab.wire()
+    lab.daemon()
+    g = lab.guest([lab.nic()])
+    lab.start("iperf3", "/usr/bin/iperf3", "-s", "-B", HOST)
+    for way in "", "-R", "--bidir", "-u -b 50M", "-u -b 50M -R":
+        said = g.sh(f"iperf3 -c {HOST} -t 2 --connect-timeout 3000 {way}")
+        rates = re.findall(r"([\d.]+) [MG]bits/sec.*receiver", said)
+        check(rates and all(float(r) > 0 for r in rates), said)
+
+
+@test(tap=True)
+def two_queue_pairs_on_two_processors_carry_traffic(lab):
+    lab.wire(queues=2)
+    lab.daemon()
+    g = lab.guest([lab.nic()], smp=2)
+    said = g.sh("ethtool -l eth0")
+    check(re.search(r"Current.*Combined:\s*2\b", said, re.S), said)
+    g.services()
+    flows = [lab.bulk(way, 3000) for way in ("put", "get") * 3]
+    for f in flows:
+        check(f.done() > 1 << 16, f"{f.name} has hardly moved anything: {f.said()}")
+    for ring in "input.0", "input.1", "output.0", "output.1":
+        line = re.search(r"^ *\d+:((?: +\d+)+).*" + ring, g.sh("cat /proc/interrupts"), re.M)
+        check(line and sum(map(int, line.group(1).split())) > 10, f"nothing on {ring}: {line}")
+    traffic(lab)
+
+
+# ---- what guests do -----------------------------------------------------------
+
+@test(tap=True, secs=120)
+def a_driver_can_be_loaded_ten_times(lab):
+    lab.wire()
+    lab.daemon()
+    g = lab.guest([lab.nic()])
+    for _ in range(10):
+        g.sh("modprobe -r virtio_net && modprobe virtio_net")
+        g.network()
+        lab.ping(1)
+    g.services()
+    traffic(lab)
+
+
+@test(tap=True)
+def a_guest_can_reboot(lab):
+    lab.wire()
+    lab.daemon()
+    g = lab.guest([lab.nic()])
+    lab.ping(2)
+    for _ in range(2):
+        g.forget("reboot -f")
+        g.booted()
+        g.network()
+        lab.ping(2)
+    g.services()
+    traffic(lab)
+
+
+@test(tap=True)
+def a_guest_on_huge_pages(lab):
+    huge_pages(128 + 16)
+    lab.wire()
+    lab.daemon()
+    g = lab.guest([lab.nic()], hugetlb=True)
+    g.services()
+    traffic(lab)
+
+
+def old_driver(options, check_ring=None):
+    def body(lab):
+        lab.wire()
+        lab.daemon()
+        g = lab.guest([lab.nic(device=options)])
+        if check_ring:
+            said = g.sh("ethtool -g eth0")
+            check(re.search(r"Current.*RX:\s*" + check_ring, said, re.S), said)
+        g.services()
+        traffic(lab)
+    return body
+
+
+for label, opts, ring in (
+        ("without_mergeable_buffers", "mrg_rxbuf=off", None),
+        ("without_indirect_descriptors", "indirect_desc=off", None),
+        ("without_event_index", "event_idx=off", None),
+        ("with_none_of_the_three", "mrg_rxbuf=off,indirect_desc=off,event_idx=off", None),
+        ("with_rings_of_1024", "rx_queue_size=1024,tx_queue_size=1024", "1024")):
+    fn = old_driver(opts, ring)
+    fn.__name__ = "a_driver_" + label
+    test(tap=not ring)(fn)
+
+
+# ---- life and death ---------------------------------------------------------------
+
+@test(tap=True)
+def a_guest_whose_qemu_was_killed_is_followed_by_another(lab):
+    lab.wire()
+    lab.daemon()
+    g = lab.guest([lab.nic()])
+    g.services()
+    for n in range(2):
+        b = lab.bulk("put", 20000)
+        time.sleep(0.5)
+        g.kill()
+        b.kill()
+        g = lab.guest([lab.nic()], name=f"guest{n + 2}")
+        g.services()
+        traffic(lab, 5)
+
+
+def daemon_again(lab, sig, times):
+    lab.wire()
+    d = lab.daemon()
+    g = lab.guest([lab.nic()])
+    g.services()
+    # QEMU tells the guest that its link is down while there is no daemon, and Linux forgets its
+    # neighbours then, and asks for them once a second: not what is to be measured here.
+    with open("/sys/class/net/p0/address", encoding="ascii") as f:
+        g.sh(f"arp -s {HOST} {f.read().strip()}")
+    pulse = Pulse()
+    wait_for("the guest's echo", lambda: pulse.seen)
+    bulk = [lab.bulk(w, times * 3000 + 2000) for w in ("put", "get")]
+    took = []
+    for n in range(times):
+        time.sleep(1)
+        status = d.kill(sig)
+        check(status == (0 if sig == signal.SIGTERM else -sig), f"xsknetd: status {status} after {sig!r}")
+        time.sleep((0.1, 1.2)[n % 2])
+        began = time.monotonic()
+        d = d.again()
+        took.append(pulse.back_after(began))
+        check(took[-1] < 1, f"the guest is back after {took[-1]:.2f} s: {took}")
+    for b in bulk:
+        b.done()
+    check(pulse.twice() == 0, f"{pulse.twice()} datagrams were answered twice")
+    pulse.stop()
+    traffic(lab, 5)
+    print(f">> back after {', '.join('%.0f' % (t * 1000) for t in took)} ms")
+
+
+@test()
+def traffic_is_back_within_a_second_of_the_restart_of_a_killed_daemon(lab):
+    daemon_again(lab, signal.SIGKILL, 5)
+
+
+@test()
+def a_daemon_that_is_asked_to_end_does_and_the_next_one_takes_over(lab):
+    daemon_again(lab, signal.SIGTERM, 3)
+
+
+# ---- migration ------------------------------------------------------------------
+
+def announcements():
+    """What a guest tells the network about where it is now: types of its broadcasts."""
+    sockets = []
+    for kind in 0x0806, 0x8035:         # ARP, RARP
+        sockets.append(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(kind)))
+        sockets[-1].bind(("br0", kind))
+        sockets[-1].setblocking(False)
+
+    def heard():
+        got = []
+        for s in sockets:
+            try:
+                while True:
+                    frame = s.recv(2048)
+                    # Of ARP those that tell, not those that ask.
+                    if frame[:6] == b"\xff" * 6 and frame[6:12] == bytes.fromhex(MAC.replace(":", "")) and \
+                            (frame[12:14] == b"\x80\x35" or frame[28:32] == frame[38:42]):
+                        got.append(frame[12:14].hex())
+            except BlockingIOError:
+                pass
+        return got
+    return heard
+
+
+def two_places(lab, **options):
+    """A guest in one QEMU, and another QEMU for it to go to, each with its own xsknetd."""
+    for n in 0, 1:
+        lab.wire(n, address=None)
+    lab.bridge(0, 1)
+    daemons = [lab.daemon(n) for n in (0, 1)]
+    here = lab.guest([lab.nic(0)], name="here")
+    there = Guest(lab, "there", [lab.nic(1)], incoming="defer", **options)
+    there.talk()
+    there.qmp("migrate-incoming", uri=f"unix:{RUN}/migrate")
+    return here, there, daemons
+
+
+def migrated(here, secs=60):
+    def state():
+        q = here.qmp("query-migrate")
+        check(q.get("status") not in ("failed", "cancelled"), f"migration: {q}")
+        return q if q.get("status") == "completed" else None
+    return wait_for("the migration", state, secs, 0.05)
+
+
+@test(tap=True, secs=150)
+def a_guest_moves_to_another_qemu_under_traffic(lab):
+    here, there, daemons = two_places(lab)
+    here.services()
+    pulse = Pulse()
+    wait_for("the guest's echo", lambda: pulse.seen)
+    bulk = [lab.bulk(w, 8000) for w in ("put", "get")]
+    heard = announcements()
+    time.sleep(1)
+    began = time.monotonic()
+    here.qmp("migrate-set-parameters", **{"max-bandwidth": 400 << 20, "downtime-limit": 500})
+    here.qmp("migrate", uri=f"unix:{RUN}/migrate")
+    logging = lab.tap or wait_for("the dirty log", lambda: daemons[0].stats()["guest"]["logging"], 5, 0.01)
+    check(logging, "no dirty log during the migration")
+    q = migrated(here)
+    ended = time.monotonic()
+    here.kill()
+    back = pulse.back_after(ended)
+    for b in bulk:
+        b.done()
+    gap = pulse.longest_gap(began)
+    pulse.stop()
+    said = heard()
+    check(said, "the guest did not announce itself on the bridge")
+    errors = int(there.sh("awk '/^Tcp:/ && $2 ~ /[0-9]/ {print $16}' /proc/net/snmp"))
+    check(errors == 0, f"the guest has counted {errors} wrong TCP checksums")
+    traffic(lab)
+    print(f">> downtime {q.get('downtime')} ms (QEMU), longest silence {gap * 1000:.0f} ms, "
+          f"back {back * 1000:.0f} ms after the end, announced by {' '.join(said)}")
+
+
+@test(tap=True, secs=150)
+def what_arrives_while_memory_is_copied_is_in_the_copy(lab):
+    # The guest's program reads nothing until it is there; what came meanwhile lies in
+    # pages that only the daemon has written, after they were copied for the first time.
+    here, there, _ = two_places(lab)
+    here.sh("echo 4096 4194304 8388608 > /proc/sys/net/ipv4/tcp_rmem")
+    here.services(hold="/tmp/go")
+    # So that the copying does not come to an end by itself.
+    here.sh("(while :; do dd if=/dev/urandom of=/tmp/dirty bs=64k count=64; done &) >/dev/null 2>&1")
+    here.qmp("migrate-set-parameters", **{"max-bandwidth": 40 << 20, "downtime-limit": 1})
+    here.qmp("migrate", uri=f"unix:{RUN}/migrate")
+    wait_for("more rounds", lambda: here.qmp("query-migrate").get("ram", {}).get("dirty-sync-count", 0) > 2, 30)
+    held = Held(1 << 20)
+    wait_for("the guest has it", lambda: held.waiting() == 0, 10)
+    check(here.qmp("query-migrate")["status"] == "active", "the migration ended too early")
+    here.qmp("migrate-set-parameters", **{"max-bandwidth": 2 << 30, "downtime-limit": 2000})
+    migrated(here)
+    here.kill()
+    there.sh("touch /tmp/go")
+    check(held.compared() == held.size, "what lay in the guest's memory has changed on its way")
+
+
+# ---- other drivers -----------------------------------------------------------------
+
+@test(tap=True, secs=150)
+def ipxe_boots_a_kernel_over_the_network(lab):
+    # QEMU's option ROM has a virtio driver of its own: DHCP, then some 30 MB over TFTP, which
+    # have to be right to the last bit, as they are then a running system.
+    lab.wire()
+    lab.daemon()
+    lab.tftp({"boot.ipxe": "#!ipxe\nkernel vmlinuz console=ttyS0 panic=-1 mitigations=off\n"
+                           "initrd initramfs\nboot\n"})
+    g = lab.boot([lab.nic(device="bootindex=1")], boot_net=True, memory=512).booted(120)
+    g.network()
+    g.services()
+    traffic(lab, 5)
+
+
+def wire_socket(dev="p0"):
+    """All frames of one interface."""
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    s.bind((dev, 0))
+    s.settimeout(5)
+    return s
+
+
+OUTSIDE = bytes.fromhex("020000000001")
+
+
+def frame(n, size):
+    """To the guest, of an experimental type, each with a payload of its own."""
+    head = bytes.fromhex(MAC.replace(":", "")) + OUTSIDE + b"\x88\xb5"
+    return (head + n.to_bytes(4, "big") + bytes((n * 7 + i * (1 + n % 5)) & 255 for i in range(size)))[:size]
+
+
+def rx_packets(dev):
+    with open(f"/sys/class/net/{dev}/statistics/rx_packets", encoding="ascii") as f:
+        return int(f.read())
+
+
+@test()
+def dpdk_virtio_user_receives_every_frame(lab):
+    lab.wire()
+    lab.daemon()
+    t = Testpmd(lab)
+    t.forward("rxonly")
+    wire = wire_socket()
+    frames = [frame(n, 60 + n * 13 % 1455) for n in range(500)]
+    for n in range(20000):
+        wire.send(frames[n % 500])
+        if n % 100 == 99:
+            time.sleep(0.01)
+    wait_for("all frames", lambda: t.counts()[0] >= 20000)
+    check(t.counts()[0] == 20000, f"20000 frames were sent, {t.counts()[0]} arrived")
+
+
+@test()
+def dpdk_virtio_user_sends_what_it_counts(lab):
+    lab.wire()
+    lab.daemon()
+    t = Testpmd(lab)
+    for size in 60, 1514:
+        before, sent = rx_packets("p0"), t.counts()[1]
+        t.do(f"set txpkts {size}", "")
+        t.forward("txonly")
+        time.sleep(2)
+        t.do("stop", r"\nDone\.")
+        sent = t.counts()[1] - sent
+        check(sent > 10000, f"no more than {sent} frames were sent in two seconds")
+        wait_for("all of them on the wire", lambda: rx_packets("p0") - before >= sent)
+        check(rx_packets("p0") - before == sent, f"{sent} were sent, {rx_packets('p0') - before} arrived")
+
+
+@test()
+def dpdk_virtio_user_gives_back_each_frame_unchanged(lab):
+    lab.wire()
+    lab.daemon()
+    for _ in range(2):          # killed, the first time: the next one finds all as new
+        t = Testpmd(lab, ring=256)
+        t.forward("macswap")
+        wire = wire_socket()
+        n = 0
+        for _ in range(100):
+            window = [frame(n + i, 60 + (n + i) * 13 % 1455) for i in range(50)]
+            n += 50
+            for f in window:
+                wire.send(f)
+            want = {OUTSIDE + f[:6] + f[12:] for f in window}
+            while want:
+                got = wire.recv(2048)
+                if got[6:12] == OUTSIDE:
+                    continue    # what we sent ourselves
+                check(got in want, f"a frame of {len(got)} bytes that nobody sent: {got.hex()}")
+                want.remove(got)
+        t.kill()
