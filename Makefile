@@ -281,7 +281,7 @@ kernel: $(KERNEL_BIN)
 net: $(NET_BIN) $(B)/xsknet-bench $(B)/xsknetd $(B)/examples/vmm
 	$(Q)tests/run $(NET_BIN)
 
-ctl: $(CTL_BIN) $(B)/xsknetctl
+ctl: $(CTL_BIN) $(B)/xsknetctl $(B)/xsknetd
 	$(Q)tests/run $(CTL_BIN)
 
 # One guest thread scribbles over rings while the engine reads them: every access
@@ -346,7 +346,7 @@ cppcheck: $(SKEL)
 		--enable=warning,performance,portability --suppressions-list=.cppcheck \
 		--cppcheck-build-dir=$(B)/cppcheck -I. -Iinclude -I$(B) -D_GNU_SOURCE \
 		'-DLIBBPF_OPTS(type,name,...)=struct type name = { __VA_ARGS__ }' \
-		$(sort $(LIB_SRC) $(BENCH_SRC) $(VMM_SRC))
+		$(sort $(LIB_SRC) $(CTL_SRC) ctl/main.c $(BENCH_SRC) $(VMM_SRC))
 
 # ---- install -------------------------------------------------------------
 
@@ -378,7 +378,7 @@ uninstall:
 	for m in $(MAN); do rm -f $(D)$(MANDIR)/man$${m##*.}/$${m##*/}; done
 
 format:
-	$(Q)find base umem xsk bpf virtio port engine bench tests examples include -name '*.[ch]' \
+	$(Q)find base umem xsk bpf virtio port engine ctl bench tests examples include -name '*.[ch]' \
 		-exec clang-format -i {} +
 
 help:

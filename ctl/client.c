@@ -15,8 +15,9 @@
 #include "base/types.h"
 #include "ctl/client.h"
 
-#define ASK        "{\"cmd\":\"stats\"}\n"
 #define READ_BYTES 65536u
+
+static const char question[] = "{\"cmd\":\"stats\"}\n";
 
 const char *xn_client_clean(char *out, size_t bytes, const char *text)
 {
@@ -134,10 +135,11 @@ static int gone(void)
 
 static int ask(int fd, uint64_t deadline_ns)
 {
+	const size_t bytes = sizeof(question) - 1;
 	size_t sent = 0;
 
-	while (sent < strlen(ASK)) {
-		ssize_t n = send(fd, ASK + sent, strlen(ASK) - sent, MSG_NOSIGNAL);
+	while (sent < bytes) {
+		ssize_t n = send(fd, &question[sent], bytes - sent, MSG_NOSIGNAL);
 		int err;
 
 		if (n >= 0) {
@@ -160,15 +162,14 @@ struct line {
 
 static int make_room(struct line *l)
 {
-	size_t room = l->room + READ_BYTES;
+	size_t room = 2 * l->room;
 	char *more;
 
-	if (l->room - l->bytes >= READ_BYTES)
+	if (l->bytes < l->room)
 		return 0;
 	if (room > XN_CLIENT_MAX_BYTES)
 		return xn_fail(EMSGSIZE, "the answer is longer than %u bytes: that is not xsknetd",
 			       XN_CLIENT_MAX_BYTES);
-	room = XN_MIN(XN_MAX(room, 2 * l->room), (size_t)XN_CLIENT_MAX_BYTES);
 	more = realloc(l->text, room);
 	if (!more)
 		return xn_fail(ENOMEM, "out of memory");
@@ -182,19 +183,21 @@ static int read_line(int fd, struct line *l, uint64_t deadline_ns)
 {
 	for (;;) {
 		int err = make_room(l);
+		const char *from;
 		ssize_t n;
 
 		if (!err)
 			err = wait_for(fd, POLLIN, deadline_ns);
 		if (err)
 			return err;
+		from = l->text + l->bytes;
 		n = recv(fd, l->text + l->bytes, l->room - l->bytes, 0);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (n <= 0)
 			return gone();
 		l->bytes += (size_t)n;
-		if (memchr(l->text + l->bytes - n, '\n', (size_t)n))
+		if (memchr(from, '\n', (size_t)n))
 			return 0;
 	}
 }
@@ -222,10 +225,13 @@ static int understand(json_t **answer, const struct line *l)
 int xn_client_stats(int fd, json_t **answer)
 {
 	uint64_t deadline = xn_now_ns() + XN_CLIENT_WAIT_MS * 1000000ull;
-	struct line l = { NULL, 0, 0 };
-	int err = ask(fd, deadline);
+	struct line l = { malloc(READ_BYTES), 0, READ_BYTES };
+	int err;
 
 	*answer = NULL;
+	if (!l.text)
+		return xn_fail(ENOMEM, "out of memory");
+	err = ask(fd, deadline);
 	if (!err)
 		err = read_line(fd, &l, deadline);
 	if (!err)

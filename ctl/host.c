@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Facts about the host: kernel, memory, privileges. */
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
+#include <glob.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,19 +34,14 @@ static uint64_t read_number(const char *path)
 	return v;
 }
 
-/* Entries of a directory whose name begins with `prefix` and goes on with a digit. */
-static unsigned count_entries(const char *dir, const char *prefix)
+static unsigned count_paths(const char *pattern)
 {
-	DIR *d = opendir(dir);
-	size_t len = strlen(prefix);
-	const struct dirent *e;
 	unsigned n = 0;
+	glob_t g;
 
-	if (!d)
-		return 0;
-	while ((e = readdir(d)))
-		n += !strncmp(e->d_name, prefix, len) && isdigit((unsigned char)e->d_name[len]);
-	closedir(d);
+	if (!glob(pattern, GLOB_NOSORT, NULL, &g))
+		n = (unsigned)g.gl_pathc;
+	globfree(&g);
 	return n;
 }
 
@@ -128,8 +122,8 @@ static void ask_place(struct xn_host_facts *h, const char *bus)
 	FILE *f;
 
 	h->nic_node = -1;
-	h->numa_nodes = count_entries("/sys/devices/system/node", "node");
-	h->iommu_groups = count_entries("/sys/kernel/iommu_groups", "");
+	h->numa_nodes = count_paths("/sys/devices/system/node/node[0-9]*");
+	h->iommu_groups = count_paths("/sys/kernel/iommu_groups/[0-9]*");
 	if (!*bus || strchr(bus, '/'))
 		return;
 	/* By its address: /sys/class/net may show another network namespace. */

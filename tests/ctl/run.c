@@ -9,20 +9,22 @@
 #include "tests/cmocka.h"
 #include "tests/ctl/run.h"
 
-static char program[4096];
+static char folder[2048];
 
 void run_init(const char *self)
 {
 	char copy[2048];
 
 	snprintf(copy, sizeof(copy), "%s", self);
-	snprintf(program, sizeof(program), "%s/../../xsknetctl", dirname(copy));
+	snprintf(folder, sizeof(folder), "%.2000s/../..", dirname(copy));
 }
 
-void run_exec(const char *const *words, int out, int err)
+void run_exec_other(const char *name, const char *const *words, int out, int err)
 {
-	const char *argv[RUN_ARGS + 2] = { "xsknetctl" };
+	const char *argv[RUN_ARGS + 2] = { name };
+	char program[4096];
 
+	snprintf(program, sizeof(program), "%s/%s", folder, name);
 	for (unsigned i = 0; words[i] && i < RUN_ARGS; i++)
 		argv[i + 1] = words[i];
 	alarm(20);
@@ -30,6 +32,11 @@ void run_exec(const char *const *words, int out, int err)
 	dup2(err, STDERR_FILENO);
 	execv(program, (char *const *)argv);
 	_exit(127);
+}
+
+void run_exec(const char *const *words, int out, int err)
+{
+	run_exec_other("xsknetctl", words, out, err);
 }
 
 void run(struct run *r, const char *const *words)

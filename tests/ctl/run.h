@@ -17,6 +17,9 @@ struct run {
 
 /* Words up to NULL, without the program's name. In a child: becomes the program. */
 void run_exec(const char *const *words, int out, int err) __attribute__((noreturn));
+/* The same with another program that lies beside xsknetctl. */
+void run_exec_other(const char *name, const char *const *words, int out, int err)
+	__attribute__((noreturn));
 /* Runs it in a child, to its end. */
 void run(struct run *r, const char *const *words);
 #define RUN(r, ...) run((r), (const char *const[]){ __VA_ARGS__, NULL })

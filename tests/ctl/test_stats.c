@@ -23,10 +23,16 @@
 #include "ctl/show.h"
 #include "tests/cmocka.h"
 #include "tests/ctl/run.h"
+#include "xsknet.h"
 
 #define MS 1000000ull
 
-static char dir[64], path[96];
+static char dir[64], path[96], front[96];
+
+static const char *const used[] = {
+	"rx_packets", "rx_bytes", "rx_lent", "tx_packets", "tx_bytes", "tx_lent", "tx_chained",
+	"tx_gathered", "rx_bounce_short", "tx_bounce_window", "dirty_log_missed",
+};
 
 /* ---- a daemon ---- */
 
@@ -220,8 +226,8 @@ static void missing_and_odd_members_are_shown_as_nothing(void **state)
 {
 	static const char *const odd[] = {
 		"{}", "{\"port\":[],\"guest\":7,\"counters\":\"x\",\"workers\":{},\"uptime_ns\":\"1\"}",
-		"{\"counters\":{\"rx_packets\":5,\"rx_drop_x\":{\"value\":-3},\"\":{\"value\":1e9}},"
-		"\"workers\":[1,null,{\"turns\":-1}],\"version\":{},\"guest\":{\"connected\":true}}",
+		("{\"counters\":{\"rx_packets\":5,\"rx_drop_x\":{\"value\":-3},\"\":{\"value\":1e9}},"
+		"\"workers\":[1,null,{\"turns\":-1}],\"version\":{},\"guest\":{\"connected\":true}}"),
 		"{\"new\":{\"deep\":[[[1]]]},\"counters\":{\"of_later_versions\":{\"value\":1}}}",
 	};
 	static struct xn_snap now;
@@ -435,6 +441,60 @@ static void output_that_cannot_be_written_is_status_1(void **state)
 	assert_int_equal(WEXITSTATUS(status), 1);
 }
 
+/* The real daemon, without a network; its parent ends it. */
+static pid_t start_xsknetd(void)
+{
+	static const char *const words[] = { "--port", "loopback", "--socket", front, "--ctl", path,
+					     NULL };
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid)
+		run_exec_other("xsknetd", words, open("/dev/null", O_WRONLY),
+			       open("/dev/null", O_WRONLY));
+	for (unsigned i = 0; i < 500 && access(path, F_OK); i++)
+		poll(NULL, 0, 10);
+	return pid;
+}
+
+static void xsknetd_itself_is_understood(void **state)
+{
+	struct run r;
+	pid_t pid = start_xsknetd();
+	static struct xn_snap s;
+	json_t *o;
+
+	RUN(&r, "stats", "--ctl", path, "--json");
+	assert_int_equal(r.status, 0);
+	o = json_loads(r.out, 0, NULL);
+	assert_non_null(o);
+	xn_snap_read(&s, o);
+	json_decref(o);
+	assert_string_equal(s.version, xn_version());
+	assert_string_equal(s.port.kind, "loopback");
+	assert_string_equal(s.port.spec, "loopback");
+	assert_int_equal(s.port.mtu, 1500);
+	assert_true(s.port.link);
+	assert_true(s.uptime_ns > 0);
+	assert_int_equal(s.n_workers, 1);
+	assert_int_equal(s.guest.pairs, 1);
+	assert_true(s.n_counters > 40);
+	/* Names that the text is made of: none may be misspelt or gone. */
+	for (unsigned i = 0; i < sizeof(used) / sizeof(*used); i++) {
+		bool there = false;
+
+		for (unsigned k = 0; k < s.n_counters; k++)
+			there |= !strcmp(s.counters[k].name, used[i]);
+		if (!there)
+			fail_msg("xsknetd counts no %s", used[i]);
+	}
+	RUN(&r, "stats", "--ctl", path);
+	assert_int_equal(r.status, 0);
+	assert_non_null(strstr(r.out, "guest     not connected"));
+	kill(pid, SIGTERM);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 /* ---- which socket ---- */
 
 static void the_only_socket_is_found_and_several_are_named(void **state)
@@ -468,7 +528,7 @@ static void the_only_socket_is_found_and_several_are_named(void **state)
 static int remove_dir(void **state)
 {
 	static const char *const names[] = { "run/vm1/ctl.sock", "run/vm2/ctl.sock", "run/vm1",
-					     "run/vm2", "run", "ctl.sock" };
+					     "run/vm2", "run", "ctl.sock", "vhost.sock" };
 	char name[128];
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -484,6 +544,7 @@ static int make_dir(void **state)
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/ctl.sock", dir);
+	snprintf(front, sizeof(front), "%s/vhost.sock", dir);
 	return 0;
 }
 
@@ -502,6 +563,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(wrong_words_are_refused_with_status_2),
 		cmocka_unit_test(watching_goes_on_when_the_daemon_is_started_anew),
 		cmocka_unit_test(output_that_cannot_be_written_is_status_1),
+		cmocka_unit_test(xsknetd_itself_is_understood),
 		cmocka_unit_test(the_only_socket_is_found_and_several_are_named),
 	};
 
