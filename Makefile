@@ -111,7 +111,7 @@ BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c \
            tests/net/xd.c bench/opts.c bench/summary.c bench/backend.c
 
-UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits engine worker session check bench
+UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits engine worker sigbus session check bench
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults privileges example xsknetd
 CTL_TESTS    := stats doctor
@@ -120,7 +120,7 @@ FUZZ_TARGETS := rx tx ctrl inflight session
 FUZZ_RIG     := tests/fuzz/guest.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
-MAN := docs/xsknet-bench.1 docs/xsknetctl.8 docs/xsknet.7
+MAN := docs/xsknet-bench.1 docs/xsknetctl.8 docs/xsknetd.8 docs/xsknet.7
 
 # ---- from lists to files -------------------------------------------------
 

@@ -123,8 +123,8 @@ static void prepare_libraries(void)
 /* How many queue pairs the port will have: its spec says, and xn_port_open checks. */
 static unsigned pairs_of(const char *spec)
 {
-	const char *at = strstr(spec, ",queues=");
-	unsigned long n = at ? strtoul(at + strlen(",queues="), NULL, 10) : 1;
+	const char *at = strstr(spec, "queues=");
+	unsigned long n = at ? strtoul(at + strlen("queues="), NULL, 10) : 1;
 
 	return (unsigned)XN_MAX(XN_MIN(n, (unsigned long)XN_MAX_PAIRS), 1ul);
 }

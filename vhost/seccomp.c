@@ -67,11 +67,10 @@ static const struct call calls[] = {
 	CALL(fstat,        "size of such a file"),
 	IF(newfstatat,     "the same in other versions of libc", 3, AT_EMPTY_PATH),
 	IF(fcntl,          "flags and seals of such a file; copies of fds", 1,
-	   F_GETFL, F_SETFL, F_GETFD, F_DUPFD_CLOEXEC, F_GET_SEALS, F_ADD_SEALS),
+	   F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_GET_SEALS, F_ADD_SEALS),
 	CALL(memfd_create, "inflight area"),
 	CALL(ftruncate,    "the same"),
-	CALL(eventfd2,     "notifications"),
-	CALL(timerfd_create,  "a queue that waits for room"),
+	CALL(timerfd_create, "a queue that waits for room"),
 	CALL(timerfd_settime, "the same"),
 	CALL(close,        "everything"),
 	/* AF_XDP */
