@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -1013,6 +1014,74 @@ static void it_serves_an_interface_as_nobody(void **state)
 	xd_fini(&d);
 }
 
+static void it_starts_with_what_the_unit_gives(void **state)
+{
+	struct rlimit limit = { 0 };
+	struct xn_lab lab;
+	struct xd_guest g;
+	struct xd d;
+
+	skip_if_sanitized();
+	assert_int_equal(xn_lab_create(&lab, &(struct xn_lab_cfg){ .queues = 1 }), 0);
+	xd_init(&d);
+	chmod(d.dir, 0777);
+	xd_start(&d, &(struct xd_how){ .lab = &lab, .as_unit = true }, "xdp:" XN_LAB_NEAR, NULL);
+	is_nobody(&d, 2, false);
+	/* The unit also lifts the limit of locked memory, which not every root may. */
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	if (limit.rlim_max >= 64u << 20) {
+		xd_guest_init(&g);
+		xd_guest_plug(&g, d.sock, -1);
+		xd_guest_feed(&g, 64);
+		assert_true(xd_guest_send(&g, 60));
+		xd_wait_stat(&d, "counters.tx_packets", 1);
+		xd_guest_fini(&g);
+	}
+	xd_stop(&d);
+	assert_false(exists(d.sock));
+	assert_false(exists(d.ctl));
+	xn_lab_destroy(&lab);
+	xd_fini(&d);
+}
+
+/* ---- the unit ---- */
+
+/* Status of a shell command; what it said is printed if it failed. */
+static int shell(const char *cmd)
+{
+	static char text[1u << 16];
+	FILE *p = popen(cmd, "re");
+	size_t n;
+	int rc;
+
+	assert_non_null(p);
+	n = fread(text, 1, sizeof(text) - 1, p);
+	text[n] = '\0';
+	rc = pclose(p);
+	if (rc)
+		print_message("%s:\n%s", cmd, text);
+	return rc;
+}
+
+static void the_unit_is_understood_and_exposes_little(void **state)
+{
+	char cmd[4800];
+	struct xd d;
+
+	xd_init(&d);
+	snprintf(cmd, sizeof(cmd), "sed 's|@SBINDIR@/xsknetd|%s|' dist/xsknetd@.service > %s/xsknetd@vm.service",
+		 xd_program(), d.dir);
+	assert_int_equal(shell(cmd), 0);
+	snprintf(cmd, sizeof(cmd), "systemd-analyze verify --man=no %s/xsknetd@vm.service 2>&1 | "
+		 "awk '/xsknetd/ { print; bad = 1 } END { exit bad }'", d.dir);
+	assert_int_equal(shell(cmd), 0);
+	/* 20: "exposure 2.0" in its scale from 0 to 10. */
+	snprintf(cmd, sizeof(cmd), "systemd-analyze security --no-pager --offline=true --threshold=20 "
+		 "%s/xsknetd@vm.service 2>&1", d.dir);
+	assert_int_equal(shell(cmd), 0);
+	xd_fini(&d);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -1043,6 +1112,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(no_path_can_be_opened),
 		cmocka_unit_test(the_binary_is_hardened),
 		cmocka_unit_test(it_serves_an_interface_as_nobody),
+		cmocka_unit_test(it_starts_with_what_the_unit_gives),
+		cmocka_unit_test(the_unit_is_understood_and_exposes_little),
 	};
 
 	if (!xd_find(argv[0])) {

@@ -4,16 +4,20 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <libgen.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -88,10 +92,35 @@ void xd_fini(struct xd *d)
 	rmdir(d->dir);
 }
 
+/* What systemd does for User= (some user), AmbientCapabilities= and CapabilityBoundingSet=. */
+static void become_unit(void)
+{
+	static const int caps[] = { CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON, CAP_SETPCAP };
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct set[2] = { { 0 } };
+	bool ok;
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(caps); i++)
+		set[CAP_TO_INDEX(caps[i])].permitted |= CAP_TO_MASK(caps[i]);
+	for (unsigned i = 0; i < 2; i++)
+		set[i].effective = set[i].inheritable = set[i].permitted;
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (!(set[CAP_TO_INDEX(cap)].permitted & CAP_TO_MASK(cap)))
+			prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	ok = !prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) && !setgroups(0, NULL) &&
+	     !setresgid(65534, 65534, 65534) && !setresuid(65534, 65534, 65534) &&
+	     !syscall(__NR_capset, &head, set);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(caps); i++)
+		ok = ok && !prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, caps[i], 0, 0);
+	if (!ok)
+		_exit(102);
+}
+
 static void become_daemon(struct xd *d, const struct xd_how *how, char **argv)
 {
 	char pid[16];
 	int log = open(d->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	int file = open(program, O_PATH | O_CLOEXEC);   /* nobody may not find it by its path */
 
 	alarm(LIFE_S);
 	dup2(log, STDERR_FILENO);
@@ -109,7 +138,9 @@ static void become_daemon(struct xd *d, const struct xd_how *how, char **argv)
 		setenv("LISTEN_PID", pid, 1);
 		setenv("LISTEN_FDS", "1", 1);
 	}
-	execv(program, argv);
+	if (how && how->as_unit)
+		become_unit();
+	fexecve(file, argv, environ);
 	_exit(101);
 }
 

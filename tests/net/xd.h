@@ -48,6 +48,7 @@ void xd_fini(struct xd *d);
 /* What happens in the child before exec, in order. */
 struct xd_how {
 	const struct xn_lab *lab;       /* in its near namespace */
+	bool as_unit;                   /* as nobody, with what the systemd unit gives */
 	int fd3;                        /* becomes fd 3; 0: none */
 	bool activated;                 /* LISTEN_FDS=1 */
 	const char *const *env;         /* NAME=value, NULL at the end */
