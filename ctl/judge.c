@@ -67,7 +67,7 @@ static const struct {
 	{ "CVE-2024-35976", "set-up of rings reads beyond its argument",
 	  { 6, 9, 0 }, { { 6, 6, 28 }, { 6, 8, 7 } } },
 	{ "CVE-2025-21997", "guests above 4 GiB: frames land in the wrong place",
-	  { 6, 14, 0 }, { { 6, 6, 84 }, { 6, 12, 20 }, { 6, 13, 8 } } },
+	  { 6, 14, 0 }, { { 6, 6, 85 }, { 6, 12, 21 }, { 6, 13, 9 } } },
 	{ "CVE-2025-37920", "several queues: sockets race for receive buffers",
 	  { 6, 15, 0 }, { { 6, 12, 28 }, { 6, 14, 6 } } },
 };
@@ -206,6 +206,12 @@ static void judge_xdp(const struct xn_facts *f, struct xn_verdict *v)
 		mend(v, "xsknetd --port xdp:%s,attach=native fails at its start if it cannot", f->nic.name);
 	} else if ((f->nic.xdp_features & want) == want) {
 		say(v, XN_LEVEL_OK, "the driver takes native programs, with redirect");
+	} else if (!strcmp(f->nic.driver, "veth")) {
+		/* Linux drivers/net/veth.c, veth_set_xdp_features */
+		say(v, XN_LEVEL_WARN, "veth takes no native program while its peer sends on more queues than "
+		    "the %u that receive here: generic XDP, which is slower", f->nic.rx_queues);
+		mend(v, "%sethtool -L %s tx %u", f->nic.peer == XN_PEER_HERE ? "" : "there: ",
+		     f->nic.peer == XN_PEER_HERE ? f->nic.peer_name : "PEER", f->nic.rx_queues);
 	} else {
 		say(v, XN_LEVEL_WARN, "the driver takes no native programs that redirect: generic XDP, which "
 		    "is slower");

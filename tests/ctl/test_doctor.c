@@ -126,6 +126,10 @@ static void interface_faults_are_found(void **state)
 	EXPECT(good, f_.nic.xdp_told = false, "native XDP", XN_LEVEL_WARN, "does not tell",
 	       "attach=native");
 	EXPECT(good, f_.nic.xdp_features = XN_XDP_BASIC, "native XDP", XN_LEVEL_WARN, "generic", "driver");
+	EXPECT(good_veth, f_.nic.xdp_features = 0, "native XDP", XN_LEVEL_WARN, "more queues",
+	       "ethtool -L veth1 tx 1");
+	EXPECT(good_veth, (f_.nic.xdp_features = 0, f_.nic.peer = XN_PEER_ELSEWHERE), "native XDP",
+	       XN_LEVEL_WARN, "more queues", "there: ethtool -L PEER tx 1");
 	EXPECT(good, f_.nic.xdp_features = 0, "offloads", XN_LEVEL_WARN, "GRO", "ethtool -K eth0 gro off");
 	EXPECT(good, f_.nic.own.lro = true, "offloads", XN_LEVEL_WARN, "LRO", "ethtool -K eth0 lro off");
 	EXPECT(good, f_.nic.own.rx_vlan = true, "offloads", XN_LEVEL_WARN, "VLAN",
@@ -174,11 +178,12 @@ static void kernels_are_told_by_number_and_date(void **state)
 	static const struct { unsigned k[3]; enum xn_level level; const char *found; } cases[] = {
 		{ { 6, 6, 0 }, XN_LEVEL_WARN, "CVE-2024-35976" },
 		{ { 6, 6, 28 }, XN_LEVEL_WARN, "CVE-2025-21997" },
-		{ { 6, 6, 84 }, XN_LEVEL_WARN, "CVE-2025-37920" },
+		{ { 6, 6, 84 }, XN_LEVEL_WARN, "CVE-2025-21997" },
+		{ { 6, 6, 85 }, XN_LEVEL_WARN, "has, by its number: CVE-2025-37920" },
 		{ { 6, 7, 12 }, XN_LEVEL_WARN, "CVE-2024-35976" },
 		{ { 6, 12, 27 }, XN_LEVEL_WARN, "CVE-2025-37920" },
 		{ { 6, 12, 28 }, XN_LEVEL_OK, "Linux" },
-		{ { 6, 13, 8 }, XN_LEVEL_WARN, "CVE-2025-37920" },
+		{ { 6, 13, 9 }, XN_LEVEL_WARN, "CVE-2025-37920" },
 		{ { 6, 14, 5 }, XN_LEVEL_WARN, "CVE-2025-37920" },
 		{ { 6, 14, 6 }, XN_LEVEL_OK, "Linux" },
 		{ { 6, 15, 0 }, XN_LEVEL_OK, "Linux" },
