@@ -10,8 +10,6 @@
 #include "base/types.h"
 #include "ctl/show.h"
 
-#define GIB (1024.0 * 1024 * 1024)
-
 static bool is_copy(const char *name)
 {
 	return strstr(name, "_bounce_") || !strcmp(name, "tx_gathered");
@@ -51,9 +49,9 @@ static void show_guest(FILE *out, const struct xn_snap *s)
 		fputs("guest     not connected\n", out);
 		return;
 	}
-	fprintf(out, "guest     %.1f GiB in %" PRIu64 " regions, %" PRIu64 " of %" PRIu64
-		" queue pairs running", (double)s->guest.bytes / GIB, s->guest.regions,
-		s->guest.running, s->guest.pairs);
+	fprintf(out, "guest     %" PRIu64 " MiB in %" PRIu64 " region%s, %" PRIu64 " of %" PRIu64
+		" queue pairs running", s->guest.bytes >> 20, s->guest.regions,
+		s->guest.regions == 1 ? "" : "s", s->guest.running, s->guest.pairs);
 	if (s->guest.broken)
 		fprintf(out, ", %" PRIu64 " rings broken", s->guest.broken);
 	if (s->guest.logging)

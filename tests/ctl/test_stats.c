@@ -161,7 +161,7 @@ static void first_look_is_since_the_start(void **state)
 "xsknetd   0.2.0, up 10 s, 12 messages, 1 refused\n"
 "port      xdp:eth0 (native, copy), MTU 1500, MAC 02:00:00:00:00:01, link up, 10 Gbit/s, "
 "255 spare sockets\n"
-"guest     1.0 GiB in 2 regions, 1 of 1 queue pairs running\n"
+"guest     1024 MiB in 2 regions, 1 of 1 queue pairs running\n"
 "\n"
 "so far       packets/s     Gbit/s  zero-copy %     packets in all\n"
 "receive          100.0      0.001         90.0               1000\n"
