@@ -7,28 +7,40 @@
 
 void xn_tempo_start(struct xn_tempo *t, uint64_t now_ns, uint64_t rx, uint64_t tx)
 {
-	*t = (struct xn_tempo){ .rx = rx, .tx = tx, .moved_ns = now_ns, .window_ns = now_ns };
+	*t = (struct xn_tempo){ .rx = rx, .tx = tx, .now_ns = now_ns, .moved_ns = now_ns,
+				.window_ns = now_ns };
 }
 
-/* What has moved since the last look, and whether it is an answer to what moved before. */
-static void look(struct xn_tempo *t, uint64_t now_ns, uint64_t rx, uint64_t tx)
+void xn_tempo_worked(struct xn_tempo *t, uint64_t rx, uint64_t tx)
 {
+	const unsigned both = XN_TEMPO_RX | XN_TEMPO_TX;
 	unsigned way = (rx != t->rx ? XN_TEMPO_RX : 0) | (tx != t->tx ? XN_TEMPO_TX : 0);
 
-	t->fresh = false;
 	if (!way)
 		return;     /* the guest gave buffers, or got some back */
 	t->frames += (rx - t->rx) + (tx - t->tx);
-	if ((way | t->way) == (XN_TEMPO_RX | XN_TEMPO_TX) && t->way != XN_TEMPO_NONE &&
-	    now_ns - t->moved_ns <= XN_TEMPO_TALK_GAP_NS) {
+	if (t->way && (way | t->way) == both &&
+	    t->now_ns - t->moved_ns <= XN_TEMPO_TALK_GAP_NS) {
 		t->answers++;
-		t->answered_ns = now_ns;
+		t->answered = true;
 	}
 	t->rx = rx;
 	t->tx = tx;
 	t->way = way;
+	t->moved_ns = t->now_ns;
+	t->fresh = true;
+}
+
+/* What the clock says to what has moved since it was read. */
+static void look(struct xn_tempo *t, uint64_t now_ns)
+{
+	t->now_ns = now_ns;
+	if (!t->fresh)
+		return;
 	t->moved_ns = now_ns;
-	t->gathered = false;
+	if (t->answered)
+		t->answered_ns = now_ns;
+	t->fresh = t->answered = t->gathered = false;
 }
 
 static void turn_window(struct xn_tempo *t, uint64_t now_ns)
@@ -50,13 +62,11 @@ static bool is_talk(const struct xn_tempo *t, uint64_t now_ns)
 	       (t->old_answers + t->answers) * XN_TEMPO_TALK_FRAMES >= t->old_frames + t->frames;
 }
 
-enum xn_tempo_do xn_tempo_idle(struct xn_tempo *t, uint64_t now_ns, uint64_t rx, uint64_t tx,
-			       uint64_t *gather_ns)
+enum xn_tempo_do xn_tempo_idle(struct xn_tempo *t, uint64_t now_ns, uint64_t *gather_ns)
 {
 	uint64_t idle_ns;
 
-	if (t->fresh)
-		look(t, now_ns, rx, tx);
+	look(t, now_ns);
 	turn_window(t, now_ns);
 	idle_ns = now_ns - t->moved_ns;
 	if (is_talk(t, now_ns))

@@ -78,6 +78,7 @@ static void sleep_on(struct xn_worker *w, struct pollfd *fds, unsigned n, uint64
 
 	fds[n] = (struct pollfd){ .fd = w->wake_fd, .events = POLLIN };
 	w->woken = ppoll(fds, n + 1, ns ? &t : NULL, NULL) > 0;
+	xn_tempo_woke(&w->tempo, xn_now_ns());
 }
 
 static void nap(struct xn_worker *w, uint64_t ns)
@@ -112,10 +113,9 @@ static void spin(struct xn_worker *w)
 
 static void wait_adaptive(struct xn_worker *w)
 {
-	uint64_t rx, tx, ns = 0;
+	uint64_t ns = 0;
 
-	xn_queue_moved(w->q, &rx, &tx);
-	switch (xn_tempo_idle(&w->tempo, xn_now_ns(), rx, tx, &ns)) {
+	switch (xn_tempo_idle(&w->tempo, xn_now_ns(), &ns)) {
 	case XN_TEMPO_SPIN:
 		spin(w);
 		break;
@@ -170,7 +170,8 @@ static void serve(struct xn_worker *w)
 		}
 		w->empty = w->futile = 0;
 		w->woken = false;
-		xn_tempo_worked(&w->tempo);
+		xn_queue_moved(w->q, &rx, &tx);
+		xn_tempo_worked(&w->tempo, rx, tx);
 	}
 }
 

@@ -46,7 +46,7 @@ static void sim_idle(struct sim *s, uint64_t until)
 	uint64_t ns = 0;
 
 	while (s->now < until) {
-		switch (xn_tempo_idle(&s->t, s->now, s->rx, s->tx, &ns)) {
+		switch (xn_tempo_idle(&s->t, s->now, &ns)) {
 		case XN_TEMPO_SPIN:
 			s->spins++;
 			s->spun_ns += TURN_NS;
@@ -56,11 +56,13 @@ static void sim_idle(struct sim *s, uint64_t until)
 			s->gathers++;
 			s->gathered_ns += ns;
 			s->now += ns;
+			xn_tempo_woke(&s->t, s->now);
 			return;             /* what came meanwhile is seen afterwards */
 		case XN_TEMPO_SLEEP:
 			s->sleeps++;
 			s->slept_ns += until - s->now;
 			s->now = until;
+			xn_tempo_woke(&s->t, s->now);
 			break;
 		}
 	}
@@ -75,7 +77,7 @@ static void sim_stream(struct sim *s, uint64_t pps, unsigned ms)
 		while (next <= s->now) {
 			s->rx++;
 			next += gap;
-			xn_tempo_worked(&s->t);
+			xn_tempo_worked(&s->t, s->rx, s->tx);
 		}
 		sim_idle(s, next);
 	}
@@ -88,10 +90,10 @@ static void sim_talk(struct sim *s, uint64_t think_ns, uint64_t away_ns, unsigne
 
 	while (s->now < end) {
 		s->rx++;
-		xn_tempo_worked(&s->t);
+		xn_tempo_worked(&s->t, s->rx, s->tx);
 		sim_idle(s, s->now + think_ns);
 		s->tx++;
-		xn_tempo_worked(&s->t);
+		xn_tempo_worked(&s->t, s->rx, s->tx);
 		sim_idle(s, s->now + away_ns);
 	}
 }
@@ -145,11 +147,32 @@ static void talk_of_several_at_once_spins(void **state)
 		if (i == 200)
 			sim_forget(&s);
 		s.rx += 4;
-		xn_tempo_worked(&s.t);
+		xn_tempo_worked(&s.t, s.rx, s.tx);
 		sim_idle(&s, s.now + 5000);
 		s.tx += 4;
-		xn_tempo_worked(&s.t);
+		xn_tempo_worked(&s.t, s.rx, s.tx);
 		sim_idle(&s, s.now + 10000);
+	}
+	assert_int_equal(s.sleeps + s.gathers, 0);
+}
+
+/* Each turn finds the next frame there already: no empty one between them. */
+static void talk_without_a_pause_is_talk(void **state)
+{
+	struct sim s;
+
+	sim_start(&s);
+	for (unsigned i = 0; i < 2000; i++) {
+		if (i == 20)
+			sim_forget(&s);
+		for (unsigned j = 0; j < 50; j++) {
+			s.rx++;
+			xn_tempo_worked(&s.t, s.rx, s.tx);
+			s.tx++;
+			xn_tempo_worked(&s.t, s.rx, s.tx);
+			s.now += 3000;
+		}
+		sim_idle(&s, s.now + 5000);
 	}
 	assert_int_equal(s.sleeps + s.gathers, 0);
 }
@@ -203,10 +226,10 @@ static void a_stream_with_an_answer_for_each_batch_is_a_stream(void **state)
 		if (i == 1000)
 			sim_forget(&s);
 		s.rx += 20;
-		xn_tempo_worked(&s.t);
+		xn_tempo_worked(&s.t, s.rx, s.tx);
 		sim_idle(&s, s.now + 1000);
 		s.tx += 1;
-		xn_tempo_worked(&s.t);
+		xn_tempo_worked(&s.t, s.rx, s.tx);
 		sim_idle(&s, s.now + 40000);
 	}
 	assert_true(s.gathers > 1000);
@@ -507,6 +530,7 @@ int main(void)
 		cmocka_unit_test(silence_sleeps),
 		cmocka_unit_test(talk_spins_and_never_sleeps),
 		cmocka_unit_test(talk_of_several_at_once_spins),
+		cmocka_unit_test(talk_without_a_pause_is_talk),
 		cmocka_unit_test(slow_answers_are_no_talk),
 		cmocka_unit_test(streams_are_gathered_in_batches_that_rings_can_hold),
 		cmocka_unit_test(a_stream_with_an_answer_for_each_batch_is_a_stream),
