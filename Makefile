@@ -12,6 +12,7 @@
 #:   ctl        xsknetctl: against a fake daemon, and on interfaces with faults; root
 #:   vm         real guests and other drivers through xsknetd; root (ARGS: which tests)
 #:   fuzz       every fuzz target for FUZZ_SECS seconds each (clang)
+#:   vhost      hostile front ends and guests against xsknetd; no root needed
 #:   instr      instructions for each packet, counted by callgrind
 #:   cost       nanoseconds for each packet, against the fake kernel
 #:   layers     who may include whom, and where atomics may be
@@ -33,7 +34,8 @@
 #:   SAN=address,undefined   sanitizers, into build/san-address-undefined
 #:   CFLAGS, CPPFLAGS, LDFLAGS   added behind our own
 #:   CLANG, BPFTOOL   for the XDP programs
-#:   ARGS="..."       words for xsknet-bench (bench), cost (cost) or tests/vm/run (vm)
+#:   ARGS="..."       words for xsknet-bench (bench), cost (cost), the suite (vhost: -h) or
+#:                    tests/vm/run (vm)
 #:   FUZZ_SECS=N      how long a fuzz target runs (default 60)
 #:   STEPS="..."      which steps of check (default: all)
 #:   PREFIX, LIBDIR, DESTDIR     where install puts things (/usr/local)
@@ -116,6 +118,11 @@ KERNEL_TESTS := facts
 NET_TESTS    := veth faults privileges example xsknetd
 CTL_TESTS    := stats doctor
 TSAN_TESTS   := vq_hostile worker session
+# The black-box suite of xsknetd.
+SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c \
+                tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
+                tests/vhost/case_guest.c tests/vhost/case_ctrl.c tests/vhost/case_inflight.c \
+                tests/vhost/case_fault.c tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx ctrl inflight session
 FUZZ_RIG     := tests/fuzz/guest.c
 VMM_SRC      := examples/vmm.c examples/guest.c
@@ -143,15 +150,16 @@ TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tes
 OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/tests/smoke/check_json.o \
               $(B)/tests/vm/xfer.o
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
+SUITE_OBJ  := $(call obj,$(SUITE_SRC))
 FUZZ_BIN   := $(FUZZ_TARGETS:%=$(B)/tests/fuzz/%)
 ALL_OBJ    := $(sort $(LIB_OBJ) $(VHOST_OBJ) $(CTL_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) \
-              $(OTHER_OBJ) $(FUZZ_OBJ))
+              $(OTHER_OBJ) $(FUZZ_OBJ) $(SUITE_OBJ))
 SO         := libxsknet.so.$(VERSION)
 
 .PHONY: all objects programs
 all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknetd $(B)/xsknetctl $(B)/xsknet-bench $(B)/examples/vmm
 objects: $(ALL_OBJ)
-programs: all $(TEST_BIN) $(B)/cost $(B)/tests/smoke/check_json
+programs: all $(TEST_BIN) $(B)/tests/vhost/vhost $(B)/cost $(B)/tests/smoke/check_json
 
 link = $(Q)$(CC) $(XN_CFLAGS) $(XN_LDFLAGS) -o $@ $(1) $(filter %.o %.a,$^) $(LIBS)
 
@@ -223,6 +231,11 @@ $(NET_BIN): $(B)/tests/net/%: $(B)/tests/net/test_%.o $(B)/librig.a $(B)/libvhos
 	$(call link)
 
 $(CTL_BIN): $(B)/tests/ctl/%: $(B)/tests/ctl/test_%.o $(B)/tests/ctl/run.o $(B)/libctl.a $(B)/librig.a $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link)
+
+$(B)/tests/vhost/vhost: LIBS := -ljansson -lpthread
+$(B)/tests/vhost/vhost: $(SUITE_OBJ) $(B)/bench/front.o $(B)/base/log.o
 	$(call say,LD,$@)
 	$(call link)
 
@@ -303,6 +316,11 @@ $(FUZZ_BIN): LIBS += -fsanitize=fuzzer -lpthread
 $(FUZZ_BIN): $(B)/tests/fuzz/%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(FUZZ_RIG)) $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
+
+# The real program, over its socket; ARGS: see tests/vhost/main.c.
+.PHONY: vhost
+vhost: $(B)/tests/vhost/vhost $(B)/xsknetd
+	$(Q)timeout -k 5 600 $(B)/tests/vhost/vhost -d $(B)/xsknetd $(ARGS)
 
 cost: $(B)/cost
 	$(Q)$(B)/cost $(ARGS)
