@@ -392,3 +392,8 @@ void xn_gen_allow(struct xn_gen *g, uint64_t arrived)
 {
 	xn_store_once64((uint64_t *)&g->bpf->bss->task.limit, arrived + g->cfg.window);
 }
+
+uint64_t xn_gen_offered(const struct xn_gen *g)
+{
+	return xn_load_once64(&g->bpf->bss->state.seq);
+}

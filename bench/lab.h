@@ -111,6 +111,8 @@ int  xn_gen_start(struct xn_gen *g, const struct xn_gen_cfg *cfg);
 /* With a window: `arrived` frames are through, `window` more may be under way. Cheap,
  * any thread. */
 void xn_gen_allow(struct xn_gen *g, uint64_t arrived);
+/* Frames stamped so far in this run. Any thread. */
+uint64_t xn_gen_offered(const struct xn_gen *g);
 /* Returns when the last frame has been handed over. */
 void xn_gen_stop(struct xn_gen *g, struct xn_gen_counts *out);
 

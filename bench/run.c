@@ -36,7 +36,13 @@ static bool wanted(const struct cast *c, unsigned kind)
 
 static bool takes_part(const struct cast *c, enum xn_dir dir, unsigned kind)
 {
-	return wanted(c, kind) && (dir == XN_DIR_RTT || !c->b->opts.rtt_only[kind]);
+	const struct xn_opts *o = &c->b->opts;
+
+	/* veth gives the frame that comes back to the queue of the sender's processor: whose
+	 * that is in another process, with several, is its own affair. */
+	if (dir == XN_DIR_RTT && xn_kind_external(kind) && o->queues > 1)
+		return false;
+	return wanted(c, kind) && (dir == XN_DIR_RTT || !o->rtt_only[kind]);
 }
 
 static void note_place(struct cast *c, const struct xn_path *p)

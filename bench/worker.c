@@ -27,7 +27,10 @@
 #include "bench/round.h"
 
 #define WARM_UP_NS   10e6
-#define QUIET_NS     1e6         /* the drain ends after this long without a frame */
+/* After this long without a frame none is under way any more; where threads have to hand
+ * them over, it is longer than one may have to wait for its turn. */
+#define QUIET_NS     1e6
+#define QUIET_FAR_NS 10e6
 #define DRAIN_MAX_NS 100e6
 #define RTT_LOST_NS  100e6       /* a frame that is not back by then is lost */
 #define RTT_WARM_UP  64u
@@ -140,6 +143,11 @@ static unsigned allowance(const struct xn_worker *k, uint64_t now)
 	return due < 1 ? 0 : due > XN_TURN ? XN_TURN : (unsigned)due;
 }
 
+static uint64_t quiet_ticks(const struct xn_path *p)
+{
+	return xn_ns_ticks(xn_kind_external(p->kind) ? QUIET_FAR_NS : QUIET_NS);
+}
+
 /* A frame that is lost keeps its place in the window. When nothing has come for a
  * while, all that were under way are lost, and the window opens again. */
 static unsigned forward(struct xn_worker *k, uint64_t now)
@@ -151,9 +159,9 @@ static unsigned forward(struct xn_worker *k, uint64_t now)
 		return n;
 	if (n) {
 		k->moved_at = now;
-	} else if (now - k->moved_at > xn_ns_ticks(QUIET_NS)) {
+	} else if (now - k->moved_at > quiet_ticks(p)) {
 		k->moved_at = now;
-		k->gone += FWD_WINDOW;
+		k->gone = xn_gen_offered(p->gen[k->w.queue]) - k->w.packets;
 	} else {
 		return 0;
 	}
@@ -188,7 +196,7 @@ static void stream(struct xn_worker *k)
 		if (n)
 			moved_at = now;
 		if (now - drain_from > xn_ns_ticks(DRAIN_MAX_NS) ||
-		    (now - moved_at > xn_ns_ticks(QUIET_NS) && !ops->tx_pending(&k->w)))
+		    (now - moved_at > quiet_ticks(k->w.path) && !ops->tx_pending(&k->w)))
 			return;
 	}
 }
