@@ -642,7 +642,7 @@ static NOINLINE unsigned pop_again(struct xn_vq *vq, struct batch *b)
 	const struct xn_inflight *f = vq->inflight;
 
 	vq->plain = 0;
-	while (vq->again_left && b->k < b->n && b->used < b->max_pieces && b->walked < MAX_WALK) {
+	while (!vq->broken && vq->again_left && b->k < b->n && b->used < b->max_pieces && b->walked < MAX_WALK) {
 		uint16_t head = f->again[f->n_again - vq->again_left];
 		struct xn_chain *c = &b->chains[b->k];
 		enum xn_fault why = read_chain(vq, head, c, b->pieces + b->used,
@@ -670,7 +670,7 @@ unsigned xn_vq_pop(struct xn_vq *vq, struct xn_chain *chains, unsigned n,
 	struct batch b = { .chains = chains, .pieces = pieces, .n = n, .max_pieces = max_pieces };
 
 	if (XN_UNLIKELY(vq->broken | vq->again_left))
-		return vq->broken ? 0 : pop_again(vq, &b);
+		return pop_again(vq, &b);
 	b.ready = (uint16_t)(vq->avail_seen - vq->avail_next);
 	if (b.ready < n)
 		b.ready = look(vq);
@@ -679,7 +679,7 @@ unsigned xn_vq_pop(struct xn_vq *vq, struct xn_chain *chains, unsigned n,
 	while (XN_UNLIKELY(b.k < XN_MIN(n, b.ready) && b.used < max_pieces) && pop_odd(vq, &b))
 		pop_usual(vq, &b);
 	if (XN_UNLIKELY(vq->careful))
-		note_taken(vq, chains, b.k);
+		note_taken(vq, b.chains, b.k);
 	return b.k;
 }
 
