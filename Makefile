@@ -364,7 +364,7 @@ cppcheck: $(SKEL)
 		--enable=warning,performance,portability --suppressions-list=.cppcheck \
 		--cppcheck-build-dir=$(B)/cppcheck -I. -Iinclude -I$(B) -D_GNU_SOURCE \
 		'-DLIBBPF_OPTS(type,name,...)=struct type name = { __VA_ARGS__ }' \
-		$(sort $(LIB_SRC) $(CTL_SRC) ctl/main.c $(BENCH_SRC) $(VMM_SRC))
+		$(sort $(LIB_SRC) $(VHOST_SRC) vhost/main.c $(CTL_SRC) ctl/main.c $(BENCH_SRC) $(VMM_SRC))
 
 # ---- install -------------------------------------------------------------
 
@@ -396,7 +396,7 @@ uninstall:
 	for m in $(MAN); do rm -f $(D)$(MANDIR)/man$${m##*.}/$${m##*/}; done
 
 format:
-	$(Q)find base umem xsk bpf virtio port engine ctl bench tests examples include -name '*.[ch]' \
+	$(Q)find base umem xsk bpf virtio port engine vhost ctl bench tests examples include -name '*.[ch]' \
 		-exec clang-format -i {} +
 
 help:
