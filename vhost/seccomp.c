@@ -4,7 +4,7 @@
  * Whatever is not there ends the process (SIGSYS), in all threads.
  *
  * What is not there, and why it is not missed: open (everything is open), socket
- * (AF_XDP sockets are kept in store, see --spare-sockets), clone and exec (threads are
+ * (AF_XDP sockets are kept in store, see --spare-sockets; asking for one fails), clone and exec (threads are
  * there), ioctl and prctl. mmap cannot make memory executable, mprotect is not
  * there.
  */
@@ -113,6 +113,18 @@ static int allow_int(scmp_filter_ctx ctx, int nr, unsigned arg, uint64_t v)
 	return allow_if(ctx, nr, arg, UINT32_MAX, v);
 }
 
+/* With EPERM, unless that is what everything gets that is not allowed. */
+static int refuse_int(scmp_filter_ctx ctx, int nr, unsigned arg, uint64_t v)
+{
+	const struct scmp_arg_cmp c = SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, UINT32_MAX, v);
+	uint32_t otherwise = 0;
+	int err = seccomp_attr_get(ctx, SCMP_FLTATR_ACT_DEFAULT, &otherwise);
+
+	if (err || otherwise == SCMP_ACT_ERRNO(EPERM))
+		return err;
+	return seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), nr, 1, &c);
+}
+
 static int add_call(scmp_filter_ctx ctx, const struct call *c)
 {
 	int err = 0;
@@ -141,6 +153,11 @@ static int add_extra(scmp_filter_ctx ctx, const struct xn_sandbox *s)
 		if (!err)
 			err = allow_int(ctx, SCMP_SYS(newfstatat), 0, (unsigned)s->dirs[i]);
 	}
+	/* When the store of AF_XDP sockets is empty the library asks for more, and is told no. */
+	if (!err)
+		err = refuse_int(ctx, SCMP_SYS(socket), 0, AF_XDP);
+	if (!s->dials && !err)
+		err = refuse_int(ctx, SCMP_SYS(socket), 0, AF_UNIX);
 	if (s->dials && !err)
 		err = allow_int(ctx, SCMP_SYS(socket), 0, AF_UNIX);
 	if (s->dials && !err)

@@ -393,18 +393,21 @@ static void must(struct xd_guest *g, int rc, const char *what)
 		fail_msg("%s: %d: %s", what, rc, g->f.error);
 }
 
-void xd_guest_plug(struct xd_guest *g, const char *path, int fd)
+int xd_guest_try(struct xd_guest *g, const char *path, int fd)
 {
 	struct front_region region = { .size = XD_RAM, .user_addr = XD_BASE, .fd = g->drv.fd };
+	int err = 0;
 
 	if (fd < 0)
-		must(g, front_connect(&g->f, path, FRONT_WAIT_MS), "connect");
+		err = front_connect(&g->f, path, FRONT_WAIT_MS);
 	else
 		g->f = (struct front){ .fd = fd };
-	must(g, front_negotiate(&g->f, VERSION_1 | 1ull << XN_VU_F_PROTOCOL_FEATURES, VERSION_1,
-				1ull << XN_VU_P_REPLY_ACK), "features");
-	must(g, front_set_mem(&g->f, &region, 1), "memory");
-	for (unsigned i = 0; i < 2; i++) {
+	if (!err)
+		err = front_negotiate(&g->f, VERSION_1 | 1ull << XN_VU_F_PROTOCOL_FEATURES, VERSION_1,
+				      1ull << XN_VU_P_REPLY_ACK);
+	if (!err)
+		err = front_set_mem(&g->f, &region, 1);
+	for (unsigned i = 0; i < 2 && !err; i++) {
 		struct xn_vring v = drv_vring(i);
 		struct front_ring r = {
 			.index = i, .size = v.size, .desc = XD_BASE + v.desc_gpa,
@@ -413,9 +416,16 @@ void xd_guest_plug(struct xd_guest *g, const char *path, int fd)
 			.err_fd = -1,
 		};
 
-		must(g, front_start_ring(&g->f, &r), "ring");
-		must(g, front_enable_ring(&g->f, i, true), "enable");
+		err = front_start_ring(&g->f, &r);
+		if (!err)
+			err = front_enable_ring(&g->f, i, true);
 	}
+	return err;
+}
+
+void xd_guest_plug(struct xd_guest *g, const char *path, int fd)
+{
+	must(g, xd_guest_try(g, path, fd), "a guest");
 }
 
 void xd_guest_feed(struct xd_guest *g, unsigned n)

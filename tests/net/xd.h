@@ -101,6 +101,8 @@ void xd_guest_fini(struct xd_guest *g);
 /* Connects (or goes on with a socket, fd >= 0) and starts both rings, enabled. Fails the
  * test if it cannot. Rings go on where they were. */
 void xd_guest_plug(struct xd_guest *g, const char *path, int fd);
+/* The same; 0 or -errno of the first thing that failed. */
+int  xd_guest_try(struct xd_guest *g, const char *path, int fd);
 void xd_guest_unplug(struct xd_guest *g);
 /* Posts n receive buffers. */
 void xd_guest_feed(struct xd_guest *g, unsigned n);
