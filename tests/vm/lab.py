@@ -38,6 +38,12 @@ TREES = {
 XFER = [os.path.join(BUILD, "tests/vm/xfer")]
 HOST, GUEST = "10.9.0.1", "10.9.0.2"
 MAC = "52:54:00:12:34:56"
+# Counters that may be more than 0: traffic, ways to send it, and frames that came while nobody
+# was there to take them.
+USUAL = (r"[rt]x_(packets|bytes|lent|buf_lent|kicks|kick_again|chained|gathered)$|irqs_|"
+         r"steer_to_guest$|steer_no_socket$|rx_drop_stopped$|"
+         # A guest that is slow offers too few buffers.
+         r"kernel_fill_empty$")
 MODULES = ["virtio_net"]
 
 
@@ -536,6 +542,21 @@ class Lab:
     def start(self, name, *command):
         """Any other program of the tree."""
         return Process(self, name, inside("stable", *command))
+
+    def verdict(self):
+        """What every test expects of its daemons: none has died, and none has counted anything
+        that a guest without faults gives no reason for."""
+        for d in self.processes:
+            if not isinstance(d, Daemon):
+                continue
+            status = d.p.poll()
+            check(status in (None, 0, -signal.SIGKILL),
+                  f"{d.name} has ended with status {status}:\n{d.said()[-3000:]}")
+            if status is None:
+                s = d.stats()
+                odd = {k: v for k, v in d.counters().items() if v and not re.match(USUAL, k)}
+                check(not odd and not s["refused"] and not s["guest"]["broken"],
+                      f"{d.name}: {odd}, {s['refused']} messages refused, {s['guest']['broken']} rings broken")
 
     def bridge(self, *ports):
         """One network of several wires' outer ends."""
