@@ -117,7 +117,24 @@ static void prepare_libraries(void)
 {
 	mallopt(M_ARENA_MAX, 1);
 	json_object_seed(0);
-	tzset();
+}
+
+/* What whoever started us has left open is nobody's business in here, but for the socket
+ * that was given; and 0 to 2 are open, lest a socket become standard error. */
+static void tidy_fds(int keep)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (keep < 0) {
+		close_range(STDERR_FILENO + 1, ~0u, 0);
+		return;
+	}
+	if (keep > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, (unsigned)keep - 1, 0);
+	close_range((unsigned)keep + 1, ~0u, 0);
 }
 
 /* How many queue pairs the port will have: its spec says, and xn_port_open checks. */
@@ -256,9 +273,11 @@ static int settle_in(struct daemon *d)
 
 static int start(struct daemon *d)
 {
-	int err = block_signals(d);
+	int err;
 
 	umask(077);
+	tidy_fds(d->o->fd);
+	err = block_signals(d);
 	prepare_libraries();
 	if (!err)
 		err = xn_sigbus_init();
@@ -296,6 +315,7 @@ static void end_session(struct daemon *d, const char *why)
 	d->refused += c.refused;
 	xn_session_close(d->session);
 	d->session = NULL;
+	xn_sigbus_take();       /* what faulted was this session's: not the next one's fault */
 	d->once = !d->dials && d->listen.fd < 0;
 	xn_peer_log(XN_LOG_INFO, "%s", why);
 	xn_notify_say(&d->notify, "STATUS=Waiting for a front end.");
@@ -362,13 +382,12 @@ static void dial_turn(struct daemon *d, uint64_t now_ns)
 
 /* ---- the loop ---- */
 
-static void port_turn(struct daemon *d)
+static void port_turn(struct daemon *d, bool ready)
 {
-	struct xn_dev *dev = xn_vdev_dev(d->vdev);
 	struct xn_port_info before = d->info;
 
-	if (xn_dev_event_fd(dev) >= 0)
-		xn_dev_handle_events(dev);
+	if (ready)
+		xn_dev_handle_events(xn_vdev_dev(d->vdev));
 	xn_port_get_info(d->port, &d->info);
 	if (d->info.link_up != before.link_up)
 		xn_log(XN_LOG_INFO, "%s: link %s", d->o->port, d->info.link_up ? "up" : "down");
@@ -411,12 +430,13 @@ static unsigned add_fd(struct pollfd *fds, unsigned n, int fd)
 static bool turn(struct daemon *d)
 {
 	struct pollfd fds[MAX_FDS];
-	unsigned n = 0, listener, ctl;
+	unsigned n = 0, port, listener, ctl;
 	uint64_t now_ns = xn_now_ns(), wait_ns = wait_of(d, now_ns);
 	const struct timespec t = { (time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S) };
 
 	n = add_fd(fds, n, d->sig_fd);
 	n = add_fd(fds, n, xn_sigbus_fd());
+	port = n;
 	n = add_fd(fds, n, xn_dev_event_fd(xn_vdev_dev(d->vdev)));
 	n = add_fd(fds, n, d->session ? xn_session_fd(d->session) : -1);
 	n = add_fd(fds, n, d->session ? xn_session_ctrl_fd(d->session) : -1);
@@ -432,7 +452,7 @@ static bool turn(struct daemon *d)
 		return false;
 
 	now_ns = xn_now_ns();
-	port_turn(d);
+	port_turn(d, fds[port].revents);
 	session_turn(d);
 	listener_turn(d, fds[listener].revents, now_ns);
 	dial_turn(d, now_ns);

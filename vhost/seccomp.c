@@ -4,9 +4,9 @@
  * Whatever is not there ends the process (SIGSYS), in all threads.
  *
  * What is not there, and why it is not missed: open (everything is open), socket
- * (AF_XDP sockets are kept in store, see --spare-sockets; asking for one fails), clone and exec (threads are
- * there), ioctl and prctl. mmap cannot make memory executable, mprotect is not
- * there.
+ * (AF_XDP sockets are kept in store, see --spare-sockets; asking for one fails), clone and
+ * exec (threads are there), ioctl and prctl. mmap cannot make memory executable, mprotect
+ * is not there.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -18,20 +18,22 @@ static const struct { const char *journal, *person; } prefix[] = {
 	[XN_LOG_DEBUG] = { "<7>", "xsknetd: " },
 };
 
+static void put(const char *before, const char *line)
+{
+	char text[640];     /* the library's lines are shorter */
+	size_t n = (size_t)snprintf(text, sizeof(text), "%s%s\n", before, line);
+
+	(void)!write(STDERR_FILENO, text, XN_MIN(n, sizeof(text) - 1));
+}
+
 static void to_journal(void *arg, enum xn_log_level level, const char *line)
 {
-	char text[640];
-	int n = snprintf(text, sizeof(text), "%s%s\n", prefix[level].journal, line);
-
-	(void)!write(STDERR_FILENO, text, (size_t)n);
+	put(prefix[level].journal, line);
 }
 
 static void to_person(void *arg, enum xn_log_level level, const char *line)
 {
-	char text[640];
-	int n = snprintf(text, sizeof(text), "%s%s\n", prefix[level].person, line);
-
-	(void)!write(STDERR_FILENO, text, (size_t)n);
+	put(prefix[level].person, line);
 }
 
 /* JOURNAL_STREAM says which file the journal reads (systemd.exec(5)); stderr may have been

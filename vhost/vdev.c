@@ -34,6 +34,9 @@ static void on_event(void *arg, const struct xn_event *e)
 		xn_vdev_ring_broken(v, e->index, e->name);
 	else if (e->kind == XN_EVENT_PAIRS)
 		xn_vdev_set_active(v, e->index);
+	else if (e->kind == XN_EVENT_PORT_GONE)
+		xn_log(XN_LOG_WARN, "%s: the interface is gone, the guest has no network any more: "
+		       "make it anew and restart", e->name);
 	if (v->listener)
 		v->listener(v->listener_arg, e);
 }

@@ -12,7 +12,8 @@
  * Sleeping cannot be trusted to be sleep: an fd that came from a front end may be readable
  * for ever (a regular file, a pipe that was closed), or somebody may signal it a million
  * times a second. After FUTILE_MAX wake-ups in a row that brought no work, the thread naps
- * for NAP_NS without looking at any of them, until there is work again.
+ * for NAP_NS without looking at any of them, until there is work again; after NAPS_MAX it
+ * tries once more whether it can sleep.
  */
 #include <assert.h>
 #include <errno.h>
@@ -39,6 +40,7 @@
 #define POLLED_NS    1000000      /* a ring whose guest does not notify */
 #define NAP_NS       1000000
 #define FUTILE_MAX   16u
+#define NAPS_MAX     64u
 #define SLACK_NS     1000ul       /* the kernel's 50 us would double a gathering */
 #define MAX_FDS      8u
 #define NS_PER_S     1000000000ull
@@ -64,7 +66,7 @@ struct xn_worker {
 	/* -- this thread's; others read the counters -- */
 	struct xn_tempo tempo;
 	uint32_t empty;                 /* turns in a row */
-	uint32_t futile;                /* wake-ups in a row without work */
+	uint32_t futile, naps;          /* wake-ups in a row without work; naps since */
 	bool woken;                     /* by an fd, and no turn has worked since */
 	struct xn_worker_stats stats;
 };
@@ -95,6 +97,10 @@ static void sleep_armed(struct xn_worker *w)
 
 	if (w->futile >= FUTILE_MAX) {
 		nap(w, NAP_NS);
+		if (++w->naps == NAPS_MAX) {
+			w->futile--;
+			w->naps = 0;
+		}
 		return;
 	}
 	if (!xn_queue_arm(w->q))
@@ -158,7 +164,7 @@ static void serve(struct xn_worker *w)
 
 	xn_queue_moved(w->q, &rx, &tx);
 	xn_tempo_start(&w->tempo, xn_now_ns(), rx, tx);
-	w->empty = w->futile = 0;
+	w->empty = w->futile = w->naps = 0;
 	w->woken = false;
 	while (!xn_load_once32(&w->leave)) {
 		unsigned work = xn_queue_run(w->q, BUDGET);
@@ -168,7 +174,7 @@ static void serve(struct xn_worker *w)
 			idle(w);
 			continue;
 		}
-		w->empty = w->futile = 0;
+		w->empty = w->futile = w->naps = 0;
 		w->woken = false;
 		xn_queue_moved(w->q, &rx, &tx);
 		xn_tempo_worked(&w->tempo, rx, tx);

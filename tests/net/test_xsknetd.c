@@ -796,6 +796,11 @@ static void every_thread_is_nobody(void **state)
 	assert_non_null(strstr(text, "Groups:\t \n"));
 	snprintf(path, sizeof(path), "/proc/%d/limits", (int)d.pid);
 	assert_non_null(strstr(file_text(path, text, sizeof(text)), "Max core file size        0 "));
+	/* What its parent has left open is not there. */
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)d.pid, XD_LEAKED_FD);
+	assert_int_equal(readlink(path, text, sizeof(text)), -1);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)d.pid, STDERR_FILENO);
+	assert_true(readlink(path, text, sizeof(text)) > 0);
 	/* Not dumpable: its files in /proc are root's. */
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)d.pid);
 	assert_int_equal(stat(path, &st), 0);
@@ -1046,6 +1051,24 @@ static void without_sockets_in_store_it_says_so_and_lives(void **state)
 	xd_fini(&d);
 }
 
+static void an_interface_that_goes_is_told(void **state)
+{
+	struct xn_lab lab;
+	struct xd d;
+
+	assert_int_equal(xn_lab_create(&lab, &(struct xn_lab_cfg){ .queues = 1 }), 0);
+	xd_init(&d);
+	xd_start(&d, &(struct xd_how){ .lab = &lab }, "xdp:" XN_LAB_NEAR, XD_ARGS("--spare-sockets", "2"));
+	assert_int_equal(xn_lab_enter_near(&lab), 0);
+	assert_int_equal(xn_link_delete(XN_LAB_NEAR), 0);
+	assert_int_equal(xn_lab_leave(&lab), 0);
+	assert_true(xd_said(&d, "the interface is gone", 2000));
+	assert_int_equal(xd_stat(&d, "port.link"), 0);
+	xd_stop(&d);
+	xn_lab_destroy(&lab);
+	xd_fini(&d);
+}
+
 static void it_starts_with_what_the_unit_gives(void **state)
 {
 	struct rlimit limit = { 0 };
@@ -1145,6 +1168,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(the_binary_is_hardened),
 		cmocka_unit_test(it_serves_an_interface_as_nobody),
 		cmocka_unit_test(without_sockets_in_store_it_says_so_and_lives),
+		cmocka_unit_test(an_interface_that_goes_is_told),
 		cmocka_unit_test(it_starts_with_what_the_unit_gives),
 		cmocka_unit_test(the_unit_is_understood_and_exposes_little),
 	};

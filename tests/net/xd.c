@@ -125,6 +125,7 @@ static void become_daemon(struct xd *d, const struct xd_how *how, char **argv)
 	alarm(LIFE_S);
 	dup2(log, STDERR_FILENO);
 	dup2(log, STDOUT_FILENO);
+	dup2(log, XD_LEAKED_FD);
 	if (how && how->lab && xn_lab_enter_near(how->lab))
 		_exit(100);
 	for (unsigned i = 0; how && how->env && how->env[i]; i++)

@@ -497,6 +497,32 @@ static void fds_that_are_always_readable_do_not_burn_a_processor(void **state)
 	}
 }
 
+static void a_storm_of_kicks_costs_little_and_is_forgotten(void **state)
+{
+	struct xn_worker_stats a, b;
+	uint64_t turns, from, ns;
+	struct rig r;
+
+	open_usual_rig(&r, XN_POLL_ADAPTIVE);
+	give_buffers(&r, 64);
+	xn_worker_run(r.w, r.q, false);
+	ping(&r);
+	pause_ms(10);
+	xn_worker_get_stats(r.w, &a);
+	from = xn_now_ns();
+	while ((ns = xn_now_ns() - from) < 300 * NS_PER_MS)
+		assert_int_equal(eventfd_write(r.kick[TX], 1), 0);
+	xn_worker_get_stats(r.w, &b);
+	assert_true((b.cpu_ns - a.cpu_ns) * 5 < ns);
+	assert_true(b.turns - a.turns < 1000);
+	/* Then it can sleep again, though there has been no work. */
+	pause_ms(200);
+	idle_share(&r, 200, &turns);
+	assert_int_equal(turns, 0);
+	ping(&r);
+	close_rig(&r);
+}
+
 static void a_processor_that_is_not_there_is_told(void **state)
 {
 	static const unsigned cpus[] = { 1000 };
@@ -544,6 +570,7 @@ int main(void)
 		cmocka_unit_test(a_silent_guest_costs_nothing),
 		cmocka_unit_test(a_ring_without_kicks_is_polled),
 		cmocka_unit_test(fds_that_are_always_readable_do_not_burn_a_processor),
+		cmocka_unit_test(a_storm_of_kicks_costs_little_and_is_forgotten),
 		cmocka_unit_test(a_processor_that_is_not_there_is_told),
 		cmocka_unit_test(a_pinned_worker_runs),
 	};
