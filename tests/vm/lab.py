@@ -42,7 +42,7 @@ MAC = "52:54:00:12:34:56"
 # was there to take them.
 USUAL = (r"[rt]x_(packets|bytes|lent|buf_lent|kicks|kick_again|chained|gathered)$|irqs_|"
          r"steer_to_guest$|steer_no_socket$|rx_drop_stopped$|ctrl_commands$")
-MODULES = ["virtio_net"]
+MODULES = ["virtio_net", "virtio_pci"]         # built in, in some kernels
 
 
 class Skip(Exception):
@@ -123,7 +123,7 @@ def modules_of(names):
     found, todo = {}, list(names)
     while todo:
         name = todo.pop()
-        if name in found:
+        if name in found or name not in where:
             continue
         with open(where[name], "rb") as f:
             code = f.read()
@@ -154,7 +154,7 @@ def make_initramfs(path):
         closure, todo = [], list(needs)
         while todo:
             n = todo.pop(0)
-            if n not in closure:
+            if n in mods and n not in closure:
                 closure.append(n)
                 todo += mods[n][0]
         deps += f"{name}.ko: {' '.join(n + '.ko' for n in closure)}\n"
