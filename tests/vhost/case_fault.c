@@ -328,7 +328,7 @@ static int nonsense(struct front *f, const int *fds, unsigned n_kinds)
 	uint32_t request = rnd_below(16) ? rnd_below(44) : (uint32_t)rnd();
 	uint32_t bytes = request_bytes(request), half[2];
 	union { uint64_t v[64]; uint8_t b[512]; } payload;
-	struct xn_vu_header h = { request, XN_VU_VERSION | (rnd_below(2) ? XN_VU_NEED_REPLY : 0), 0 };
+	struct xn_vu_header h = { request, XN_VU_VERSION | (rnd_below(8) ? XN_VU_NEED_REPLY : 0), 0 };
 	unsigned n = rnd_below(4) ? rnd_below(2) : rnd_below(10);
 	int with[10];
 
@@ -350,13 +350,16 @@ static int nonsense(struct front *f, const int *fds, unsigned n_kinds)
 	return front_send(f, &h, payload.b, bytes, with, n);
 }
 
-static void drain(struct front *f)
+/* Reads answers, the first of which may take a moment. False: the session has ended. */
+static bool drain(struct front *f)
 {
 	struct xn_vu_header h;
 	uint8_t b[512];
+	int wait_ms = 2, rc;
 
-	while (!front_recv(f, &h, b, sizeof(b), NULL, NULL, 0))
-		;
+	while (!(rc = front_recv(f, &h, b, sizeof(b), NULL, NULL, wait_ms)))
+		wait_ms = 0;
+	return rc == -ETIMEDOUT;
 }
 
 static unsigned make_fds(int *fds, unsigned room)
@@ -390,7 +393,7 @@ static void malformed(const void *arg)
 	unsigned n = rounds(10) * 1000, lines = daemon_log_lines(&the_daemon), sessions = 0;
 	struct front f = { .fd = -1 };
 	struct footprint a = { 0 }, b;
-	uint64_t from = now_ms();
+	uint64_t from = now_ms(), taken = daemon_number(&the_daemon, "messages");
 	int fds[8];
 	unsigned n_fds = make_fds(fds, ARRAY_SIZE(fds));
 
@@ -404,17 +407,17 @@ static void malformed(const void *arg)
 			begin(&f);
 			daemon_footprint(&the_daemon, &a);
 		}
-		if (nonsense(&f, fds, n_fds) || !rnd_below(25))
+		if (nonsense(&f, fds, n_fds) || !drain(&f) || !rnd_below(25))
 			front_close(&f);
-		else
-			drain(&f);
 	}
 	front_close(&f);
 	nap_ms(100);
 	daemon_footprint(&the_daemon, &b);
 	lines = daemon_log_lines(&the_daemon) - lines;
-	printf(" (%u sessions, %u log lines in %llu ms)", sessions, lines,
-	       (unsigned long long)(now_ms() - from));
+	taken = daemon_number(&the_daemon, "messages") - taken;
+	printf(" (%u sessions, %llu messages taken, %u log lines in %llu ms)", sessions,
+	       (unsigned long long)taken, lines, (unsigned long long)(now_ms() - from));
+	CHECK(taken > n / 2, "only %llu of %u messages were read", (unsigned long long)taken, n);
 	CHECK(!daemon_grew(&a, &b, 2048),
 	      "%u fds, %u mappings, %llu KiB became %u, %u, %llu", a.fds, a.maps,
 	      (unsigned long long)a.rss_kb, b.fds, b.maps, (unsigned long long)b.rss_kb);
