@@ -52,7 +52,9 @@ int xn_vu_set_vring_enable(struct xn_session *s, struct xn_msg *m, struct xn_ans
 	if (m->p.state.num > 1)
 		return xn_fail(EINVAL, "vring %u: enable is 0 or 1, not %u", m->p.state.index,
 			       m->p.state.num);
-	return xn_vdev_ring_enable(s->v, m->p.state.index, m->p.state.num);
+	err = xn_vdev_ring_enable(s->v, m->p.state.index, m->p.state.num);
+	a->forgiven = err == -EIO;
+	return err;
 }
 
 int xn_vu_get_vring_base(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)

@@ -21,13 +21,14 @@
  * is *ready* when it is started and size, addresses, guest memory and features are
  * there. A queue pair runs while one of its rings is ready:
  *
- *	both are ready        it is started at once
+ *	both are ready        it is started as soon as both are enabled, else after the grace
  *	one is ready          it is started with this one alone when XN_VDEV_GRACE_MS have
  *	                      gone by: a start registers guest memory with the kernel, and
  *	                      front ends tell of the second ring just after the first
  *	one is stopped        the pair is stopped; the other goes on after the same grace
  *
- * Whether a ring that runs is enabled is a state of its own (xn_queue_enable).
+ * Whether a ring that runs is enabled is a state of its own (xn_queue_enable). One that is
+ * not drops what it takes, so a pair whose rings are about to be enabled is waited for.
  */
 #ifndef XN_VHOST_VDEV_H
 #define XN_VHOST_VDEV_H

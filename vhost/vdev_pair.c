@@ -179,11 +179,17 @@ int xn_vdev_ring_is_ready(struct xn_vdev *v, unsigned index)
 	if (xn_vdev_is_ctrl(v, index))
 		return start_ctrl(v);
 	v->pairs[p].due_ns = in_a_while();
-	if (ready_of(v, p) != 3)
+	return xn_vdev_start_whole(v, p);
+}
+
+/* If it fails it is still due: what there is goes on in a while. */
+int xn_vdev_start_whole(struct xn_vdev *v, unsigned p)
+{
+	if (!v->pairs[p].due_ns || ready_of(v, p) != 3 || !enabled(v, 2 * p) ||
+	    !enabled(v, 2 * p + 1))
 		return 0;
 	if (v->pairs[p].running)
 		stop_pair(v, p);
-	/* If it fails, the other goes on alone: still due. */
 	return start_pair(v, p, 3);
 }
 

@@ -137,6 +137,10 @@ void xn_vdev_unpark_ring(struct xn_vdev *v, unsigned index);
 
 /* Tells a pair which of its rings are enabled. */
 void xn_vdev_apply_enable(struct xn_vdev *v, unsigned pair);
+/* Starts a pair that is due and has nothing to wait for: both rings are ready and enabled.
+ * (Front ends start rings first, then enable them. Between the two, a pair that ran would
+ * drop what it takes.) 0 or -errno of the start. */
+int  xn_vdev_start_whole(struct xn_vdev *v, unsigned pair);
 /* Pairs that the driver uses; the others are disabled. */
 void xn_vdev_set_active(struct xn_vdev *v, unsigned pairs);
 

@@ -189,9 +189,10 @@ int xn_vdev_ring_enable(struct xn_vdev *v, unsigned index, bool on)
 	if (v->rings[index].enabled == on)
 		return 0;
 	v->rings[index].enabled = on;
-	if (index < 2 * v->opts.pairs)
-		xn_vdev_apply_enable(v, index / 2);
-	return 0;
+	if (index >= 2 * v->opts.pairs)
+		return 0;
+	xn_vdev_apply_enable(v, index / 2);
+	return xn_vdev_start_whole(v, index / 2) ? -EIO : 0;
 }
 
 void xn_vdev_rings_disable(struct xn_vdev *v)
