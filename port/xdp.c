@@ -225,6 +225,9 @@ static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)
 		p->sys->xsk_statistics(&p->queues[i]->xsk, &one);
 		xn_xdp_add_statistics(&st, &one);
 	}
+	/* In copy mode a frame without a receive buffer is in both (Linux net/xdp/xsk.c,
+	 * __xsk_rcv; xsk_buff_pool.c, __xp_alloc). */
+	st.rx_dropped -= XN_MIN(st.rx_dropped, st.rx_fill_ring_empty_descs);
 	p->sys->steer_counters(p->steer, exits);
 	for (unsigned i = 0; i < XN_E_COUNT; i++, k++)
 		if (k < n)

@@ -47,7 +47,7 @@
 #define XN_TEMPO_MOMENT_NS      2000u
 #define XN_TEMPO_GATHER_PPS     40000u
 #define XN_TEMPO_GATHER_FRAMES  32u       /* an eighth of the ring of a usual guest */
-#define XN_TEMPO_GATHER_NS      50000u    /* not longer */
+#define XN_TEMPO_GATHER_NS      100000u   /* not longer */
 #define XN_TEMPO_GATHER_MIN_NS  10000u    /* shorter is no use: sleeping takes as long */
 
 enum xn_tempo_do { XN_TEMPO_SPIN, XN_TEMPO_GATHER, XN_TEMPO_SLEEP };
