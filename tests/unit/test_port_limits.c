@@ -300,11 +300,12 @@ static struct { struct rig *r; uint32_t stop; } eager;
 static void *post_again_and_again(void *arg)
 {
 	struct drv *d = &eager.r->drv;
-	uint16_t idx = drv_avail(d, RX)->idx;
 
 	(void)arg;
 	while (!xn_load_acquire32(&eager.stop)) {
-		idx = (uint16_t)(xn_load_acquire16((uint16_t *)&drv_used_ring(d, RX)->idx) + DRV_SIZE);
+		uint16_t idx = (uint16_t)(xn_load_acquire16((uint16_t *)&drv_used_ring(d, RX)->idx) +
+					  DRV_SIZE);
+
 		xn_store_release16((uint16_t *)&drv_avail(d, RX)->idx, idx);
 	}
 	return NULL;
