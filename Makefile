@@ -365,6 +365,7 @@ cppcheck: $(SKEL)
 		--enable=warning,performance,portability --suppressions-list=.cppcheck \
 		--cppcheck-build-dir=$(B)/cppcheck -I. -Iinclude -I$(B) -D_GNU_SOURCE \
 		'-DLIBBPF_OPTS(type,name,...)=struct type name = { __VA_ARGS__ }' \
+		'-Djson_object_foreach(object,key,value)=while (json_object_iter_next(object, key, value))' \
 		$(sort $(LIB_SRC) $(VHOST_SRC) vhost/main.c $(CTL_SRC) ctl/main.c $(BENCH_SRC) $(VMM_SRC))
 
 # ---- install -------------------------------------------------------------
