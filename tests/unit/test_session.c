@@ -786,6 +786,9 @@ static void memory_is_replaced_in_traffic(void **state)
 	pthread_join(guest, NULL);
 	assert_false(g.failed);
 	assert_true(g.pings > 30);
+	assert_int_equal(rig_stat(&r, 0, "rx_packets"), g.pings);
+	assert_int_equal(rig_stat(&r, 0, "tx_packets"),
+			 g.pings + rig_stat(&r, 0, "rx_drop_no_buffer"));
 	rig_close(&r);
 }
 
