@@ -21,6 +21,8 @@
 #:   docs       man pages: every counter and guest fault has its line
 #:   consumer   staged install, and programs built against it through pkg-config
 #:   smoke      a short xsknet-bench, whose JSON is looked at; root
+#:   check-zc   real zero-copy drivers in a virtual machine, every combination (long)
+#:   zc         one of them, shorter (ARGS: which, as tests/zc/run says)
 #:   tidy       clang-tidy
 #:   cppcheck   cppcheck
 #:   deps       install what is missing for all of these
@@ -125,6 +127,8 @@ SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c \
                 tests/vhost/case_fault.c tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx ctrl inflight session
 FUZZ_RIG     := tests/fuzz/guest.c
+ZC_PROGS     := geometry stop
+ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
 MAN := docs/xsknet-bench.1 docs/xsknetctl.8 docs/xsknetd.8 docs/xsknet.7
@@ -147,13 +151,14 @@ TEST_BIN   := $(UNIT_BIN) $(KERNEL_BIN) $(NET_BIN) $(CTL_BIN)
 TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tests/kernel/test_%.o) \
               $(NET_TESTS:%=$(B)/tests/net/test_%.o) $(CTL_TESTS:%=$(B)/tests/ctl/test_%.o) \
               $(B)/tests/ctl/run.o
+ZC_BIN     := $(ZC_PROGS:%=$(B)/tests/zc/%)
 OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/tests/smoke/check_json.o \
-              $(B)/tests/vm/xfer.o
+              $(B)/tests/vm/xfer.o $(ZC_PROGS:%=$(B)/tests/zc/%.o)
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
 SUITE_OBJ  := $(call obj,$(SUITE_SRC))
 FUZZ_BIN   := $(FUZZ_TARGETS:%=$(B)/tests/fuzz/%)
 ALL_OBJ    := $(sort $(LIB_OBJ) $(VHOST_OBJ) $(CTL_OBJ) $(BENCH_OBJ) $(RIG_OBJ) $(VMM_OBJ) $(TEST_OBJ) \
-              $(OTHER_OBJ) $(FUZZ_OBJ) $(SUITE_OBJ))
+              $(OTHER_OBJ) $(FUZZ_OBJ) $(SUITE_OBJ) $(call obj,$(ZC_RIG)))
 SO         := libxsknet.so.$(VERSION)
 
 .PHONY: all objects programs
@@ -351,6 +356,16 @@ $(B)/tests/vm/xfer: tests/vm/xfer.c $(B)/flags
 # (What sanitizers do when threads and processes end, the sandbox of xsknetd does not allow.)
 vm: $(B)/xsknetd $(B)/tests/vm/xfer
 	$(Q)$(if $(SAN),ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0 )VM_BUILD=$(B) tests/vm/run $(ARGS)
+
+# These run in a machine whose kernel has zero-copy drivers.
+.PHONY: zc check-zc
+$(ZC_BIN): $(B)/tests/zc/%: $(B)/tests/zc/%.o $(call obj,$(ZC_RIG)) $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link)
+zc: $(ZC_BIN)
+	$(Q)VM_BUILD=$(B) ZC_FRAMES=5000 tests/zc/run $(or $(ARGS),virtio/on/2M)
+check-zc: $(ZC_BIN)
+	$(Q)VM_BUILD=$(B) tests/zc/run $(ARGS)
 
 # The flags by which clang understands the sources as gcc does.
 TIDY_FLAGS := -std=gnu11 $(XN_CPPFLAGS) -Wall -Wextra -Wno-unused-parameter

@@ -116,10 +116,10 @@ def kernel():
     return sorted(glob.glob(tree() + "/boot/vmlinuz-*"))[-1]
 
 
-def modules_of(names):
-    """Files of modules and of what they need: [(name, [names it needs], bytes)]."""
+def modules_of(names, base):
+    """Modules of a tree, and what they need: {name: ([names it needs], bytes)}."""
     where = {os.path.basename(f).split(".")[0].replace("-", "_"): f
-             for f in glob.glob(tree() + "/usr/lib/modules/*/kernel/**/*.ko*", recursive=True)}
+             for f in glob.glob(base + "/usr/lib/modules/*/kernel/**/*.ko*", recursive=True)}
     found, todo = {}, list(names)
     while todo:
         name = todo.pop()
@@ -146,9 +146,12 @@ def make_initramfs(path):
         # libgcc_s is not among those: glibc loads it to end a thread.
         for f in [program] + re.findall(r"(/\S+) \(0x", needs) + ["/usr/lib/x86_64-linux-gnu/libgcc_s.so.1"]:
             files[f.lstrip("/")] = (0o755, open(base + f, "rb").read())
-    release = os.path.basename(kernel()).split("-", 1)[1]
+    write_initramfs(path, files, modules_of(MODULES, base), os.path.basename(kernel()).split("-", 1)[1])
+
+
+def write_initramfs(path, files, mods, release):
+    """files: {name: (mode, bytes)}; mods: of modules_of, for the kernel of this release."""
     deps = ""
-    mods = modules_of(MODULES)
     for name, (needs, code) in mods.items():
         files[f"lib/modules/{release}/{name}.ko"] = (0o644, code)
         closure, todo = [], list(needs)

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Frames that prove themselves, and the other end of the wire (zc.h). */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "tests/zc/zc.h"
+
+#define TYPE    0x88b5    /* IEEE: for experiments */
+#define MAGIC   0x7a636c62u
+#define BATCH   64u
+#define PHASES  251u      /* a prime: neighbours' payloads differ everywhere */
+#define RCVBUF  (64 << 20)
+#define SETTLE_US 20000000u
+
+static uint8_t noise[ZC_MAX_FRAME + PHASES];
+
+static void make_noise(void)
+{
+	uint64_t x = 0x9e3779b97f4a7c15;
+
+	for (size_t i = 0; i < sizeof(noise); i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		noise[i] = (uint8_t)x;
+	}
+}
+
+static void ask(const char *ifname, unsigned *ifindex, uint8_t *mac)
+{
+	struct ifreq r = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", ifname);
+	*ifindex = if_nametoindex(ifname);
+	if (!*ifindex || ioctl(fd, SIOCGIFHWADDR, &r))
+		zc_die("%s: %s", ifname, strerror(errno));
+	memcpy(mac, r.ifr_hwaddr.sa_data, 6);
+	close(fd);
+}
+
+static int packet_socket(unsigned ifindex)
+{
+	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons(TYPE),
+				 .sll_ifindex = (int)ifindex };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), bytes = RCVBUF, one = 1;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) ||
+	    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)) ||
+	    setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)) ||
+	    bind(fd, (struct sockaddr *)&a, sizeof(a)))
+		zc_die("packet socket: %s", strerror(errno));
+	return fd;
+}
+
+void zc_wire_open(struct zc_wire *w)
+{
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	int away = open(ZC_PEER_NS, O_RDONLY | O_CLOEXEC);
+
+	make_noise();
+	ask(ZC_DEV, &w->ifindex, w->mac);
+	if (home < 0 || away < 0 || setns(away, CLONE_NEWNET))
+		zc_die("%s: %s", ZC_PEER_NS, strerror(errno));
+	ask(ZC_PEER, &w->peer_ifindex, w->peer_mac);
+	w->peer = packet_socket(w->peer_ifindex);
+	if (setns(home, CLONE_NEWNET))
+		zc_die("back home: %s", strerror(errno));
+	close(home);
+	close(away);
+}
+
+void zc_frame(const struct zc_wire *w, uint8_t *f, uint32_t bytes, uint64_t seq, bool to_peer)
+{
+	struct zc_head h = { .type = htons(TYPE), .magic = MAGIC, .seq = seq, .bytes = bytes };
+
+	memcpy(h.dst, to_peer ? w->peer_mac : w->mac, 6);
+	memcpy(h.src, to_peer ? w->mac : w->peer_mac, 6);
+	memcpy(f, &h, sizeof(h));
+	memcpy(f + sizeof(h), noise + seq % PHASES, bytes - sizeof(h));
+}
+
+uint64_t zc_frame_seq(const uint8_t *f, uint32_t bytes)
+{
+	struct zc_head h;
+
+	if (bytes < sizeof(h))
+		return UINT64_MAX;
+	memcpy(&h, f, sizeof(h));
+	if (h.magic != MAGIC || h.bytes != bytes ||
+	    memcmp(f + sizeof(h), noise + h.seq % PHASES, bytes - sizeof(h)))
+		return UINT64_MAX;
+	return h.seq;
+}
+
+void zc_peer_send(const struct zc_wire *w, uint64_t seq, const uint32_t *bytes, unsigned n)
+{
+	static uint8_t buf[BATCH][ZC_MAX_FRAME];
+	struct mmsghdr m[BATCH] = { 0 };
+	struct iovec v[BATCH];
+
+	for (unsigned i = 0; i < n; i++) {
+		zc_frame(w, buf[i], bytes[i], seq + i, false);
+		v[i] = (struct iovec){ buf[i], bytes[i] };
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1 };
+	}
+	for (unsigned i = 0; i < n;) {
+		int r = sendmmsg(w->peer, m + i, n - i, 0);
+
+		if (r > 0)
+			i += (unsigned)r;
+		else if (errno != EAGAIN && errno != ENOBUFS && errno != EINTR)
+			zc_die("sending at the peer: %s", strerror(errno));
+	}
+}
+
+unsigned zc_peer_recv(const struct zc_wire *w, uint8_t *buf, uint32_t *bytes, unsigned n)
+{
+	struct mmsghdr m[BATCH] = { 0 };
+	struct iovec v[BATCH];
+	int r;
+
+	if (n > BATCH)
+		n = BATCH;
+	for (unsigned i = 0; i < n; i++) {
+		v[i] = (struct iovec){ buf + (size_t)i * ZC_MAX_FRAME, ZC_MAX_FRAME };
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1 };
+	}
+	r = recvmmsg(w->peer, m, n, MSG_DONTWAIT, NULL);
+	for (int i = 0; i < r; i++)
+		bytes[i] = m[i].msg_len;
+	return r > 0 ? (unsigned)r : 0;
+}
+
+void zc_wire_settle(const struct zc_wire *w)
+{
+	static uint8_t buf[BATCH][ZC_MAX_FRAME];
+	uint64_t until = zc_now_us() + SETTLE_US;
+	char path[64], state[16] = "";
+	uint32_t bytes[BATCH];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/operstate", ZC_DEV);
+	while (strncmp(state, "up", 2)) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0 || read(fd, state, sizeof(state) - 1) < 0 || zc_now_us() > until)
+			zc_die("%s does not come up", ZC_DEV);
+		close(fd);
+		usleep(10000);
+	}
+	usleep(100000);
+	while (zc_peer_recv(w, buf[0], bytes, BATCH))
+		;
+}
