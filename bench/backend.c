@@ -179,10 +179,19 @@ static void keeper_main(const struct xn_backend *b, const char *command, int lea
 
 static int make_dir(struct xn_backend *b)
 {
-	snprintf(b->dir, sizeof(b->dir), "/tmp/xsknet-bench.XXXXXX");
-	if (!mkdtemp(b->dir)) {
+	const char *tmp = getenv("TMPDIR");
+	int n;
+
+	if (!tmp || tmp[0] != '/')
+		tmp = "/tmp";
+	n = snprintf(b->dir, sizeof(b->dir), "%s/xsknet-bench.XXXXXX", tmp);
+	/* Sockets lie in it, whose paths are short (struct sockaddr_un). */
+	if (n >= (int)sizeof(b->dir) || !mkdtemp(b->dir)) {
+		int err = n >= (int)sizeof(b->dir) ? ENAMETOOLONG : errno;
+
 		b->dir[0] = 0;
-		return xn_fail(errno, "cannot make a directory in /tmp: %s", strerror(errno));
+		return xn_fail(err, "cannot make a directory in %s: %s (another place: "
+			       "TMPDIR=DIR)", tmp, strerror(err));
 	}
 	snprintf(b->socket, sizeof(b->socket), "%s/vhost.sock", b->dir);
 	snprintf(b->ctl, sizeof(b->ctl), "%s/ctl.sock", b->dir);
