@@ -86,7 +86,7 @@ LIBS        := -lbpf -lxdp -lmnl -lnuma
 
 LIB_SRC := base/log.c base/names.c base/version.c \
            umem/map.c umem/region.c umem/frames.c umem/ram.c umem/dirty.c \
-           xsk/xsk.c xsk/probe.c \
+           xsk/xsk.c xsk/probe.c xsk/zc.c xsk/zc_map.c \
            bpf/steer.c \
            virtio/vq.c virtio/inflight.c virtio/ctrl.c \
            port/open.c port/copy.c port/local.c port/link.c port/announce.c \
@@ -115,7 +115,7 @@ BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c \
            tests/net/xd.c bench/opts.c bench/summary.c bench/backend.c
 
-UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits engine worker sigbus session check bench
+UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits zc engine worker sigbus session check bench
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults privileges example xsknetd
 CTL_TESTS    := stats doctor

@@ -107,7 +107,8 @@ static int fail_bind(int err, const struct xn_xsk_cfg *cfg)
 
 /* ---- UMEM ---- */
 
-static int umem_register(int fd, const uint8_t *addr, uint64_t bytes, uint32_t frame_bytes)
+static int umem_register(int fd, const uint8_t *addr, uint64_t bytes, uint32_t chunk_bytes,
+			 uint32_t frame_bytes)
 {
 	/* memset, not an initialiser: newer kernels read what is padding in older headers. */
 	struct xdp_umem_reg reg;
@@ -115,8 +116,8 @@ static int umem_register(int fd, const uint8_t *addr, uint64_t bytes, uint32_t f
 	memset(&reg, 0, sizeof(reg));
 	reg.addr = (uintptr_t)addr;
 	reg.len = bytes;
-	reg.chunk_size = XN_CHUNK_BYTES;
-	reg.headroom = XN_FRAME_BYTES_MAX - frame_bytes;
+	reg.chunk_size = chunk_bytes;
+	reg.headroom = chunk_bytes - XN_XDP_HEADROOM - frame_bytes;
 	reg.flags = XDP_UMEM_UNALIGNED_CHUNK_FLAG;
 	return setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)) ? -errno : 0;
 }
@@ -134,7 +135,7 @@ static bool can_pin(const struct xn_mem *mem, uint64_t at, uint64_t bytes, int a
 
 	if (fd < 0)
 		return true;
-	err = umem_register(fd, mem->base + at, bytes, XN_FRAME_BYTES_MAX);
+	err = umem_register(fd, mem->base + at, bytes, XN_CHUNK_BYTES, XN_FRAME_BYTES_MAX);
 	close(fd);
 	return err != -EFAULT && err != also;
 }
@@ -196,7 +197,8 @@ static int register_retrying(const struct xn_xsk *x, const struct xn_xsk_cfg *cf
 	int err;
 
 	for (;;) {
-		err = umem_register(x->fd, cfg->mem->base, cfg->mem->umem_bytes, cfg->frame_bytes);
+		err = umem_register(x->fd, cfg->mem->base, cfg->mem->umem_bytes, x->chunk_bytes,
+				    x->frame_bytes);
 		if (err != -ENOBUFS || xn_now_ns() >= deadline)
 			return err;
 		nanosleep(&pause, NULL);
@@ -409,9 +411,11 @@ static int send_socket(struct xn_xsk *x)
 	return sendto(x->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 ? -errno : 0;
 }
 
-static void check_cfg(const struct xn_xsk_cfg *cfg)
+static void check_cfg(const struct xn_xsk_cfg *cfg, uint32_t chunk_bytes)
 {
-	assert(cfg->frame_bytes >= XN_FRAME_BYTES_MIN && cfg->frame_bytes <= XN_FRAME_BYTES_MAX);
+	assert(chunk_bytes == 2048 || chunk_bytes == 4096);   /* powers of two: any driver takes */
+	assert(cfg->frame_bytes >= XN_FRAME_BYTES_MIN);
+	assert(cfg->frame_bytes <= chunk_bytes - XN_XDP_HEADROOM);
 	assert(xn_is_pow2(cfg->fill_size) && xn_is_pow2(cfg->rx_size));
 	assert(xn_is_pow2(cfg->tx_size) && xn_is_pow2(cfg->comp_size));
 	assert(cfg->rx_size > cfg->fill_size);
@@ -433,13 +437,14 @@ int xn_xsk_socket(int *fd, const char *ifname)
 
 int xn_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 {
+	const uint32_t chunk_bytes = cfg->chunk_bytes ? cfg->chunk_bytes : XN_CHUNK_BYTES;
 	int err;
 
-	check_cfg(cfg);
+	check_cfg(cfg, chunk_bytes);
 	*x = (struct xn_xsk){
-		.send = send_socket,
-		.frame_bytes = cfg->frame_bytes,
-		.land = XN_CHUNK_BYTES - cfg->frame_bytes,
+		.send = send_socket, .statistics = xn_xsk_statistics,
+		.chunk_bytes = chunk_bytes, .frame_bytes = cfg->frame_bytes,
+		.land = chunk_bytes - cfg->frame_bytes,
 		.fd = cfg->spare_fd,
 	};
 	if (x->fd < 0) {

@@ -12,12 +12,14 @@
  *
  * Where a frame lands (Linux net/xdp/xsk_buff_pool.c, unaligned mode):
  *
- *	fill_addr           + headroom   + 256         fill_addr + 4096
+ *	fill_addr           + headroom   + 256         fill_addr + chunk_bytes
  *	|--- not touched ---|- XDP room -|---- frame_bytes ----|
  *
- * with headroom = 4096 - 256 - frame_bytes: the chunk ends exactly where the
+ * with headroom = chunk_bytes - 256 - frame_bytes: the chunk ends exactly where the
  * longest allowed frame ends, so the kernel cannot write behind it. To land a
- * frame at offset P: fill_addr = P - (4096 - frame_bytes).
+ * frame at offset P: fill_addr = P - (chunk_bytes - frame_bytes). In copy mode chunks
+ * are 4096 bytes, which costs the kernel the least memory; in zero-copy mode a smaller
+ * one crosses fewer borders of pages (xsk/zc.h).
  *
  * The rest of the contract: the RX ring is larger than the fill ring, strictly,
  * so that in copy mode no fill entry can stick in the kernel's free list (then
@@ -45,7 +47,8 @@ struct xn_xsk_cfg {
 	unsigned ifindex, queue;
 	const char *ifname;             /* for messages */
 	const struct xn_mem *mem;
-	uint32_t frame_bytes;           /* XN_FRAME_BYTES_MIN..XN_FRAME_BYTES_MAX */
+	uint32_t chunk_bytes;           /* 2048 or 4096; 0: XN_CHUNK_BYTES */
+	uint32_t frame_bytes;           /* XN_FRAME_BYTES_MIN..chunk - XN_XDP_HEADROOM */
 	uint32_t fill_size, rx_size, tx_size, comp_size;  /* powers of two; rx_size > fill_size */
 	enum xn_xsk_mode mode;
 	uint32_t tx_budget;             /* packets a sendto may send; 0: the kernel's default */
@@ -61,9 +64,11 @@ struct xn_xsk {
 	/* One system call to send; 0 or -errno. sendto() on the socket; in tests the
 	 * fake kernel. */
 	int (*send)(struct xn_xsk *x);
+	/* The kernel's counters for this socket, or zeros: getsockopt, or the fake kernel. */
+	void (*statistics)(const struct xn_xsk *x, struct xdp_statistics *st);
 	int fd;                          /* -1: none */
 	uint32_t land;                   /* fill_addr = where the frame lands - land */
-	uint32_t frame_bytes;
+	uint32_t chunk_bytes, frame_bytes;
 	bool zero_copy;                  /* what the kernel says (XDP_OPTIONS), not what we asked */
 	struct { void *p; size_t bytes; } maps[4];   /* of the rings, for close */
 };
@@ -95,7 +100,7 @@ int xn_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg);
  */
 void xn_xsk_close(struct xn_xsk *x);
 
-/* The kernel's counters for this socket, or zeros. */
+/* x->statistics of a real socket. */
 void xn_xsk_statistics(const struct xn_xsk *x, struct xdp_statistics *st);
 
 /* SO_ERROR of the socket: 0 or -errno (ENETDOWN after the interface vanished). */

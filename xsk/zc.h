@@ -57,16 +57,25 @@ struct xn_zc_map {
 };
 
 /*
- * Asks the kernel for the bits of all pages of x's UMEM, over the TX ring of x, which must
- * be new: bound in zero-copy mode, nothing posted yet. No frame leaves. Afterwards the ring's
- * indices have moved on, and no completion waits. Where it cannot be asked (driver without
- * xn_zc_driver.batch) or has not answered sensibly, `read` stays false and all bits zero.
- * Takes about 0.2 us a page where all pages follow, 1 us where many do not; bounded by 2 s.
- * 0, or -ENOMEM.
+ * Asks the kernel for the bits of all pages of x's UMEM, over the TX ring of x (xsk/zc_map.c
+ * tells how). x is bound in zero-copy mode, nothing is posted in its TX ring and nothing
+ * waits in its completion ring, and no other socket is bound to its queue. No frame leaves.
+ * Takes 0.02 us a page where all follow or none does, 1 us a page at worst.
+ *   patience_ms  how long to wait for a driver that takes nothing: it may have no carrier
+ *                yet (some reset theirs at bind)
+ * 0        `read` tells whether it was asked and has answered sensibly; if not (driver that
+ *          cannot be asked: xn_zc_map_askable), all bits are zero. The rings are idle again,
+ *          their indices have moved on.
+ * -EAGAIN  the kernel does not take what was posted: x is of no use any more (xn_zc_close).
+ *          All bits are zero. With a message
+ * -ENOMEM  with a message
  */
 int  xn_zc_map_read(struct xn_zc_map *map, struct xn_xsk *x, uint64_t umem_bytes,
-		    const struct xn_zc_driver *d);
+		    const struct xn_zc_driver *d, uint32_t patience_ms);
 void xn_zc_map_free(struct xn_zc_map *map);
+
+/* Can this driver be asked, in a kernel of this release ("7.2.12")? */
+bool xn_zc_map_askable(const struct xn_zc_driver *d, const char *release);
 
 /* May [at, at + bytes) be lent, 1 <= bytes <= one page? Inside the UMEM; crosses one border
  * at most. */

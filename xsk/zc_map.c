@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which pages of a UMEM follow each other for the device, asked of the kernel.
+ *
+ * No call tells the kernel's bits (xsk/zc.h), but they decide whether a TX descriptor that
+ * crosses a border is refused, and refused ones are counted (XDP_STATISTICS,
+ * tx_invalid_descs). So descriptors across borders are posted as the pieces of one packet
+ * that is never whole, its last piece having no bytes. The kernel judges each piece, counts
+ * the refused ones, and throws the packet away:
+ *
+ *	piece   0         1         2      ...   n
+ *	      across    across    across       0 bytes     refused = borders that do not
+ *	     border a  border b  border c      (refused)             follow + 1
+ *
+ * One question for many borders is enough where all of them follow, or none does. Where
+ * only some do, groups of four are asked, the k-th border in 2^k pieces: the count then is
+ * the four bits.
+ *
+ * Linux 7.2 takes such a packet whole, in one call (net/xdp/xsk_queue.h,
+ * xskq_cons_read_desc_batch, drain_cont). Older ones throw away a piece a call, which comes
+ * to the same, in drivers that take packets in batches and know packets of one piece only;
+ * with others a first piece could be sent as a packet of its own. Those are not asked.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "base/atomics.h"
+#include "base/log.h"
+#include "xsk/zc.h"
+
+#define SIDE          64u          /* bytes of a piece on each side of a border */
+#define GROUP         4u           /* borders whose bits one count tells */
+#define GROUP_PIECES  15u          /* 2^GROUP - 1 */
+#define RANGE_MAX     1024u        /* borders in one question */
+#define NS_PER_MS     1000000ull
+#define PAUSE_NS      1000000l
+#define EAGER         64u          /* calls without a pause */
+
+struct asking {
+	struct xn_xsk *x;
+	struct xn_zc_map *map;
+	uint64_t refused;        /* by the kernel's count, before the question */
+	uint32_t range;          /* borders that fit one question */
+	uint64_t patience_ns;
+	bool sensible;
+};
+
+bool xn_zc_map_askable(const struct xn_zc_driver *d, const char *release)
+{
+	unsigned major = 0, minor = 0;
+
+	if (!d || !d->batch)
+		return false;
+	if (sscanf(release, "%u.%u", &major, &minor) != 2)
+		return false;
+	return d->segments == 1 || major > 7 || (major == 7 && minor >= 2);
+}
+
+static bool askable_here(const struct xn_zc_driver *d)
+{
+	struct utsname u;
+
+	return !uname(&u) && xn_zc_map_askable(d, u.release);
+}
+
+static uint64_t refused_so_far(const struct xn_xsk *x)
+{
+	struct xdp_statistics st;
+
+	x->statistics(x, &st);
+	return st.tx_invalid_descs;
+}
+
+/* ---- one question ---- */
+
+/* What it has completed is of no interest: nothing was sent. */
+static void drop_completions(struct xn_xsk *x)
+{
+	uint32_t at, n = xsk_ring_cons__peek(&x->comp, x->comp.size, &at);
+
+	if (n)
+		xsk_ring_cons__release(&x->comp, n);
+}
+
+/* Has the kernel take all that is posted. False: for so long it has taken nothing. */
+static bool taken(struct xn_xsk *x, uint64_t patience_ns)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_NS };
+	const uint32_t upto = *x->tx.producer;
+	uint64_t give_up = xn_now_ns() + patience_ns;
+	uint32_t last = *x->tx.consumer;
+
+	for (unsigned idle = 0;; idle++) {
+		/* Acquire: the count is read behind it. Pairs with the kernel's barrier in
+		 * __xskq_cons_release. */
+		uint32_t now = xn_load_acquire32(x->tx.consumer);
+
+		drop_completions(x);
+		if (now == upto)
+			return true;
+		if (now != last) {
+			last = now;
+			idle = 0;
+			give_up = xn_now_ns() + patience_ns;
+		}
+		if (idle > EAGER) {
+			if (xn_now_ns() > give_up)
+				return false;
+			nanosleep(&pause, NULL);
+		}
+		(void)x->send(x);   /* whatever it says: what counts is whether it takes them */
+	}
+}
+
+static void piece(struct xn_xsk *x, uint32_t at, uint64_t addr, uint32_t bytes, uint32_t options)
+{
+	*xsk_ring_prod__tx_desc(&x->tx, at) =
+		(struct xdp_desc){ .addr = addr, .len = bytes, .options = options };
+}
+
+/*
+ * How many pieces are refused: one across each of n borders, from the one behind page
+ * `from` on; weighted: 2^k across the k-th. 0, or -EAGAIN.
+ */
+static int ask(struct asking *a, uint64_t from, uint32_t n, bool weighted, uint32_t *refused)
+{
+	const uint32_t pieces = weighted ? (1u << n) - 1 : n;
+	uint32_t at, k = 0;
+	uint64_t count;
+
+	if (xsk_ring_prod__reserve(&a->x->tx, pieces + 1, &at) != pieces + 1)
+		return -EAGAIN;
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t times = weighted ? 1u << i : 1; times; times--)
+			piece(a->x, at + k++, (from + i + 1) * XN_PAGE_SIZE - SIDE, 2 * SIDE,
+			      XDP_PKT_CONTD);
+	piece(a->x, at + k, 0, 0, 0);
+	/* Store-release of the producer index behind the pieces; pairs with the kernel's
+	 * load-acquire in xskq_cons_nb_entries. */
+	xsk_ring_prod__submit(&a->x->tx, pieces + 1);
+	if (!taken(a->x, a->patience_ns))
+		return -EAGAIN;
+	count = refused_so_far(a->x) - a->refused;
+	a->refused += count;
+	if (!count || count > pieces + 1)   /* not even the last one, or more than there were */
+		a->sensible = false;
+	*refused = a->sensible ? (uint32_t)count - 1 : 0;
+	return 0;
+}
+
+/* ---- all pages ---- */
+
+static void note(struct xn_zc_map *map, uint64_t page)
+{
+	map->bits[page / 64] |= 1ull << page % 64;
+	map->following++;
+}
+
+static int ask_groups(struct asking *a, uint64_t from, uint32_t n)
+{
+	for (uint32_t i = 0; i < n && a->sensible; i += GROUP) {
+		uint32_t k = XN_MIN(n - i, GROUP), refused;
+		int err = ask(a, from + i, k, true, &refused);
+
+		if (err)
+			return err;
+		for (uint32_t j = 0; j < k; j++)
+			if (!(refused >> j & 1))
+				note(a->map, from + i + j);
+	}
+	return 0;
+}
+
+static int ask_range(struct asking *a, uint64_t from, uint32_t n)
+{
+	uint32_t refused;
+	int err = ask(a, from, n, false, &refused);
+
+	if (err || !a->sensible || refused == n)
+		return err;
+	if (refused)
+		return ask_groups(a, from, n);
+	for (uint32_t i = 0; i < n; i++)
+		note(a->map, from + i);
+	return 0;
+}
+
+static int ask_all(struct asking *a)
+{
+	const uint64_t borders = a->map->pages - 1;   /* behind the last page is nothing */
+	int err = 0;
+
+	for (uint64_t at = 0; at < borders && a->sensible && !err; at += a->range)
+		err = ask_range(a, at, (uint32_t)XN_MIN(borders - at, (uint64_t)a->range));
+	return err;
+}
+
+static void clear(struct xn_zc_map *map)
+{
+	memset(map->bits, 0, (map->pages + 63) / 64 * sizeof(*map->bits));
+	map->following = 0;
+}
+
+int xn_zc_map_read(struct xn_zc_map *map, struct xn_xsk *x, uint64_t umem_bytes,
+		   const struct xn_zc_driver *d, uint32_t patience_ms)
+{
+	/* A ring holds a question; completions of all its pieces find room too. */
+	const uint32_t room = XN_MIN(XN_MIN(x->tx.size, x->comp.size), RANGE_MAX);
+	struct asking a = { .x = x, .map = map, .range = room - 1, .sensible = true,
+			    .patience_ns = patience_ms * NS_PER_MS };
+	int err;
+
+	*map = (struct xn_zc_map){ .pages = umem_bytes / XN_PAGE_SIZE };
+	map->bits = calloc((map->pages + 63) / 64 + 1, sizeof(*map->bits));
+	if (!map->bits)
+		return xn_fail(ENOMEM, "no memory for a bit for each of %" PRIu64 " pages", map->pages);
+	if (!x->zero_copy || !askable_here(d) || room <= GROUP_PIECES)
+		return 0;
+	a.refused = refused_so_far(x);
+	err = ask_all(&a);
+	map->read = !err && a.sensible;
+	if (!map->read)
+		clear(map);
+	return err ? xn_fail(EAGAIN, "the driver takes nothing from the TX ring: is there no carrier?") : 0;
+}
+
+void xn_zc_map_free(struct xn_zc_map *map)
+{
+	free(map->bits);
+	*map = (struct xn_zc_map){ 0 };
+}
