@@ -60,9 +60,11 @@ struct xn_zc_map {
  * Asks the kernel for the bits of all pages of x's UMEM, over the TX ring of x (xsk/zc_map.c
  * tells how). x is bound in zero-copy mode, nothing is posted in its TX ring and nothing
  * waits in its completion ring, and no other socket is bound to its queue. No frame leaves.
- * Takes 0.02 us a page where all follow or none does, 1 us a page at worst.
+ * Takes 0.02 us a page where all follow or none does; an interrupt for 8 pages at worst.
  *   patience_ms  how long to wait for a driver that takes nothing: it may have no carrier
- *                yet (some reset theirs at bind)
+ *                yet (some reset theirs at bind). What is not known after twice as long
+ *                is left at 0
+ *   release      of the kernel, as uname tells it; NULL: of the running one
  * 0        `read` tells whether it was asked and has answered sensibly; if not (driver that
  *          cannot be asked: xn_zc_map_askable), all bits are zero. The rings are idle again,
  *          their indices have moved on.
@@ -71,10 +73,10 @@ struct xn_zc_map {
  * -ENOMEM  with a message
  */
 int  xn_zc_map_read(struct xn_zc_map *map, struct xn_xsk *x, uint64_t umem_bytes,
-		    const struct xn_zc_driver *d, uint32_t patience_ms);
+		    const struct xn_zc_driver *d, uint32_t patience_ms, const char *release);
 void xn_zc_map_free(struct xn_zc_map *map);
 
-/* Can this driver be asked, in a kernel of this release ("7.2.12")? */
+/* Can this driver be asked, in a kernel of this release? */
 bool xn_zc_map_askable(const struct xn_zc_driver *d, const char *release);
 
 /* May [at, at + bytes) be lent, 1 <= bytes <= one page? Inside the UMEM; crosses one border

@@ -13,8 +13,8 @@
  *	     border a  border b  border c      (refused)             follow + 1
  *
  * One question for many borders is enough where all of them follow, or none does. Where
- * only some do, groups of four are asked, the k-th border in 2^k pieces: the count then is
- * the four bits.
+ * only some do, groups of a few are asked, the k-th border in 2^k pieces: the count then is
+ * their bits.
  *
  * Linux 7.2 takes such a packet whole, in one call (net/xdp/xsk_queue.h,
  * xskq_cons_read_desc_batch, drain_cont). Older ones throw away a piece a call, which comes
@@ -34,9 +34,11 @@
 #include "xsk/zc.h"
 
 #define SIDE          64u          /* bytes of a piece on each side of a border */
-#define GROUP         4u           /* borders whose bits one count tells */
-#define GROUP_PIECES  15u          /* 2^GROUP - 1 */
-#define RANGE_MAX     1024u        /* borders in one question */
+#define GROUP_WHOLE   8u           /* borders whose bits one count tells, where a packet is
+				    * taken in one call, which may cost an interrupt */
+#define GROUP_PIECES  4u           /* ... where each piece costs a call */
+#define RANGE_MAX     1024u        /* pieces of one question */
+#define PATIENCES     2u           /* all questions together */
 #define NS_PER_MS     1000000ull
 #define PAUSE_NS      1000000l
 #define EAGER         64u          /* calls without a pause */
@@ -45,27 +47,23 @@ struct asking {
 	struct xn_xsk *x;
 	struct xn_zc_map *map;
 	uint64_t refused;        /* by the kernel's count, before the question */
-	uint32_t range;          /* borders that fit one question */
-	uint64_t patience_ns;
+	uint32_t range, group;   /* borders in one question: the first, and a weighted one */
+	uint64_t patience_ns, until;
 	bool sensible;
 };
 
-bool xn_zc_map_askable(const struct xn_zc_driver *d, const char *release)
+/* Does a kernel of this release take broken packets whole? */
+static bool takes_whole(const char *release)
 {
-	unsigned major = 0, minor = 0;
+	unsigned major, minor;
 
-	if (!d || !d->batch)
-		return false;
-	if (sscanf(release, "%u.%u", &major, &minor) != 2)
-		return false;
-	return d->segments == 1 || major > 7 || (major == 7 && minor >= 2);
+	return sscanf(release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 7 || (major == 7 && minor >= 2));
 }
 
-static bool askable_here(const struct xn_zc_driver *d)
+bool xn_zc_map_askable(const struct xn_zc_driver *d, const char *release)
 {
-	struct utsname u;
-
-	return !uname(&u) && xn_zc_map_askable(d, u.release);
+	return d && d->batch && (d->segments == 1 || takes_whole(release));
 }
 
 static uint64_t refused_so_far(const struct xn_xsk *x)
@@ -161,10 +159,16 @@ static void note(struct xn_zc_map *map, uint64_t page)
 	map->following++;
 }
 
+/* What there is no time left for stays 0. */
+static bool go_on(const struct asking *a)
+{
+	return a->sensible && xn_now_ns() < a->until;
+}
+
 static int ask_groups(struct asking *a, uint64_t from, uint32_t n)
 {
-	for (uint32_t i = 0; i < n && a->sensible; i += GROUP) {
-		uint32_t k = XN_MIN(n - i, GROUP), refused;
+	for (uint32_t i = 0; i < n && go_on(a); i += a->group) {
+		uint32_t k = XN_MIN(n - i, a->group), refused = 0;
 		int err = ask(a, from + i, k, true, &refused);
 
 		if (err)
@@ -178,13 +182,19 @@ static int ask_groups(struct asking *a, uint64_t from, uint32_t n)
 
 static int ask_range(struct asking *a, uint64_t from, uint32_t n)
 {
+	const uint64_t before = a->map->following;
 	uint32_t refused;
 	int err = ask(a, from, n, false, &refused);
 
 	if (err || !a->sensible || refused == n)
 		return err;
-	if (refused)
-		return ask_groups(a, from, n);
+	if (refused) {
+		err = ask_groups(a, from, n);
+		/* Asked twice, the same has to come out. */
+		if (!err && go_on(a) && a->map->following - before != n - refused)
+			a->sensible = false;
+		return err;
+	}
 	for (uint32_t i = 0; i < n; i++)
 		note(a->map, from + i);
 	return 0;
@@ -195,7 +205,7 @@ static int ask_all(struct asking *a)
 	const uint64_t borders = a->map->pages - 1;   /* behind the last page is nothing */
 	int err = 0;
 
-	for (uint64_t at = 0; at < borders && a->sensible && !err; at += a->range)
+	for (uint64_t at = 0; at < borders && go_on(a) && !err; at += a->range)
 		err = ask_range(a, at, (uint32_t)XN_MIN(borders - at, (uint64_t)a->range));
 	return err;
 }
@@ -207,20 +217,27 @@ static void clear(struct xn_zc_map *map)
 }
 
 int xn_zc_map_read(struct xn_zc_map *map, struct xn_xsk *x, uint64_t umem_bytes,
-		   const struct xn_zc_driver *d, uint32_t patience_ms)
+		   const struct xn_zc_driver *d, uint32_t patience_ms, const char *release)
 {
 	/* A ring holds a question; completions of all its pieces find room too. */
 	const uint32_t room = XN_MIN(XN_MIN(x->tx.size, x->comp.size), RANGE_MAX);
 	struct asking a = { .x = x, .map = map, .range = room - 1, .sensible = true,
 			    .patience_ns = patience_ms * NS_PER_MS };
+	struct utsname u;
 	int err;
 
 	*map = (struct xn_zc_map){ .pages = umem_bytes / XN_PAGE_SIZE };
 	map->bits = calloc((map->pages + 63) / 64 + 1, sizeof(*map->bits));
 	if (!map->bits)
 		return xn_fail(ENOMEM, "no memory for a bit for each of %" PRIu64 " pages", map->pages);
-	if (!x->zero_copy || !askable_here(d) || room <= GROUP_PIECES)
+	if (!release)
+		release = uname(&u) ? "" : u.release;
+	if (!x->zero_copy || !xn_zc_map_askable(d, release))
 		return 0;
+	a.group = takes_whole(release) ? GROUP_WHOLE : GROUP_PIECES;
+	while (1u << a.group > room)
+		a.group--;
+	a.until = xn_now_ns() + PATIENCES * a.patience_ns;
 	a.refused = refused_so_far(x);
 	err = ask_all(&a);
 	map->read = !err && a.sensible;
