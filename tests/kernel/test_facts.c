@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "tests/fake/kernel.h"
 #include "tests/kernel/bed.h"
+#include "xsk/zc.h"
 
 #define ALL_S 240u    /* for all cases together */
 #define CAP(x) (1ull << CAP_##x)
@@ -158,6 +159,19 @@ static void longest_frame_is_exact_to_the_byte(void **state)
 	bed_frame(&bed, f, 1001, 3);
 	bed_far_send(&bed, f, 1001);
 	assert_int_equal(base_of(bed_rx(&bed.x).addr), 0x40001);
+}
+
+static void frame_lands_at_the_end_of_a_chunk_of_2048_bytes_too(void **state)
+{
+	struct xn_xsk_cfg cfg = bed_cfg(&bed);
+
+	cfg.chunk_bytes = 2048;
+	cfg.frame_bytes = 1536;
+	bed_socket(&bed, &cfg);
+	assert_int_equal(bed.x.land, 512);
+	receive_one(0x20001, 1514, 1);
+	receive_one(0x30000 - 512, 60, 2);
+	receive_one(BED_RAM - 2048, 1514, 3);   /* the last chunk that is inside */
 }
 
 static void shortest_frame_bytes_are_accepted(void **state)
@@ -597,6 +611,39 @@ static void queue_is_free_again_a_moment_after_close(void **state)
 		assert_int_equal(xn_xsk_open(&bed.x, &cfg), 0);
 		xn_xsk_close(&bed.x);
 	}
+}
+
+/* The end of a bind in zero-copy mode, on a wire where there is none: the same calls. */
+static void barrier_of_a_stop_is_that_the_queue_can_be_bound_again(void **state)
+{
+	struct xn_xsk_cfg cfg = bed_cfg(&bed);
+	struct xn_xsk other;
+	const unsigned n = bed.lab.near_ifindex;
+	int spare;
+
+	for (unsigned i = 0; i < 4; i++) {
+		spare = -1;
+		assert_int_equal(xn_xsk_open(&bed.x, &cfg), 0);
+		if (i % 2)
+			assert_int_equal(xn_xsk_socket(&spare, XN_LAB_NEAR), 0);
+		assert_int_equal(xn_zc_close(&bed.x, n, 0, XN_LAB_NEAR, spare, 2000), 0);
+		assert_int_equal(bed.x.fd, -1);
+		assert_true(spare < 0 || fcntl(spare, F_GETFD) < 0);   /* used up */
+	}
+
+	/* Somebody keeps the queue. */
+	assert_int_equal(xn_xsk_open(&other, &cfg), 0);
+	bed.x = (struct xn_xsk){ .fd = -1 };
+	assert_int_equal(xn_xsk_socket(&spare, XN_LAB_NEAR), 0);
+	assert_int_equal(xn_zc_close(&bed.x, n, 0, XN_LAB_NEAR, spare, 100), -ETIMEDOUT);
+	assert_non_null(strstr(xn_last_error(), "guest memory may still be written"));
+	assert_true(fcntl(spare, F_GETFD) < 0);
+	xn_xsk_close(&other);
+
+	/* Who is gone does not write. */
+	assert_int_equal(xn_xsk_open(&bed.x, &cfg), 0);
+	assert_int_equal(xn_link_delete(XN_LAB_NEAR), 0);
+	assert_int_equal(xn_zc_close(&bed.x, n, 0, XN_LAB_NEAR, -1, 100), 0);
 }
 
 static void deleted_interface_is_told_by_SO_ERROR_and_not_by_poll(void **state)
@@ -1128,6 +1175,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		CASE(frame_lands_behind_the_headroom_at_any_address_and_nothing_else_is_written),
 		CASE(longest_frame_is_exact_to_the_byte),
+		CASE(frame_lands_at_the_end_of_a_chunk_of_2048_bytes_too),
 		CASE(shortest_frame_bytes_are_accepted),
 		CASE(offset_bits_of_a_fill_entry_are_ignored),
 		CASE(frames_come_in_the_order_of_the_fill_ring_with_its_addresses),
@@ -1147,6 +1195,7 @@ int main(void)
 		CASE(after_close_nothing_is_written),
 		CASE(ring_that_stays_mapped_keeps_the_queue),
 		CASE(queue_is_free_again_a_moment_after_close),
+		CASE(barrier_of_a_stop_is_that_the_queue_can_be_bound_again),
 		CASE(deleted_interface_is_told_by_SO_ERROR_and_not_by_poll),
 		CASE(memlock_limit_is_ENOBUFS_and_the_message_has_the_bytes),
 		CASE(file_on_a_disk_cannot_be_pinned_and_the_message_has_its_place),
