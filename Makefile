@@ -89,7 +89,7 @@ LIB_SRC := base/log.c base/names.c base/version.c \
            xsk/xsk.c xsk/probe.c xsk/zc.c xsk/zc_map.c \
            bpf/steer.c \
            virtio/vq.c virtio/inflight.c virtio/ctrl.c \
-           port/open.c port/copy.c port/local.c port/link.c port/announce.c \
+           port/open.c port/copy.c port/cross.c port/local.c port/link.c port/announce.c \
            port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/stats.c
 # xsknetd, all but its main(): tests link it too.
@@ -115,11 +115,11 @@ BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/kernel/bed.c tests/net/rig.c \
            tests/net/xd.c bench/opts.c bench/summary.c bench/backend.c
 
-UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits zc engine worker sigbus session check bench
+UNIT_TESTS   := base mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits zc cross engine worker sigbus session check bench
 KERNEL_TESTS := facts
 NET_TESTS    := veth faults privileges example xsknetd
 CTL_TESTS    := stats doctor
-TSAN_TESTS   := vq_hostile worker session
+TSAN_TESTS   := vq_hostile cross worker session
 # The black-box suite of xsknetd.
 SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c \
                 tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
