@@ -101,7 +101,8 @@ VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
              vhost/opts.c vhost/sandbox.c vhost/seccomp.c vhost/ctl.c vhost/status.c vhost/daemon.c
 # xsknetctl, all but its main(): tests link it too.
 CTL_SRC := ctl/client.c ctl/snapshot.c ctl/show.c ctl/stats.c \
-           ctl/nic.c ctl/netlink.c ctl/host.c ctl/judge.c ctl/doctor.c
+           ctl/sysfs.c ctl/nic.c ctl/netlink.c ctl/device.c ctl/host.c \
+           ctl/lend.c ctl/judge.c ctl/judge_zc.c ctl/doctor.c
 # The laboratory: what bench, cost program and tests share.
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
            bench/clock.c bench/front.c
@@ -362,6 +363,7 @@ vm: $(B)/xsknetd $(B)/tests/vm/xfer
 $(ZC_BIN): $(B)/tests/zc/%: $(B)/tests/zc/%.o $(call obj,$(ZC_RIG)) $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
+zc check-zc: $(B)/xsknetctl $(B)/xsknet-bench
 zc: $(ZC_BIN)
 	$(Q)VM_BUILD=$(B) ZC_FRAMES=5000 tests/zc/run $(or $(ARGS),virtio/on/2M)
 check-zc: $(ZC_BIN)

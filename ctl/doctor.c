@@ -113,6 +113,7 @@ int xn_cmd_doctor(int argc, char **argv)
 		xn_judge_missing(v, name, xn_last_error());
 		n = 1;
 	} else {
+		xn_device_gather(&f.dev, f.nic.bus);
 		xn_host_gather(&f.host, f.nic.bus);
 		n = xn_judge(&f, v);
 	}

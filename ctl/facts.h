@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What there is: an interface, and the host under it. Gathered once (facts.c, nic.c,
- * host.c), then judged (judge.h): so the judging can be tested with any machine.
+ * What there is: an interface, its device, and the host under it. Gathered once (nic.c,
+ * netlink.c, device.c, host.c), then judged (judge.h): so the judging can be tested with any machine.
  */
 #ifndef XN_CTL_FACTS_H
 #define XN_CTL_FACTS_H
@@ -40,6 +40,22 @@ struct xn_nic_facts {
 	struct xn_offloads peer_has;
 };
 
+/* The device behind an interface, on its bus (ctl/device.c); of a virtio device, its PCI parent. */
+struct xn_device_facts {
+	bool pci;
+	char driver[32];                /* on the PCI bus: "igb", "virtio-pci"; "": none */
+	char iommu[16];                 /* type of its group's domain: "identity", "DMA", "DMA-FQ"; "": none */
+	unsigned iommu_group, iommu_members;
+	unsigned dma_bits;              /* of the addresses that it can reach; 0: not told */
+	bool virtio;
+	uint64_t virtio_features;       /* accepted by its driver */
+};
+
+/* VIRTIO 1.2, 5.1.3 and 6. */
+#define XN_VIRTIO_HASH_REPORT     (1ull << 57)
+#define XN_VIRTIO_ACCESS_PLATFORM (1ull << 33)
+#define XN_VIRTIO_RING_RESET      (1ull << 40)
+
 struct xn_host_facts {
 	char release[65];
 	unsigned kernel[3];             /* 6, 18, 44; 0: not understood */
@@ -52,18 +68,23 @@ struct xn_host_facts {
 	unsigned numa_nodes;            /* 0: not told */
 	int nic_node;                   /* -1: none */
 	unsigned iommu_groups;
+	uint64_t memory_end;            /* of physical addresses; 0: not told */
+	bool swiotlb_forced;            /* every DMA through bounce buffers of the kernel's */
 };
 
 struct xn_facts {
 	struct xn_nic_facts nic;
+	struct xn_device_facts dev;
 	struct xn_host_facts host;
 	uint64_t guest_ram;             /* bytes, as asked; 0: not said */
 };
 
 /* -ENODEV: no such interface; else -errno with a message. */
 int xn_nic_gather(struct xn_nic_facts *n, const char *ifname);
-/* bus: of the interface. What cannot be had stays 0. */
+/* bus: of the interface, here and below. What cannot be had stays 0. */
 void xn_host_gather(struct xn_host_facts *h, const char *bus);
+
+void xn_device_gather(struct xn_device_facts *d, const char *bus);
 
 /* What netlink tells: features for XDP, and whose peer it is. */
 void xn_nic_ask_netlink(struct xn_nic_facts *n);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Facts about the host: kernel, memory, privileges. */
 #include <errno.h>
-#include <glob.h>
+#include <inttypes.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,36 +14,12 @@
 
 #include "base/types.h"
 #include "ctl/facts.h"
+#include "ctl/sysfs.h"
 
 #ifndef AF_XDP
 #define AF_XDP 44
 #endif
 #define HUGE "/sys/kernel/mm/hugepages/hugepages-2048kB/"
-
-static uint64_t read_number(const char *path)
-{
-	FILE *f = fopen(path, "re");
-	char line[64];
-	uint64_t v = 0;
-
-	if (!f)
-		return 0;
-	if (fgets(line, sizeof(line), f))
-		v = strtoull(line, NULL, 10);
-	fclose(f);
-	return v;
-}
-
-static unsigned count_paths(const char *pattern)
-{
-	unsigned n = 0;
-	glob_t g;
-
-	if (!glob(pattern, GLOB_NOSORT, NULL, &g))
-		n = (unsigned)g.gl_pathc;
-	globfree(&g);
-	return n;
-}
 
 static uint64_t available_memory(void)
 {
@@ -116,14 +92,48 @@ static void ask_privileges(struct xn_host_facts *h)
 		h->memlock_bytes = l.rlim_max == RLIM_INFINITY ? UINT64_MAX : l.rlim_max;
 }
 
+/* The end of the highest zone: "Node 0, zone Normal", "spanned N", "start_pfn: N". */
+static uint64_t read_memory_end(void)
+{
+	FILE *f = fopen("/proc/zoneinfo", "re");
+	uint64_t spanned = 0, start, end = 0;
+	char line[256];
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " spanned %" SCNu64, &spanned) == 1)
+			continue;
+		if (sscanf(line, " start_pfn: %" SCNu64, &start) == 1 && spanned)
+			end = XN_MAX(end, (start + spanned) * XN_PAGE_SIZE);
+	}
+	fclose(f);
+	return end;
+}
+
+/* Linux Documentation/admin-guide/kernel-parameters.txt: swiotlb=N,force or swiotlb=force */
+static bool is_swiotlb_forced(void)
+{
+	char line[4096];
+	bool forced = false;
+
+	xn_sysfs_line(line, sizeof(line), "/proc/cmdline");
+	for (const char *at = line; !forced && (at = strstr(at, "swiotlb=")); at++) {
+		const char *force = strstr(at, "force");
+
+		forced = force && (size_t)(force - at) < strcspn(at, " ");
+	}
+	return forced;
+}
+
 static void ask_place(struct xn_host_facts *h, const char *bus)
 {
 	char path[128];
 	FILE *f;
 
 	h->nic_node = -1;
-	h->numa_nodes = count_paths("/sys/devices/system/node/node[0-9]*");
-	h->iommu_groups = count_paths("/sys/kernel/iommu_groups/[0-9]*");
+	h->numa_nodes = xn_sysfs_count("/sys/devices/system/node/node[0-9]*");
+	h->iommu_groups = xn_sysfs_count("/sys/kernel/iommu_groups/[0-9]*");
 	if (!*bus || strchr(bus, '/'))
 		return;
 	/* By its address: /sys/class/net may show another network namespace. */
@@ -143,6 +153,8 @@ void xn_host_gather(struct xn_host_facts *h, const char *bus)
 	ask_privileges(h);
 	ask_place(h, bus);
 	h->available_bytes = available_memory();
-	h->huge_free = read_number(HUGE "free_hugepages");
-	h->huge_total = read_number(HUGE "nr_hugepages");
+	h->memory_end = read_memory_end();
+	h->swiotlb_forced = is_swiotlb_forced();
+	h->huge_free = xn_sysfs_number(HUGE "free_hugepages");
+	h->huge_total = xn_sysfs_number(HUGE "nr_hugepages");
 }

@@ -26,6 +26,7 @@
 #include "bench/lab.h"
 #include "bench/netlink.h"
 #include "ctl/judge.h"
+#include "ctl/lend.h"
 #include "tests/cmocka.h"
 #include "tests/ctl/run.h"
 #include "xsknet.h"
@@ -41,7 +42,7 @@ static struct xn_facts good(void)
 	return (struct xn_facts){
 		.nic = { .name = "eth0", .ifindex = 2, .driver = "ice", .bus = "0000:03:00.0", .mtu = 1500,
 			 .up = true, .carrier = true, .rx_queues = 1, .tx_queues = 1, .xdp_told = true,
-			 .xdp_features = 0xff, .own.gro = true, .own.tx_csum = true },
+			 .xdp_features = XN_XDP_BASIC | XN_XDP_REDIRECT, .own.gro = true, .own.tx_csum = true },
 		.host = { .release = "6.18.44", .kernel = { 6, 18, 44 }, .built_year = 2026,
 			  .built_month = 10, .caps = UINT64_MAX, .memlock_bytes = UINT64_MAX,
 			  .available_bytes = 8 * GIB, .huge_free = 1024, .huge_total = 1024,
@@ -61,6 +62,29 @@ static struct xn_facts good_veth(void)
 	strcpy(f.nic.peer_name, "veth1");
 	f.nic.peer_mtu = 1500;
 	f.nic.peer_tx_queues = 1;
+	return f;
+}
+
+/* A card with zero-copy, of which Linux's usual buffers can be lent. */
+static struct xn_facts good_zc(void)
+{
+	struct xn_facts f = good();
+
+	f.nic.xdp_features |= XN_XDP_XSK_ZEROCOPY;
+	f.nic.mtu = 1382;
+	f.dev = (struct xn_device_facts){ .pci = true, .driver = "ice", .dma_bits = 64 };
+	return f;
+}
+
+/* The same in a virtual machine. */
+static struct xn_facts good_virtio(void)
+{
+	struct xn_facts f = good_zc();
+
+	strcpy(f.nic.driver, "virtio_net");
+	strcpy(f.dev.driver, "virtio-pci");
+	f.dev.virtio = true;
+	f.dev.virtio_features = XN_VIRTIO_ACCESS_PLATFORM | XN_VIRTIO_RING_RESET;
 	return f;
 }
 
@@ -92,10 +116,10 @@ static void expect(const struct xn_facts *f, const char *subject, enum xn_level 
 
 static void machine_with_which_all_is_well_has_no_complaint(void **state)
 {
-	const struct xn_facts all[] = { good(), good_veth() };
+	const struct xn_facts all[] = { good(), good_veth(), good_zc(), good_virtio() };
 	struct xn_verdict v[XN_VERDICTS_MAX];
 
-	for (unsigned k = 0; k < 2; k++) {
+	for (unsigned k = 0; k < XN_ARRAY_SIZE(all); k++) {
 		unsigned n = xn_judge(&all[k], v);
 
 		assert_true(n >= 14);
@@ -134,8 +158,149 @@ static void interface_faults_are_found(void **state)
 	EXPECT(good, f_.nic.own.lro = true, "offloads", XN_LEVEL_WARN, "LRO", "ethtool -K eth0 lro off");
 	EXPECT(good, f_.nic.own.rx_vlan = true, "offloads", XN_LEVEL_WARN, "VLAN",
 	       "ethtool -K eth0 rxvlan off");
-	EXPECT(good, f_.nic.xdp_features = 7, "zero-copy driver", XN_LEVEL_OK, "has no AF_XDP", "");
-	EXPECT(good, (void)0, "zero-copy driver", XN_LEVEL_OK, "mode=zero-copy bounces", "");
+}
+
+/* ---- zero-copy ---- */
+
+static void zero_copy_drivers_are_told_by_the_table(void **state)
+{
+	EXPECT(good, (void)0, "zero-copy driver", XN_LEVEL_OK, "none: the kernel copies", "");
+	EXPECT(good, f_.nic.xdp_told = false, "zero-copy driver", XN_LEVEL_OK, "not told", "");
+	EXPECT(good_zc, (void)0, "zero-copy driver", XN_LEVEL_OK, "only if a probe of the bind passes; Linux "
+	       "drivers/net/ethernet/intel/ice/ice_base.c", "");
+	EXPECT(good_virtio, (void)0, "zero-copy driver", XN_LEVEL_OK, "virtio_net, measured; Linux "
+	       "drivers/net/virtio_net.c", "");
+	EXPECT(good_zc, strcpy(f_.nic.driver, "gve"), "zero-copy driver", XN_LEVEL_OK,
+	       "nothing can be lent to gve (Linux drivers/net/ethernet/google/gve/", "");
+	EXPECT(good_zc, strcpy(f_.nic.driver, "new"), "zero-copy driver", XN_LEVEL_OK,
+	       "what new does with memory is not known", "");
+	EXPECT(good_virtio, f_.dev.virtio_features &= ~XN_VIRTIO_ACCESS_PLATFORM, "zero-copy driver",
+	       XN_LEVEL_WARN, "VIRTIO_F_ACCESS_PLATFORM", "iommu_platform=on");
+	EXPECT(good_virtio, f_.dev.virtio_features &= ~XN_VIRTIO_RING_RESET, "zero-copy driver",
+	       XN_LEVEL_WARN, "VIRTIO_F_RING_RESET", "queue_reset=on");
+	EXPECT(good_virtio, f_.dev.virtio_features |= XN_VIRTIO_HASH_REPORT, "zero-copy driver",
+	       XN_LEVEL_WARN, "20 bytes", "hash=off");
+}
+
+static void assert_silent(const struct xn_facts *f, const char *subject)
+{
+	struct xn_verdict v[XN_VERDICTS_MAX];
+
+	for (unsigned i = 0, n = xn_judge(f, v); i < n; i++)
+		if (!strcmp(v[i].subject, subject))
+			fail_msg("%s: %s", subject, v[i].found);
+}
+
+static void without_zero_copy_one_line_says_so(void **state)
+{
+	static const char *const subjects[] = { "zero-copy MTU", "zero-copy buffers", "zero-copy pages",
+						"zero-copy filter" };
+	struct xn_facts f[3] = { good(), good_zc(), good_zc() };
+
+	strcpy(f[1].nic.driver, "gve");
+	strcpy(f[2].nic.driver, "new");
+	for (unsigned k = 0; k < XN_ARRAY_SIZE(f); k++)
+		for (unsigned i = 0; i < XN_ARRAY_SIZE(subjects); i++)
+			assert_silent(&f[k], subjects[i]);
+}
+
+/* 12 bytes of header, and frames in units of 128 (virtio_net) or 1024 (igb): sums by hand. */
+static void buffers_that_are_too_short_come_with_the_mtu_that_mends_it(void **state)
+{
+	EXPECT(good_virtio, f_.nic.mtu = 1500, "zero-copy MTU", XN_LEVEL_OK,
+	       "1500: frames come whole, in chunks of 2048 bytes with room for 1536", "");
+	EXPECT(good_virtio, f_.nic.mtu = 1500, "zero-copy buffers", XN_LEVEL_WARN,
+	       "1548 bytes and more are long enough (header, and the frame's room of 1536): Linux's usual "
+	       "1536 no, 2048 yes, 4096 yes", "ip link set dev eth0 mtu 1382");
+	EXPECT(good_virtio, f_.nic.mtu = 1383, "zero-copy buffers", XN_LEVEL_WARN, "1536 no", "mtu 1382");
+	EXPECT(good_virtio, (void)0, "zero-copy buffers", XN_LEVEL_OK, "1420 bytes and more are long enough: "
+	       "Linux's usual 1536 yes, 2048 yes, 4096 yes", "");
+	EXPECT(good_zc, (strcpy(f_.nic.driver, "igb"), f_.nic.mtu = 1500), "zero-copy MTU", XN_LEVEL_OK,
+	       "chunks of 4096 bytes with room for 2048", "");
+	EXPECT(good_zc, (strcpy(f_.nic.driver, "igb"), f_.nic.mtu = 1500), "zero-copy buffers",
+	       XN_LEVEL_WARN, "2060 bytes and more", "mtu 990");
+	/* No room of igc's is shorter than 1522, so none fits behind 12 bytes in 1536. */
+	EXPECT(good_zc, strcpy(f_.nic.driver, "igc"), "zero-copy buffers", XN_LEVEL_WARN, "1536 no",
+	       "mode=copy, which lends buffers of 1412 bytes");
+	EXPECT(good_virtio, f_.nic.mtu = 3800, "zero-copy MTU", XN_LEVEL_OK, "room for 3840", "");
+	EXPECT(good_zc, (strcpy(f_.nic.driver, "igb"), f_.nic.mtu = 3800), "zero-copy MTU", XN_LEVEL_WARN,
+	       "3800: igb takes such frames in pieces, or not at all; at most 3038", "mtu 3038");
+}
+
+static void pages_are_judged_by_what_translates(void **state)
+{
+	EXPECT(good_virtio, f_.nic.mtu = 1500, "zero-copy pages", XN_LEVEL_OK, "on pages of 2 MiB: 99.9 % "
+	       "of those of 2048, 99.8 % of those of 4096 bytes; on pages of 4 KiB, at worst: 50.0 % of those of "
+	       "2048, 0.0 % of those of 4096 bytes", "hugetlbsize=2M");
+	EXPECT(good_virtio, strcpy(f_.dev.iommu, "identity"), "zero-copy pages", XN_LEVEL_OK, "2 MiB", "");
+	EXPECT(good_virtio, (strcpy(f_.dev.iommu, "DMA-FQ"), f_.dev.iommu_group = 3, f_.dev.iommu_members = 1),
+	       "zero-copy pages", XN_LEVEL_WARN, "page by page",
+	       "cd /sys/bus/pci/drivers/virtio-pci && echo 0000:03:00.0 > unbind && echo identity > "
+	       "/sys/kernel/iommu_groups/3/type && echo 0000:03:00.0 > bind");
+	EXPECT(good_virtio, (strcpy(f_.dev.iommu, "DMA"), f_.dev.iommu_members = 2), "zero-copy pages",
+	       XN_LEVEL_WARN, "page by page", "boot with iommu.passthrough=1");
+	EXPECT(good_zc, f_.host.swiotlb_forced = true, "zero-copy pages", XN_LEVEL_WARN, "swiotlb", "mode=copy");
+	EXPECT(good_zc, (f_.dev.dma_bits = 32, f_.host.memory_end = 8 * GIB), "zero-copy pages",
+	       XN_LEVEL_WARN, "swiotlb", "mode=copy");
+	EXPECT(good_zc, (f_.dev.dma_bits = 32, f_.host.memory_end = 4 * GIB), "zero-copy pages", XN_LEVEL_OK,
+	       "2 MiB", "");
+	EXPECT(good_zc, (f_.dev.dma_bits = 32, f_.host.memory_end = 8 * GIB, strcpy(f_.dev.iommu, "DMA")),
+	       "zero-copy pages", XN_LEVEL_WARN, "page by page", "");
+	EXPECT(good_zc, (void)0, "zero-copy filter", XN_LEVEL_OK, "filter=mac", "");
+	EXPECT(good_zc, (strcpy(f_.dev.iommu, "DMA-FQ"), f_.dev.iommu_group = 7), "IOMMU", XN_LEVEL_OK,
+	       "group 7, DMA-FQ", "");
+}
+
+static void smaller_chunks_cost_the_kernel_more(void **state)
+{
+	EXPECT(good_zc, (void)0, "kernel memory", XN_LEVEL_OK, "200 MiB more a queue, in zero-copy mode", "");
+	EXPECT(good_zc, f_.guest_ram = 0, "kernel memory", XN_LEVEL_OK, "82 MB of kernel memory", "");
+	EXPECT(good_zc, (strcpy(f_.nic.driver, "igb"), f_.nic.mtu = 1500), "kernel memory", XN_LEVEL_OK,
+	       "128 MiB more a queue", "");
+	EXPECT(good_zc, f_.host.available_bytes = 150 << 20, "kernel memory", XN_LEVEL_BAD,
+	       "need 200 MiB a queue", "smaller guest");
+}
+
+/* The rule byte by byte: a chunk ends where its frame's room does, behind the header. */
+static double share_by_bytes(const struct xn_zc_shape *s, uint32_t buf_bytes, uint32_t run_pages)
+{
+	const uint64_t base = XN_HUGE_SIZE;
+	uint64_t all = 0, lent = 0, at;
+
+	while ((at = xn_lend_place(buf_bytes, all)) < 64 * XN_HUGE_SIZE) {
+		const uint64_t end = base + at + 12 + s->frame_bytes;
+		bool ok = buf_bytes >= 12 + s->reach;
+
+		for (uint64_t b = end - s->chunk_bytes + 1; b < end && ok; b++)
+			ok = b / 4096 == (b - 1) / 4096 || b / 4096 / run_pages == (b - 1) / 4096 / run_pages;
+		lent += ok;
+		all++;
+	}
+	return (double)lent / (double)all;
+}
+
+static void share_that_is_foretold_is_that_of_the_rule(void **state)
+{
+	static const char *const names[] = { "virtio_net", "igb", "i40e" };
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(names); i++)
+		for (unsigned k = 0; k < XN_LEND_SIZES; k++)
+			for (uint32_t mtu = 900; mtu <= 1500; mtu += 200) {
+				const uint32_t bytes = xn_lend_sizes[k];
+				struct xn_zc_shape s;
+
+				assert_int_equal(xn_zc_shape_choose(&s, xn_zc_driver_find(names[i]), mtu, ""), 0);
+				assert_true(xn_lend_share(&s, bytes, 512) == share_by_bytes(&s, bytes, 512));
+				assert_true(xn_lend_share(&s, bytes, 1) == share_by_bytes(&s, bytes, 1));
+			}
+}
+
+static void buffers_lie_as_linux_cuts_them(void **state)
+{
+	assert_int_equal(xn_lend_place(4096, 3), 3 * 4096);
+	assert_int_equal(xn_lend_place(2048, 17), 17 * 2048);
+	assert_int_equal(xn_lend_place(1536, 20), 20 * 1536);
+	assert_int_equal(xn_lend_place(1536, 21), 32768);   /* 21 * 1536 + 512 = 32768 */
 }
 
 static void queues_that_nobody_serves_are_found(void **state)
@@ -228,7 +393,8 @@ static void privileges_and_memory_are_compared(void **state)
 	EXPECT(good, (f_.host.numa_nodes = 2, f_.host.nic_node = 1), "NUMA", XN_LEVEL_WARN, "node 1 of 2",
 	       "node1/cpulist");
 	EXPECT(good, (f_.host.numa_nodes = 2), "NUMA", XN_LEVEL_OK, "belongs to none", "");
-	EXPECT(good, f_.host.iommu_groups = 12, "IOMMU", XN_LEVEL_OK, "12 groups", "");
+	EXPECT(good, f_.host.iommu_groups = 12, "IOMMU", XN_LEVEL_OK, "12 groups, and the interface is in none",
+	       "");
 }
 
 /* ---- interfaces that are real ---- */
@@ -448,6 +614,13 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(machine_with_which_all_is_well_has_no_complaint),
 		cmocka_unit_test(interface_faults_are_found),
+		cmocka_unit_test(zero_copy_drivers_are_told_by_the_table),
+		cmocka_unit_test(without_zero_copy_one_line_says_so),
+		cmocka_unit_test(buffers_that_are_too_short_come_with_the_mtu_that_mends_it),
+		cmocka_unit_test(pages_are_judged_by_what_translates),
+		cmocka_unit_test(smaller_chunks_cost_the_kernel_more),
+		cmocka_unit_test(share_that_is_foretold_is_that_of_the_rule),
+		cmocka_unit_test(buffers_lie_as_linux_cuts_them),
 		cmocka_unit_test(queues_that_nobody_serves_are_found),
 		cmocka_unit_test(peers_that_send_unfinished_frames_are_found),
 		cmocka_unit_test(other_programs_are_found_with_the_way_out),
