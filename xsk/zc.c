@@ -46,6 +46,7 @@ int xn_zc_shape_choose(struct xn_zc_shape *s, const struct xn_zc_driver *d, uint
 	s->whole = xn_zc_whole(d, frame);
 	s->reach = xn_zc_reach(d, frame);
 	s->front = d->front;
+	s->keep = d->keep;
 	return 0;
 }
 

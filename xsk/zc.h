@@ -38,7 +38,24 @@ struct xn_zc_shape {
 	uint32_t whole;           /* longest frame that comes in one piece */
 	uint32_t reach;           /* bytes from the landing on that may be written */
 	uint32_t front;           /* bytes before the landing that are written */
+	uint32_t keep;            /* buffers that stay with the driver: see below; 0: none */
 };
+
+/*
+ * A ring that runs dry. igb (Linux 7.2; igb_xsk.c, igb_alloc_rx_buffers_zc) knows a frame by
+ * the length in its descriptor, and forgets to clear that of the descriptor behind the last
+ * buffer when the fill ring has not enough for the rest of its ring. A poll that gets there
+ * hands out the buffers of the lap before, once more: frames twice, frames that another one
+ * is being written over, and soon the kernel's memory is corrupt (oops). No guest may be
+ * able to bring that about by posting slowly. So with a driver of keep != 0
+ *
+ *	posted - taken >= rx_size + keep        rx_size: entries of the RX ring, 64 is enough
+ *
+ * holds from before the first frame is steered to the socket to its end: a frame is taken
+ * from the RX ring only after a buffer was posted in its place, of the guest's or, if it has
+ * none, of the engine's own. Whoever is slow lets the RX ring run full, and the driver then
+ * stops in time (-ENOBUFS, IGB_XDP_EXIT) with `keep` buffers left.
+ */
 
 /*
  * The smallest shape in which frames of an interface of this MTU come whole.
