@@ -108,7 +108,7 @@ LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c be
            bench/clock.c bench/front.c
 BENCH_SRC := $(LAB_SRC) \
              bench/main.c bench/opts.c bench/sendto.c bench/paths.c bench/guest_path.c bench/vhost_path.c \
-             bench/raw.c bench/driver.c bench/backend.c bench/ctl.c \
+             bench/raw.c bench/driver.c bench/backend.c bench/ctl.c bench/napi.c \
              bench/worker.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \
              bench/chart.c bench/footprint.c
 BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c

@@ -27,10 +27,11 @@
 #define XN_EXIT_INTERRUPTED 130
 
 enum xn_dir { XN_DIR_RX, XN_DIR_TX, XN_DIR_FWD, XN_DIR_RTT, XN_DIR_COUNT };
-/* The engine in this process, lending or bouncing; in xsknetd, by how that polls; any other
+/* The engine in this process, lending (in the driver's zero-copy mode, if it has one; in copy
+ * mode) or bouncing; in xsknetd, by how that polls; any other
  * back end; and the plain loop. */
 enum xn_kind {
-	XN_KIND_ZERO_COPY, XN_KIND_BOUNCE,
+	XN_KIND_ZERO_COPY, XN_KIND_COPY, XN_KIND_BOUNCE,
 	XN_KIND_XSKNETD, XN_KIND_XSKNETD_BUSY, XN_KIND_XSKNETD_SLEEP, XN_KIND_BACKEND,
 	XN_KIND_RAW, XN_KIND_COUNT,
 };
@@ -45,6 +46,9 @@ extern const char *const xn_guest_on_names[3];          /* "auto" */
 #define XN_ROUNDS_MAX  1000u
 #define XN_QUEUES_MAX  16u
 #define XN_PACES_MAX   16u
+#define XN_REASONS_MAX 16u
+#define XN_BUF_MIN     1526u    /* of a receive buffer: header, and the longest frame */
+#define XN_BUF_MAX     32768u
 
 /* Which processor the guest of another process's device runs on. */
 enum xn_guest_on { XN_GUEST_AUTO, XN_GUEST_NEAR, XN_GUEST_FAR };
@@ -62,7 +66,10 @@ struct xn_opts {
 	unsigned queues;
 	const char *ifname;             /* NULL: laboratories of our own */
 	const char *backend;            /* command of the path "backend"; NULL: none */
-	const char *socket, *peer;      /* or: where one listens, and the wire's far end */
+	const char *socket;             /* or: where one listens */
+	const char *peer, *peer_ns;     /* the wire's far end, and its namespace; NULL: this one */
+	bool sleeps;                    /* near ends in this process, when there is nothing to do */
+	uint32_t buf_bytes;             /* of the guest's receive buffers; 0: as the MTU wants */
 	const char *xsknetd;            /* the program; NULL: not there, or not wanted */
 	bool missed_xsknetd;            /* not there, though wanted */
 	enum xn_guest_on guest_on;
@@ -81,6 +88,7 @@ struct xn_sample {
 	double pps;              /* good frames at the receiving end a second; rtt: round trips */
 	double offered_pps;
 	double cpu_ns, engine_ns;        /* a packet */
+	double napi_ns;                  /* of cpu_ns: the driver's, in threads of the kernel */
 	double copies, zero_copy_share;
 	double backend_ns, backend_cpu;  /* another process's: a packet, share of a processor */
 	double frames_per_turn, sleeps_per_frame;   /* xsknetd's workers */
@@ -90,18 +98,26 @@ struct xn_sample {
 	double offered, lost, corrupt, reordered, duplicate;   /* frames */
 };
 
+/* Why buffers and packets were copied: counters of the engine, summed over rounds. */
+struct xn_reasons {
+	struct { char name[32]; double count; } of[XN_REASONS_MAX];
+	unsigned n;
+};
+
 struct xn_cell {
 	enum xn_dir dir;
 	uint32_t bytes;          /* 0: any (rx of what arrives on --ifname) */
 	uint64_t pace_pps;       /* 0: none */
 	unsigned rounds;         /* complete ones */
 	struct xn_sample *s[XN_KIND_COUNT];   /* NULL: path not measured */
+	struct xn_reasons why[XN_KIND_COUNT];
 };
 
 /* What the paths found out about the machine. */
 struct xn_place {
 	char ifname[32];
-	char attach[16], mode[16];       /* of the zero-copy path if there is one */
+	char attach[16];                 /* of the zero-copy path if there is one */
+	char mode[XN_KIND_COUNT][16];    /* as the kernel tells it; "": not told */
 	bool huge;
 	int gen_cpu, near_cpu;           /* of queue 0 */
 };
@@ -132,7 +148,7 @@ struct xn_summary {
 	double ratio_min, ratio_max;
 	double process_ratio;    /* against the engine in this process, zero-copy */
 	double lost, lost_share, corrupt, reordered, duplicate;   /* sums */
-	double copies, zero_copy_share, engine_ns, cpu_ns, backend_ns, backend_cpu;
+	double copies, zero_copy_share, engine_ns, cpu_ns, napi_ns, backend_ns, backend_cpu;
 	double frames_per_turn, sleeps_per_frame;
 	double sleep_p50_us, sleep_p99_us, spin_p50_us, spin_p99_us, idle_cpu;
 	double quiet_p50_us, quiet_p99_us;
@@ -146,6 +162,8 @@ static inline bool xn_kind_external(enum xn_kind k)
 {
 	return k >= XN_KIND_XSKNETD && k <= XN_KIND_BACKEND;
 }
+/* Adds to the reason of that name; what finds no room is left out. */
+void xn_reasons_add(struct xn_reasons *r, const char *name, double count);
 /* Median of n values without the NANs; sorts v. NAN if there is none. */
 double xn_median(double *v, unsigned n);
 

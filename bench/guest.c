@@ -118,6 +118,19 @@ static void place_ring(struct ring *r, uint32_t n, uint64_t *at)
 	r->mask = (uint16_t)(n - 1);
 }
 
+#define FRAG_BYTES 32768u   /* Linux net/core/sock.c, SKB_FRAG_PAGE_ORDER */
+
+/* The next one from a block of 32 KiB; what is left of a block is not used. */
+static uint64_t place_as_linux(const struct xn_guest *g, uint64_t *at)
+{
+	const uint32_t bytes = g->cfg.rx_buf_bytes;
+	const uint64_t in_block = *at % FRAG_BYTES;
+	const uint64_t here = in_block + bytes <= FRAG_BYTES ? *at : *at - in_block + FRAG_BYTES;
+
+	*at = here + bytes;
+	return here;
+}
+
 /*
  * Where receive buffer i begins, behind the one before it. Linux cuts them off a
  * page_frag one after the other, so that they cross page borders; the odd gap after
@@ -127,6 +140,8 @@ static uint64_t place_rx_buf(const struct xn_guest *g, uint32_t i, uint64_t *at)
 {
 	uint64_t here = *at;
 
+	if (g->cfg.rx_as_linux)
+		return place_as_linux(g, at);
 	*at += g->cfg.rx_buf_bytes + (i % 8 == 7 ? i / 8 % 32 * 2 + 1 : 0);
 	return here;
 }
@@ -140,7 +155,7 @@ static uint64_t place_pair(struct xn_guest *g, struct pair *p, uint64_t at)
 	place_ring(&p->rx, n, &at);
 	place_ring(&p->tx, n, &at);
 	tx = take(&at, (uint64_t)g->tx_slots * g->tx_buf_bytes, XN_PAGE_SIZE);
-	at = XN_ALIGN_UP(at, XN_PAGE_SIZE) + 1;
+	at = g->cfg.rx_as_linux ? XN_ALIGN_UP(at, FRAG_BYTES) : XN_ALIGN_UP(at, XN_PAGE_SIZE) + 1;
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t rx = place_rx_buf(g, i, &at);
 

@@ -7,7 +7,9 @@
  *
  * Receive buffers are 1536 bytes (12 header + 1524 room), one descriptor each, at
  * addresses as Linux's page_frag allocator gives: consecutive in a page pool, at
- * any offset, crossing page borders. Transmit packets are one descriptor (header
+ * any offset, crossing page borders, and odd ones too, for the worst case; or exactly as
+ * Linux does (rx_as_linux): cut from blocks of 32 KiB, powers of two at multiples of their
+ * size. Transmit packets are one descriptor (header
  * and data together, as Linux does with VERSION_1 and headroom), or header and data
  * apart. The driver posts a buffer again as soon as it has looked at it.
  *
@@ -26,6 +28,7 @@ struct xn_guest_cfg {
 	uint32_t queue_size;       /* descriptors of each ring; power of two */
 	enum xn_huge huge;
 	uint32_t rx_buf_bytes;     /* 0: 1536 */
+	bool rx_as_linux;          /* where Linux puts them; else at odd places, too */
 	uint64_t ram_bytes;        /* 0: as much as is needed */
 	uint64_t gpa_base;         /* where RAM begins for the guest (0 is fine) */
 	bool split_tx_header;      /* header in a descriptor of its own */

@@ -35,7 +35,8 @@ static int open_port(struct guest_path *g, struct xn_port_info *info)
 	int err;
 
 	snprintf(spec, sizeof(spec), "xdp:%s,queues=%u%s", g->p.ifname, g->p.queues,
-		 g->p.kind == XN_KIND_BOUNCE ? ",mode=bounce" : "");
+		 g->p.kind == XN_KIND_BOUNCE ? ",mode=bounce" :
+		 g->p.kind == XN_KIND_COPY ? ",mode=copy" : "");
 	err = xn_port_open(&g->port, spec, NULL);
 	if (!err)
 		xn_port_get_info(g->port, info);
@@ -47,7 +48,9 @@ static int make_guest(struct guest_path *g, const struct xn_port_info *info)
 	const uint32_t room = XN_VNET_HDR + info->max_frame + 4;
 	const struct xn_guest_cfg cfg = {
 		.pairs = g->p.queues, .queue_size = XN_RING_SIZE, .huge = g->p.opts->huge,
-		.rx_buf_bytes = room <= 1536 ? 0 : (uint32_t)XN_ALIGN_UP(room, 64),
+		.rx_buf_bytes = g->p.opts->buf_bytes ? g->p.opts->buf_bytes :
+				room <= 1536 ? 0 : (uint32_t)XN_ALIGN_UP(room, 64),
+		.rx_as_linux = g->p.opts->buf_bytes != 0,
 	};
 	const struct xn_mem_opts mo = {
 		.sz = sizeof(mo), .bounce_frames = 2 * XN_RING_SIZE * g->p.queues,

@@ -19,6 +19,15 @@ static void put_count(json_t *o, const char *key, double v)
 	json_object_set_new(o, key, isnan(v) ? json_null() : json_integer((json_int_t)v));
 }
 
+/* Of the zero-copy path, if there is one. */
+static const char *main_mode(const struct xn_bench *b)
+{
+	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
+		if (b->place.mode[k][0])
+			return b->place.mode[k];
+	return "";
+}
+
 static json_t *machine(const struct xn_bench *b)
 {
 	struct xn_machine m;
@@ -29,7 +38,7 @@ static json_t *machine(const struct xn_bench *b)
 			 "date", m.date,
 			 "interface", b->opts.ifname ? b->opts.ifname :
 			 b->opts.peer ? b->opts.peer : "veth",
-			 "attach", b->place.attach, "mode", b->place.mode,
+			 "attach", b->place.attach, "mode", main_mode(b),
 			 "hugepages", (int)b->place.huge);
 }
 
@@ -43,6 +52,8 @@ static json_t *settings(const struct xn_bench *b)
 			      "near_cpu", b->place.near_cpu, "run_seconds", b->seconds,
 			      "partial", (int)b->partial);
 
+	put_count(j, "buf_bytes", o->buf_bytes ? o->buf_bytes : NAN);
+	json_object_set_new(j, "wait", json_string(o->sleeps ? "sleep" : "spin"));
 	json_object_set_new(j, "guest_cpu", json_string(xn_guest_on_names[o->guest_on]));
 	json_object_set_new(j, "backend", o->backend ? json_string(o->backend) : json_null());
 	for (unsigned i = 0; i < o->n_paces && o->pace_pps[0]; i++)
@@ -51,12 +62,24 @@ static json_t *settings(const struct xn_bench *b)
 	return j;
 }
 
+static json_t *reasons(const struct xn_reasons *r)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < r->n; i++)
+		if (r->of[i].count > 0)
+			json_object_set_new(o, r->of[i].name, json_integer((json_int_t)r->of[i].count));
+	return o;
+}
+
 static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 {
 	const double bytes = s->cell->bytes ? s->cell->bytes : NAN;
+	const char *mode = b->place.mode[s->kind];
 	json_t *j = json_pack("{s:s, s:s}", "dir", xn_dir_names[s->cell->dir],
 			      "path", xn_kind_names[s->kind]);
 
+	json_object_set_new(j, "mode", mode[0] ? json_string(mode) : json_null());
 	put_count(j, "size_bytes", bytes);
 	put_count(j, "pace_pps", s->cell->pace_pps ? (double)s->cell->pace_pps : NAN);
 	put_count(j, "queues", s->cell->dir == XN_DIR_RTT ? 1 : b->opts.queues);
@@ -71,6 +94,7 @@ static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 	put(j, "zero_copy_share", s->zero_copy_share);
 	put(j, "engine_ns_per_packet", s->engine_ns);
 	put(j, "cpu_ns_per_packet", s->cpu_ns);
+	put(j, "napi_cpu_ns_per_packet", s->napi_ns);
 	put(j, "backend_cpu_ns_per_packet", s->backend_ns);
 	put(j, "backend_cpu", s->backend_cpu);
 	put(j, "backend_frames_per_turn", s->frames_per_turn);
@@ -91,6 +115,7 @@ static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 	put(j, "lost_share", s->lost_share);
 	put_count(j, "duplicate", s->duplicate);
 	put_count(j, "rounds", s->cell->rounds);
+	json_object_set_new(j, "copied_because", reasons(&s->cell->why[s->kind]));
 	return j;
 }
 

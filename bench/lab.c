@@ -9,8 +9,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -135,33 +139,77 @@ int xn_lab_create(struct xn_lab *lab, const struct xn_lab_cfg *cfg)
 	return err;
 }
 
-int xn_lab_adopt(struct xn_lab *lab, const char *peer, const struct xn_lab_cfg *cfg)
-{
-	int err;
-
-	*lab = (struct xn_lab){ .home_ns = -1, .near_ns = -1, .far_ns = -1, .cfg = *cfg,
-				.far_name = peer, .adopted = true };
-	memcpy(lab->near_mac, NEAR_MAC, 6);
-	memcpy(lab->far_mac, FAR_MAC, 6);
-	err = xn_nl_link_index(peer, &lab->far_ifindex);
-	if (err)
-		return xn_fail(-err, "interface %s: %s (ip link shows what there is)", peer,
-			       strerror(-err));
-	err = open_ns(&lab->home_ns);
-	if (!err)
-		err = open_ns(&lab->near_ns);
-	if (!err)
-		err = open_ns(&lab->far_ns);
-	if (err)
-		xn_lab_destroy(lab);
-	return err;
-}
-
 static void close_ns(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
 	*fd = -1;
+}
+
+/* A word without a slash is a name of `ip netns`. */
+static int open_named_ns(const char *name, int *fd)
+{
+	char path[256];
+
+	if (!name)
+		return open_ns(fd);
+	snprintf(path, sizeof(path), "%s%s", strchr(name, '/') ? "" : "/run/netns/", name);
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	return *fd < 0 ? xn_fail(errno, "network namespace %s: %s", path, strerror(errno)) : 0;
+}
+
+int xn_lab_mac(const char *ifname, uint8_t mac[6])
+{
+	struct ifreq ifr = { 0 };
+	int err = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return xn_fail(errno, "socket: %s", strerror(errno));
+	memcpy(ifr.ifr_name, ifname, strnlen(ifname, IFNAMSIZ - 1));
+	if (ioctl(fd, SIOCGIFHWADDR, &ifr) < 0)
+		err = xn_fail(errno, "interface %s: %s (ip link shows what there is)", ifname,
+			      strerror(errno));
+	else
+		memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
+	close(fd);
+	return err;
+}
+
+static int look_at_far(struct xn_lab *lab, bool mac)
+{
+	int err = xn_nl_link_index(lab->far_name, &lab->far_ifindex);
+
+	if (err)
+		return xn_fail(-err, "interface %s: %s (ip link shows what there is)", lab->far_name,
+			       strerror(-err));
+	return mac ? xn_lab_mac(lab->far_name, lab->far_mac) : 0;
+}
+
+int xn_lab_adopt(struct xn_lab *lab, const char *near, const char *peer, const char *peer_ns,
+		 const struct xn_lab_cfg *cfg)
+{
+	int err, back;
+
+	*lab = (struct xn_lab){ .home_ns = -1, .near_ns = -1, .far_ns = -1, .cfg = *cfg,
+				.far_name = peer, .adopted = true };
+	memcpy(lab->near_mac, NEAR_MAC, 6);
+	memcpy(lab->far_mac, FAR_MAC, 6);
+	err = near ? xn_lab_mac(near, lab->near_mac) : 0;
+	if (!err)
+		err = open_ns(&lab->home_ns);
+	if (!err)
+		err = open_ns(&lab->near_ns);
+	if (!err)
+		err = open_named_ns(peer_ns, &lab->far_ns);
+	if (!err)
+		err = xn_lab_visit(lab->far_ns, &back);
+	if (!err) {
+		err = look_at_far(lab, near != NULL);
+		xn_lab_return(back);
+	}
+	if (err)
+		xn_lab_destroy(lab);
+	return err;
 }
 
 void xn_lab_destroy(struct xn_lab *lab)

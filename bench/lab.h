@@ -42,10 +42,17 @@ struct xn_lab {
  * IPv6 is off on both ends: no frame of the kernel's own disturbs the count.
  * 0 or -errno (xn_last_error). */
 int  xn_lab_create(struct xn_lab *lab, const struct xn_lab_cfg *cfg);
-/* A wire that is there already: `peer`, an interface of the calling thread's namespace, is its
- * far end, where generator and sink attach; the near end is somebody else's, anywhere.
- * Nothing is made, set up or down, or deleted. peer is borrowed. -ENODEV; else as above. */
-int  xn_lab_adopt(struct xn_lab *lab, const char *peer, const struct xn_lab_cfg *cfg);
+/*
+ * A wire that is there already. `peer` is its far end, where generator and sink attach: an
+ * interface of the calling thread's namespace, or of that which `peer_ns` names (a file, or
+ * what `ip netns` calls it). `near` is its near end, an interface of the calling thread's
+ * namespace; frames bear the addresses that both have. NULL: it is somebody else's, anywhere.
+ * Nothing is made, set up or down, or deleted. Names are borrowed. -ENODEV; else as above.
+ */
+int  xn_lab_adopt(struct xn_lab *lab, const char *near, const char *peer, const char *peer_ns,
+		  const struct xn_lab_cfg *cfg);
+/* Address of an interface of the calling thread's namespace. 0 or -errno. */
+int  xn_lab_mac(const char *ifname, uint8_t mac[6]);
 /* Accepts a half-made lab (fds -1). Deletes the pair at once. */
 void xn_lab_destroy(struct xn_lab *lab);
 

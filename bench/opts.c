@@ -18,7 +18,7 @@
 const char *const xn_dir_names[XN_DIR_COUNT] = { "rx", "tx", "fwd", "rtt" };
 const char *const xn_dir_words[XN_DIR_COUNT] = { "receive", "transmit", "forward", "round trip" };
 const char *const xn_kind_names[XN_KIND_COUNT] = {
-	"zero-copy", "bounce", "xsknetd", "xsknetd-busy", "xsknetd-sleep", "backend", "raw",
+	"zero-copy", "copy", "bounce", "xsknetd", "xsknetd-busy", "xsknetd-sleep", "backend", "raw",
 };
 
 const char *const xn_guest_on_names[] = {
@@ -26,9 +26,9 @@ const char *const xn_guest_on_names[] = {
 };
 
 /* Words of --path and --poll. */
-enum { P_ZERO_COPY, P_BOUNCE, P_XSKNETD, P_BACKEND, P_RAW, P_COUNT };
+enum { P_ZERO_COPY, P_COPY, P_BOUNCE, P_XSKNETD, P_BACKEND, P_RAW, P_COUNT };
 static const char *const path_words[P_COUNT] = {
-	"zero-copy", "bounce", "xsknetd", "backend", "raw",
+	"zero-copy", "copy", "bounce", "xsknetd", "backend", "raw",
 };
 enum { POLL_COUNT = 3 };
 static const char *const poll_words[POLL_COUNT] = { "adaptive", "busy", "sleep" };
@@ -43,21 +43,27 @@ static const char usage_text[] =
 "  --dir rx|tx|fwd|rtt|all    what to measure: receive, transmit, forward,\n"
 "                             round trip (default all; a list is fine: rx,tx)\n"
 "  --size LIST                frame lengths in bytes (default 64,512,1514)\n"
-"  --path zero-copy|bounce|xsknetd|backend|raw|all   which paths (default all)\n"
+"  --path zero-copy|copy|bounce|xsknetd|backend|raw|all   which paths (default all that\n"
+"                             differ)\n"
 "  --poll adaptive|busy|sleep|all    how xsknetd polls (default adaptive; round trips\n"
 "                             all)\n"
 "  --backend COMMAND          path \"backend\": any vhost-user back end; {socket}, {if}\n"
 "                             and {cpus} in it are replaced\n"
-"  --socket PATH --peer IF    only that path, through a back end that listens at PATH\n"
-"                             already, and whose wire's far end is IF\n"
+"  --ifname IF [--peer FAR]   use this interface instead of a veth pair; FAR is the other\n"
+"                             end of its wire: IF, or IF@NETNS (a name or a file). Without\n"
+"                             it only tx and rx, without judging what nobody answers for\n"
+"  --socket PATH --peer FAR   only that path, through a back end that listens at PATH\n"
+"                             already, and whose wire's far end is FAR\n"
 "  --guest-cpu near|far|auto  where the guest of another process runs (default auto)\n"
 "  --secs S                   seconds for one path in one round (default 0.2)\n"
 "  --rounds N                 rounds; medians are over rounds (default 7)\n"
 "  --pps LIST                 frames a second to offer (default: all that go)\n"
 "  --idle S                   seconds for which an idle path is looked at (default 0.1)\n"
 "  --queues N                 queue pairs, a thread each (default 1)\n"
-"  --ifname IF                use this interface instead of a veth pair: only tx\n"
-"                             and rx, without judging what nobody answers for\n"
+"  --wait spin|sleep          what a near end in this process does when there is nothing\n"
+"                             to do (default spin; not for round trips)\n"
+"  --buf BYTES                length of the guest's receive buffers (default: 1536, or as\n"
+"                             the MTU wants)\n"
 "  --hugepages yes|no|auto    2 MiB pages for the guest's RAM (default auto)\n"
 "  --json FILE|-              results as JSON; - : on stdout, the table on stderr\n"
 "  --svg FILE                 results as a bar chart (needs gnuplot)\n"
@@ -69,7 +75,7 @@ static const char usage_text[] =
 enum {
 	O_DIR = 256, O_SIZE, O_PATH, O_SECS, O_ROUNDS, O_PACE, O_QUEUES, O_IFNAME, O_HUGE,
 	O_JSON, O_SVG, O_FOOTPRINT, O_HELP, O_VERSION, O_POLL, O_BACKEND, O_SOCKET, O_PEER,
-	O_GUEST_CPU, O_IDLE,
+	O_GUEST_CPU, O_IDLE, O_BUF, O_WAIT,
 };
 
 static const struct option long_opts[] = {
@@ -86,6 +92,8 @@ static const struct option long_opts[] = {
 	{ "peer", required_argument, NULL, O_PEER },
 	{ "guest-cpu", required_argument, NULL, O_GUEST_CPU },
 	{ "idle", required_argument, NULL, O_IDLE },
+	{ "buf", required_argument, NULL, O_BUF },
+	{ "wait", required_argument, NULL, O_WAIT },
 	{ "queues", required_argument, NULL, O_QUEUES },
 	{ "ifname", required_argument, NULL, O_IFNAME },
 	{ "hugepages", required_argument, NULL, O_HUGE },
@@ -212,6 +220,25 @@ static bool take_ifname(const char *opt, const char *arg, const char **ifname)
 	return true;
 }
 
+/* "eth1", "eth1@blue", "eth1@/run/peer": arg is cut in two. */
+static bool take_peer(struct xn_opts *o, char *arg)
+{
+	char *at = strchr(arg, '@');
+
+	if (at)
+		*at++ = 0;
+	o->peer_ns = at;
+	if (at && !*at)
+		return bad("--peer %s@: in which network namespace?", arg);
+	return take_ifname("peer", arg, &o->peer);
+}
+
+static bool take_wait(struct xn_opts *o, const char *arg)
+{
+	o->sleeps = !strcmp(arg, "sleep");
+	return o->sleeps || !strcmp(arg, "spin") || bad("--wait %s: must be spin or sleep", arg);
+}
+
 static bool take_guest_cpu(struct xn_opts *o, const char *arg)
 {
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(xn_guest_on_names); i++)
@@ -228,7 +255,7 @@ struct said {
 	bool paths[P_COUNT], polls[POLL_COUNT];
 };
 
-static bool take(struct xn_opts *o, struct said *said, int c, const char *arg)
+static bool take(struct xn_opts *o, struct said *said, int c, char *arg)
 {
 	uint64_t v = 0;
 
@@ -243,7 +270,14 @@ static bool take(struct xn_opts *o, struct said *said, int c, const char *arg)
 		o->socket = arg;
 		return true;
 	case O_PEER:
-		return take_ifname("peer", arg, &o->peer);
+		return take_peer(o, arg);
+	case O_WAIT:
+		return take_wait(o, arg);
+	case O_BUF:
+		if (!take_number("buf", arg, XN_BUF_MIN, XN_BUF_MAX, &v))
+			return false;
+		o->buf_bytes = (uint32_t)v;
+		return true;
 	case O_GUEST_CPU:
 		return take_guest_cpu(o, arg);
 	case O_IDLE:
@@ -292,22 +326,26 @@ static bool settle_ifname(struct xn_opts *o, const struct said *said)
 {
 	if (o->footprint)
 		return bad("--footprint measures on a veth pair of its own: leave out --ifname");
+	if (o->peer)
+		return true;
 	if (!said->dir)
 		o->dir[XN_DIR_FWD] = o->dir[XN_DIR_RTT] = false;
 	if (o->dir[XN_DIR_FWD] || o->dir[XN_DIR_RTT])
-		return bad("--ifname %s: fwd and rtt need a far end of our own; use --dir rx,tx",
+		return bad("--ifname %s: fwd and rtt need a far end: say --peer, or --dir rx,tx",
 			   o->ifname);
 	if ((said->path && said->paths[P_XSKNETD]) || o->backend)
-		return bad("--ifname %s: other processes are measured on veth, or by --socket "
-			   "and --peer", o->ifname);
+		return bad("--ifname %s: other processes are measured on veth, or with --peer",
+			   o->ifname);
 	return true;
 }
 
 /* A back end that runs already: nothing else can be on its wire. */
 static bool settle_socket(const struct xn_opts *o, const struct said *said)
 {
-	if (!o->socket != !o->peer)
-		return bad("--socket and --peer belong together");
+	if (!o->socket)
+		return bad("--peer %s: of which wire? Say --ifname or --socket", o->peer);
+	if (!o->peer)
+		return bad("--socket %s: where does its wire end? Say --peer", o->socket);
 	if (o->backend || o->ifname || said->path || said->poll)
 		return bad("--socket %s: is the only path: leave out --backend, --ifname, --path "
 			   "and --poll", o->socket);
@@ -340,10 +378,12 @@ static bool settle_paths(struct xn_opts *o, const struct said *said)
 	if (said->path && said->paths[P_BACKEND] && !o->backend && !said->paths[P_RAW])
 		return bad("--path backend: which one? Say --backend COMMAND");
 	kind[XN_KIND_ZERO_COPY] = all || said->paths[P_ZERO_COPY];
+	/* Where no driver has zero-copy, as veth has not, the path zero-copy is this already. */
+	kind[XN_KIND_COPY] = said->path ? said->paths[P_COPY] : o->ifname != NULL;
 	kind[XN_KIND_BOUNCE] = all || said->paths[P_BOUNCE];
 	kind[XN_KIND_RAW] = all || said->paths[P_RAW];
 	kind[XN_KIND_BACKEND] = o->backend && (all || said->paths[P_BACKEND]);
-	if (o->ifname || (!all && !said->paths[P_XSKNETD]))
+	if (!said->paths[P_XSKNETD] && (o->ifname || !all))
 		return true;
 	o->xsknetd = find_xsknetd();
 	o->missed_xsknetd = !o->xsknetd;
@@ -360,7 +400,7 @@ static bool settle(struct xn_opts *o, const struct said *said)
 {
 	if (o->ifname && !settle_ifname(o, said))
 		return false;
-	if (!o->socket && !o->peer)
+	if (!o->socket && (o->ifname || !o->peer))
 		return settle_paths(o, said);
 	o->kind[XN_KIND_BACKEND] = true;
 	return settle_socket(o, said);

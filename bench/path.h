@@ -30,6 +30,19 @@
 
 struct xn_path;
 
+/* The far end of a wire: of a path's own laboratory, or the only one that there is (--peer),
+ * which paths then have by turns. */
+struct xn_far {
+	struct xn_lab lab;
+	unsigned queues;
+	struct xn_gen *gen[XN_QUEUES_MAX];
+	struct xn_sink *sink;        /* NULL until there is somebody at the near end */
+	enum xn_sink_mode sink_mode;
+};
+/* The wire. 0 or -errno (xn_last_error). destroy takes NULL. */
+int  xn_far_create(struct xn_far **f, const struct xn_opts *o);
+void xn_far_destroy(struct xn_far *f);
+
 struct xn_near {
 	struct xn_path *path;
 	unsigned queue;
@@ -46,6 +59,7 @@ struct xn_near {
 struct xn_copies {
 	uint64_t rx, rx_copied, tx, tx_copied;   /* packets */
 	double turns, sleeps;    /* xsknetd's: turns that moved something, and waits */
+	struct xn_reasons why;
 };
 
 struct xn_path_ops {
@@ -86,11 +100,8 @@ struct xn_path {
 	enum xn_kind kind;
 	unsigned queues;
 
-	bool has_lab;                /* the far end is ours, in a laboratory or by --peer */
-	struct xn_lab lab;
-	struct xn_gen *gen[XN_QUEUES_MAX];
-	struct xn_sink *sink;
-	enum xn_sink_mode sink_mode;
+	struct xn_far *far;          /* NULL: nobody answers for what arrives there */
+	bool own_far;                /* in a laboratory of this path's own */
 
 	const char *ifname;          /* near end */
 	uint8_t near_mac[6], far_mac[6];
@@ -98,18 +109,22 @@ struct xn_path {
 	bool huge;
 };
 
-/* 0 or -errno (xn_last_error). destroy takes NULL. */
-int  xn_path_create(struct xn_path **p, enum xn_kind kind, const struct xn_opts *o);
+/* far: borrowed; NULL: it has one of its own, or none (--ifname without --peer).
+ * 0 or -errno (xn_last_error). destroy takes NULL. */
+int  xn_path_create(struct xn_path **p, enum xn_kind kind, const struct xn_opts *o,
+		    struct xn_far *far);
 void xn_path_destroy(struct xn_path *p);
 /* What the far end does with frames from now on. 0 or -errno. */
 int  xn_path_set_sink(struct xn_path *p, enum xn_sink_mode mode);
+/* Waits until both ends of a wire of the user's have a carrier. 0 or -errno. */
+int  xn_path_settle(const struct xn_path *p);
 
 /* The two near ends make their objects with these. */
 struct xn_path *xn_guest_path_new(void);
 struct xn_path *xn_raw_path_new(void);
 struct xn_path *xn_vhost_path_new(void);
 
-/* Adds a counter of the engine's (docs/xsknet.7), if it is one that says of copies. */
+/* Adds a counter of the engine's (docs/xsknet.7), if it is one that says of copies or why. */
 void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value);
 
 /* Makes `frame` the next one of w's stream: writes all of it where it is not one of
@@ -130,7 +145,8 @@ struct xn_load {
 	uint64_t pace_pps;       /* 0: none */
 	bool idle;               /* rtt: measures too what a path takes that has nothing to do */
 };
-/* One round of one path. 0 or -errno; after xn_stop the sample is not whole. */
-int xn_round_run(struct xn_path *p, const struct xn_load *load, struct xn_sample *out);
+/* One round of one path; adds to *why. 0 or -errno; after xn_stop the sample is not whole. */
+int xn_round_run(struct xn_path *p, const struct xn_load *load, struct xn_sample *out,
+		 struct xn_reasons *why);
 
 #endif

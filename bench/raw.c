@@ -6,7 +6,9 @@
  * memory, the same XDP program, the same ring sizes and batch, and frames that land
  * at the same odd places. So the addresses come from a guest's receive rings: its
  * driver is asked once where its buffers lie, and never runs. Ring 2i gives the
- * buffers that queue i receives into, ring 2i + 1 those that it sends from.
+ * buffers that queue i receives into, ring 2i + 1 those that it sends from. In a driver's
+ * zero-copy mode (xsk/zc.h) no chunk may cross a page border, so there they lie as AF_XDP
+ * programs put them: a chunk each, side by side.
  *
  *	rx   peek, check, put the same address back on the fill ring
  *	tx   stamp, post, one system call a batch, drain completions
@@ -30,7 +32,7 @@
 #include "base/types.h"
 #include "bench/path.h"
 #include "bpf/steer.h"
-#include "xsk/xsk.h"
+#include "xsk/zc.h"
 
 #define TX_BUDGET 1024u     /* as the engine's default (xsknet.h, budget=) */
 #define FCS_AND_VLAN 18u    /* beyond the MTU: Ethernet header and a VLAN tag */
@@ -58,6 +60,8 @@ struct raw_path {
 	struct xn_steer *steer;
 	struct raw_queue *q;
 	unsigned n_open;
+	struct xn_zc_shape shape;          /* of the sockets */
+	bool in_chunks;                    /* buffers are chunks of their own */
 };
 
 static struct raw_path *of(const struct xn_path *p)
@@ -105,9 +109,29 @@ static int read_places(struct raw_path *r, unsigned pair, uint64_t *places)
 	return 0;
 }
 
-static int make_memory(struct raw_path *r, uint32_t frame_bytes)
+/* The same number of places, each in a chunk of its own; the guest's RAM is used for nothing
+ * else. */
+static int make_places(struct raw_path *r, unsigned list, uint64_t *places)
 {
-	const uint32_t room = XN_VNET_HDR + frame_bytes;
+	const uint64_t chunk = r->shape.chunk_bytes, bytes = XN_RING_SIZE * chunk;
+	struct xn_mem_hit hit = { 0 };
+	xn_uoff first;
+
+	if (!xn_mem_find(r->mem, &hit, XN_GPA(list * bytes), bytes, &first))
+		return xn_fail(EIO, "guest model: no room for %u chunks", XN_RING_SIZE);
+	for (unsigned i = 0; i < XN_RING_SIZE; i++)
+		places[i] = first.v + (i + 1) * chunk - r->shape.frame_bytes;
+	return 0;
+}
+
+static int choose_places(struct raw_path *r, unsigned list, uint64_t *places)
+{
+	return r->in_chunks ? make_places(r, list, places) : read_places(r, list, places);
+}
+
+static int make_memory(struct raw_path *r)
+{
+	const uint32_t room = XN_VNET_HDR + XN_MAX(r->shape.frame_bytes, r->in_chunks * XN_CHUNK_BYTES);
 	const struct xn_guest_cfg cfg = {
 		.pairs = 2 * r->p.queues, .queue_size = XN_RING_SIZE, .huge = r->p.opts->huge,
 		.rx_buf_bytes = room <= 1536 ? 0 : (uint32_t)XN_ALIGN_UP(room, 64),
@@ -122,9 +146,9 @@ static int make_memory(struct raw_path *r, uint32_t frame_bytes)
 	r->p.huge = xn_guest_got_huge(r->guest);
 	err = xn_mem_create(&r->mem, &region, 1, &mo);
 	for (unsigned i = 0; i < r->p.queues && !err; i++) {
-		err = read_places(r, 2 * i, r->q[i].rx_at);
+		err = choose_places(r, 2 * i, r->q[i].rx_at);
 		if (!err)
-			err = read_places(r, 2 * i + 1, r->q[i].tx_at);
+			err = choose_places(r, 2 * i + 1, r->q[i].tx_at);
 		r->q[i].n_free = XN_RING_SIZE;
 	}
 	return err;
@@ -144,20 +168,52 @@ static int get_mtu(const char *ifname, uint32_t *mtu)
 	return err;
 }
 
+/* A driver in zero-copy mode sleeps when it has run out of buffers. */
+static void fill_submit(struct raw_queue *q, unsigned n)
+{
+	xsk_ring_prod__submit(&q->x.fill, n);
+	if (q->x.zero_copy && xsk_ring_prod__needs_wakeup(&q->x.fill))
+		(void)recvfrom(q->x.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+}
+
 static void post_all(struct raw_queue *q)
 {
 	uint32_t idx, n = xsk_ring_prod__reserve(&q->x.fill, XN_RING_SIZE, &idx);
 
 	for (uint32_t i = 0; i < n; i++)
 		*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) = q->rx_at[i] - q->x.land;
-	xsk_ring_prod__submit(&q->x.fill, n);
+	fill_submit(q, n);
 }
 
-static int open_queue(struct raw_path *r, unsigned i, uint32_t frame_bytes)
+/*
+ * The driver's own shape if it has zero-copy and would be lent anything, which is taken in
+ * copy mode too; else a chunk that ends where the longest frame does.
+ */
+static int choose_shape(struct raw_path *r)
+{
+	char driver[32] = "";
+	uint32_t mtu;
+	int err = get_mtu(r->p.ifname, &mtu);
+
+	if (err)
+		return err;
+	(void)xn_probe_driver(r->p.ifname, driver, sizeof(driver));
+	r->in_chunks = xn_zc_driver_find(driver) &&
+		       !xn_zc_shape_choose(&r->shape, xn_zc_driver_find(driver), mtu, r->p.ifname);
+	if (r->in_chunks)
+		return 0;
+	r->shape.chunk_bytes = XN_CHUNK_BYTES;
+	r->shape.frame_bytes = XN_MAX(mtu + FCS_AND_VLAN, XN_FRAME_BYTES_MIN);
+	if (r->shape.frame_bytes > XN_FRAME_BYTES_MAX)
+		return xn_fail(EMSGSIZE, "%s: MTU %u is longer than a chunk takes", r->p.ifname, mtu);
+	return 0;
+}
+
+static int open_queue(struct raw_path *r, unsigned i)
 {
 	const struct xn_xsk_cfg cfg = {
 		.ifindex = if_nametoindex(r->p.ifname), .ifname = r->p.ifname, .queue = i,
-		.mem = r->mem, .frame_bytes = frame_bytes,
+		.mem = r->mem, .chunk_bytes = r->shape.chunk_bytes, .frame_bytes = r->shape.frame_bytes,
 		.fill_size = XN_RING_SIZE, .rx_size = 2 * XN_RING_SIZE,
 		.tx_size = XN_RING_SIZE, .comp_size = 2 * XN_RING_SIZE,
 		.mode = XN_XSK_AUTO, .tx_budget = TX_BUDGET,
@@ -177,24 +233,21 @@ static int raw_open(struct xn_path *p)
 {
 	struct raw_path *r = of(p);
 	struct xn_steer_cfg sc = { .ifindex = if_nametoindex(p->ifname), .ifname = p->ifname };
-	uint32_t mtu;
-	int err = get_mtu(p->ifname, &mtu);
+	int err = choose_shape(r);
 
 	if (err)
 		return err;
-	sc.frame_bytes = XN_MAX(mtu + FCS_AND_VLAN, XN_FRAME_BYTES_MIN);
-	if (sc.frame_bytes > XN_FRAME_BYTES_MAX)
-		return xn_fail(EMSGSIZE, "%s: MTU %u is longer than a chunk takes", p->ifname, mtu);
+	sc.frame_bytes = r->shape.frame_bytes;
 	r->q = calloc(p->queues, sizeof(*r->q));
 	if (!r->q)
 		return xn_fail(ENOMEM, "out of memory");
 	for (unsigned i = 0; i < p->queues; i++)
 		r->q[i].x.fd = -1;
-	err = make_memory(r, sc.frame_bytes);
+	err = make_memory(r);
 	if (!err)
 		err = xn_steer_open(&r->steer, &sc);
 	for (unsigned i = 0; i < p->queues && !err; i++)
-		err = open_queue(r, i, sc.frame_bytes);
+		err = open_queue(r, i);
 	if (err)
 		return err;
 	snprintf(p->attach, sizeof(p->attach), "%s",
@@ -241,7 +294,7 @@ static void give_back(struct raw_queue *q, const struct xdp_desc *d, unsigned n)
 		return;
 	for (unsigned i = 0; i < n; i++)
 		*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) = xsk_umem__extract_addr(d[i].addr);
-	xsk_ring_prod__submit(&q->x.fill, n);
+	fill_submit(q, n);
 }
 
 static void check(struct xn_near *w, const struct xdp_desc *d, unsigned n)
@@ -286,7 +339,7 @@ static unsigned settle(struct raw_queue *q)
 	if (k && xsk_ring_prod__reserve(&q->x.fill, k, &idx)) {
 		for (uint32_t i = 0; i < k; i++)
 			*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) = back[i];
-		xsk_ring_prod__submit(&q->x.fill, k);
+		fill_submit(q, k);
 	}
 	return n;
 }

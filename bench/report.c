@@ -65,6 +65,40 @@ static void range(FILE *out, int width, double lo, double hi)
 	fprintf(out, " %*s", width, text);
 }
 
+/* The kernel's two modes of a socket; mode=bounce of a port is copy mode. */
+static bool is_driver_mode(const struct xn_bench *b, unsigned kind)
+{
+	return !strcmp(b->place.mode[kind], "zero-copy");
+}
+
+/* Whose sockets are in this mode? Returns how many. */
+static unsigned in_mode(const struct xn_bench *b, bool driver, char *names, size_t bytes)
+{
+	unsigned n = 0;
+
+	names[0] = 0;
+	for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
+		if (!b->place.mode[k][0] || is_driver_mode(b, k) != driver)
+			continue;
+		snprintf(names + strlen(names), bytes - strlen(names), "%s%s", n ? ", " : "",
+			 xn_kind_names[k]);
+		n++;
+	}
+	return n;
+}
+
+static void modes(const struct xn_bench *b, FILE *out)
+{
+	char driver[160], copy[160];
+	const unsigned n = in_mode(b, true, driver, sizeof(driver));
+	const unsigned m = in_mode(b, false, copy, sizeof(copy));
+
+	if (n && m)
+		fprintf(out, "AF_XDP zero-copy mode (%s) and copy mode (%s), ", driver, copy);
+	else if (n || m)
+		fprintf(out, "AF_XDP %s mode, ", n ? "zero-copy" : "copy");
+}
+
 static void head(const struct xn_bench *b, FILE *out)
 {
 	const struct xn_opts *o = &b->opts;
@@ -76,9 +110,12 @@ static void head(const struct xn_bench *b, FILE *out)
 		m.cpus < 2 ? " (too few: generator and engine share one)" : "");
 	fprintf(out, "%s, ", o->ifname ? o->ifname : o->peer ? o->peer : "veth pair");
 	if (b->place.attach[0])
-		fprintf(out, "XDP %s, AF_XDP %s mode, ", b->place.attach, b->place.mode);
-	fprintf(out, "guest RAM on %s pages, %u queue%s\n", b->place.huge ? "2 MiB" : "4 KiB",
-		o->queues, o->queues > 1 ? "s" : "");
+		fprintf(out, "XDP %s, ", b->place.attach);
+	modes(b, out);
+	fprintf(out, "guest RAM on %s pages, ", b->place.huge ? "2 MiB" : "4 KiB");
+	if (o->buf_bytes)
+		fprintf(out, "receive buffers of %u bytes, ", o->buf_bytes);
+	fprintf(out, "%u queue%s\n", o->queues, o->queues > 1 ? "s" : "");
 	fprintf(out, "medians of %s%u rounds of %.3g s, paths in turns", b->partial ? "up to " : "",
 		o->rounds, o->secs);
 	fprintf(out, "; the run took %.0f s\n", b->seconds);
@@ -92,15 +129,20 @@ static void line_head(const struct xn_summary *s, FILE *out)
 		xn_size_word(s->cell, (char[8]){ 0 }), xn_kind_names[s->kind]);
 }
 
-/* external: with the columns that are for other processes. */
-static void flow_line(const struct xn_summary *s, FILE *out, bool external)
+/* Columns that not all tables have. */
+struct columns {
+	bool external;       /* of other processes */
+	bool napi;           /* of the driver's threads */
+};
+
+static void flow_line(const struct xn_summary *s, FILE *out, struct columns with)
 {
 	line_head(s, out);
 	cell(out, 6, 3, s->pps / 1e6);
 	range(out, 10, s->pps_min / 1e6, s->pps_max / 1e6);
 	cell(out, 7, 2, s->gbps);
 	cell(out, 6, 3, s->raw_ratio);
-	if (external)
+	if (with.external)
 		cell(out, 6, 3, s->process_ratio);
 	cell(out, 6, 1, s->lost_share * 100);
 	cell(out, 5, 0, s->corrupt);
@@ -109,7 +151,9 @@ static void flow_line(const struct xn_summary *s, FILE *out, bool external)
 	cell(out, 6, 1, s->zero_copy_share * 100);
 	cell(out, 6, 1, s->engine_ns);
 	cell(out, 6, 0, s->cpu_ns);
-	if (external) {
+	if (with.napi)
+		cell(out, 6, 0, s->napi_ns);
+	if (with.external) {
 		cell(out, 6, 0, s->backend_ns);
 		cell(out, 6, 1, s->backend_cpu * 100);
 	}
@@ -133,7 +177,7 @@ static void trip_line(const struct xn_summary *s, FILE *out)
 	fputc('\n', out);
 }
 
-static void pace_line(const struct xn_summary *s, FILE *out)
+static void pace_line(const struct xn_summary *s, FILE *out, struct columns with)
 {
 	line_head(s, out);
 	cell(out, 8, 1, (double)s->cell->pace_pps / 1e3);
@@ -145,6 +189,8 @@ static void pace_line(const struct xn_summary *s, FILE *out)
 	cell(out, 6, 3, s->copies);
 	cell(out, 6, 1, s->zero_copy_share * 100);
 	cell(out, 6, 0, s->cpu_ns);
+	if (with.napi)
+		cell(out, 6, 0, s->napi_ns);
 	cell(out, 7, 0, s->backend_ns);
 	cell(out, 7, 1, s->backend_cpu * 100);
 	fputc('\n', out);
@@ -156,39 +202,51 @@ static void heading(FILE *out, const char *above, const char *below)
 	fprintf(out, "\n%-30s%s\ndirection bytes  path          %s\n", "", above, below);
 }
 
-static void flow_heading(FILE *out, bool external)
+static void flow_heading(FILE *out, struct columns with)
 {
 	char above[160], below[160];
 
-	snprintf(above, sizeof(above), "%s%s%s",
-		 "  Mpps  (min-max)  Gbit/s    of", external ? "     of" : "",
-		 "   lost corru moved copies   lent engine    cpu");
-	snprintf(below, sizeof(below), "%s%s%s",
-		 "median       Mpps  frames   raw", external ? " inproc" : "",
-		 "      %    pt  late   /pkt      % ns/pkt ns/pkt");
-	if (external) {
+	snprintf(above, sizeof(above), "%s%s%s%s",
+		 "  Mpps  (min-max)  Gbit/s    of", with.external ? "     of" : "",
+		 "   lost corru moved copies   lent engine    cpu", with.napi ? "   napi" : "");
+	snprintf(below, sizeof(below), "%s%s%s%s",
+		 "median       Mpps  frames   raw", with.external ? " inproc" : "",
+		 "      %    pt  late   /pkt      % ns/pkt ns/pkt", with.napi ? " ns/pkt" : "");
+	if (with.external) {
 		strcat(above, "   back   end");
 		strcat(below, " ns/pkt CPU %");
 	}
 	heading(out, above, below);
 }
 
-static const char pace_above[] =
-	"     pace  offered  arrived   lost corru moved copies   lent    cpu    back    end";
-static const char pace_below[] =
-	"    k/s      k/s      k/s  frames    pt  late   /pkt      % ns/pkt  ns/pkt  CPU %";
+static void pace_heading(FILE *out, struct columns with)
+{
+	char above[160], below[160];
+
+	snprintf(above, sizeof(above), "%s%s%s",
+		 "     pace  offered  arrived   lost corru moved copies   lent    cpu",
+		 with.napi ? "   napi" : "", "    back    end");
+	snprintf(below, sizeof(below), "%s%s%s",
+		 "    k/s      k/s      k/s  frames    pt  late   /pkt      % ns/pkt",
+		 with.napi ? " ns/pkt" : "", "  ns/pkt  CPU %");
+	heading(out, above, below);
+}
+
 static const char trip_above[] =
 	"   asleep    asleep  spinning  spinning    quiet    quiet   lost corru  copies    lent    idle";
 static const char trip_below[] =
 	"  p50 us    p99 us    p50 us    p99 us   p50 us   p99 us          pt    /pkt       %   CPU %";
 
-static void flow_legend(FILE *out, bool external)
+static void flow_legend(const struct xn_bench *b, FILE *out, struct columns with)
 {
 	fputs("\nof raw: against the raw AF_XDP loop in the same round, median. lost: offered and not arrived; a\n"
 	      "receiver that is offered more than it can take loses the rest. engine: inside the engine without\n"
-	      "sendto(); cpu: all that the near end does for a packet, checking it and the kernel included, the\n"
+	      "sendto(); cpu: all that the near end does for a packet, checking it and the kernel included, the\n", out);
+	fputs(b->opts.sleeps ? "guest's driver too, whose thread sleeps when there is nothing to do.\n" :
 	      "guest's driver excluded.\n", out);
-	if (external)
+	if (with.napi)
+		fputs("napi: of that, the driver's work in the kernel's threads.\n", out);
+	if (with.external)
 		fputs("of inproc: against zero-copy in this process. back end: processor time of the other process,\n"
 		      "polling included.\n", out);
 }
@@ -206,7 +264,7 @@ static enum part part_of(const struct xn_cell *c)
 	return c->dir == XN_DIR_RTT ? TRIPS : c->pace_pps ? PACED : FLOWS;
 }
 
-static void lines(const struct xn_bench *b, FILE *out, enum part part, bool external)
+static void lines(const struct xn_bench *b, FILE *out, enum part part, struct columns with)
 {
 	bool any = false;
 
@@ -217,36 +275,75 @@ static void lines(const struct xn_bench *b, FILE *out, enum part part, bool exte
 			if (part_of(&b->cells[i]) != part || !xn_summarize(&b->cells[i], k, &s))
 				continue;
 			if (!any && part == FLOWS)
-				flow_heading(out, external);
+				flow_heading(out, with);
+			else if (!any && part == PACED)
+				pace_heading(out, with);
 			else if (!any)
-				heading(out, part == PACED ? pace_above : trip_above,
-					part == PACED ? pace_below : trip_below);
+				heading(out, trip_above, trip_below);
 			any = true;
 			if (part == FLOWS)
-				flow_line(&s, out, external);
+				flow_line(&s, out, with);
 			else if (part == PACED)
-				pace_line(&s, out);
+				pace_line(&s, out, with);
 			else
 				trip_line(&s, out);
 		}
 	if (any && part == FLOWS)
-		flow_legend(out, external);
+		flow_legend(b, out, with);
 	if (any && part == TRIPS)
 		trip_legend(out);
 }
 
+/* Which of them are there to be shown? */
+static struct columns columns_of(const struct xn_bench *b)
+{
+	struct columns with = { 0 };
+
+	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
+		with.external |= b->opts.kind[k] && xn_kind_external(k);
+	for (unsigned i = 0; i < b->n_cells; i++)
+		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
+			struct xn_summary s;
+
+			with.napi |= xn_summarize(&b->cells[i], k, &s) && !isnan(s.napi_ns);
+		}
+	return with;
+}
+
+/* What was copied for other reasons than that it was asked for. */
+static void reasons(const struct xn_bench *b, FILE *out)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < b->n_cells; i++)
+		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
+			const struct xn_cell *c = &b->cells[i];
+			const struct xn_reasons *r = &c->why[k];
+
+			for (unsigned j = 0; j < r->n; j++) {
+				if (!(r->of[j].count > 0) || strstr(r->of[j].name, "_forced"))
+					continue;
+				if (!any)
+					fputs("\ncopied, because (docs: xsknet(7))\n", out);
+				any = true;
+				fprintf(out, "%-10s %4s  %-13s %s %.0f\n", xn_dir_words[c->dir],
+					xn_size_word(c, (char[8]){ 0 }), xn_kind_names[k],
+					r->of[j].name, r->of[j].count);
+			}
+		}
+}
+
 void xn_report_table(const struct xn_bench *b, FILE *out)
 {
-	bool external = false;
+	const struct columns with = columns_of(b);
 
 	head(b, out);
-	if (b->opts.ifname)
+	if (b->opts.ifname && !b->opts.peer)
 		fprintf(out, "No far end answers on %s: loss, order and corruption are not measured, tx counts\n"
 			"frames given to the kernel, rx counts whatever arrives.\n", b->opts.ifname);
 	if (!b->opts.xsknetd && b->opts.missed_xsknetd)
 		fputs("xsknetd is not there (looked for beside xsknet-bench): that path is left out.\n", out);
-	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
-		external |= b->opts.kind[k] && xn_kind_external(k);
 	for (unsigned part = FLOWS; part <= TRIPS; part++)
-		lines(b, out, part, external);
+		lines(b, out, part, with);
+	reasons(b, out);
 }

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "bench/napi.h"
 #include "bench/path.h"
 
 #define XN_RTT_KEEP (1u << 16)   /* round trips that are kept for the percentiles */
@@ -18,6 +19,8 @@ struct xn_mark {
 	uint64_t seq;         /* frames made here (tx) */
 	uint64_t far;         /* good frames at the far end; queue 0 only */
 	uint64_t backend_ns;  /* processor time of another process; queue 0 only */
+	uint64_t napi_ns;     /* of the interface's NAPI threads; queue 0 only */
+	uint64_t thread_ns;   /* of this thread */
 };
 
 struct xn_rtt {
@@ -49,6 +52,7 @@ struct xn_round {
 	uint64_t begin, end;           /* of the window, ticks */
 	double pace_per_tick;          /* of one queue; 0: as fast as it goes */
 	uint32_t drain;                /* set by the main thread: nothing new comes */
+	struct xn_napi napi;           /* of the near end's interface */
 	struct xn_worker worker[XN_QUEUES_MAX];
 	struct xn_gen_counts gen;      /* of all generators */
 	struct xn_sink_counts far;     /* after the drain */

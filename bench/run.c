@@ -9,8 +9,9 @@
  *	round 3   xsknetd    raw        zero-copy  bounce       ...
  *
  * All paths are alive at once, each in a laboratory of its own, and idle when it is
- * not their turn; processes are frozen then. Only an interface of the user's (--ifname) is too good for that:
- * it can carry one XDP program, so a path lives for one turn there.
+ * not their turn; processes are frozen then. Only an interface of the user's (--ifname) is too
+ * good for that: it can carry one XDP program, so a path lives for one turn there. The far
+ * end of its wire (--peer) lives as long as the run.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ volatile sig_atomic_t xn_stop;
 struct cast {
 	struct xn_bench *b;
 	struct xn_path *path[XN_KIND_COUNT];
+	struct xn_far *far;       /* of --ifname with --peer */
 	unsigned done, all;       /* turns */
 	bool tty;
 };
@@ -49,12 +51,12 @@ static void note_place(struct cast *c, const struct xn_path *p)
 {
 	struct xn_place *pl = &c->b->place;
 
+	snprintf(pl->mode[p->kind], sizeof(pl->mode[0]), "%s", p->mode);
 	/* The engine's own path tells best, then raw. */
 	if ((pl->attach[0] || !p->attach[0]) && p->kind != XN_KIND_ZERO_COPY)
 		return;
 	snprintf(pl->ifname, sizeof(pl->ifname), "%s", p->ifname);
 	snprintf(pl->attach, sizeof(pl->attach), "%s", p->attach);
-	snprintf(pl->mode, sizeof(pl->mode), "%s", p->mode);
 	pl->huge = p->huge;
 }
 
@@ -95,12 +97,13 @@ static int run_turn(struct cast *c, struct xn_cell *cell, unsigned kind, unsigne
 	int err = 0;
 
 	if (c->b->opts.ifname) {
-		err = xn_path_create(&c->path[kind], kind, &c->b->opts);
+		err = xn_path_create(&c->path[kind], kind, &c->b->opts, c->far);
 		if (err)
 			return err;
 		note_place(c, c->path[kind]);
 	}
-	err = xn_round_run(c->path[kind], &load, &cell->s[kind][round]);
+	err = xn_round_run(c->path[kind], &load, &cell->s[kind][round],
+			   &cell->why[kind]);
 	if (c->b->opts.ifname) {
 		xn_path_destroy(c->path[kind]);
 		c->path[kind] = NULL;
@@ -150,6 +153,7 @@ static int make_cells(struct cast *c)
 {
 	struct xn_bench *b = c->b;
 	const struct xn_opts *o = &b->opts;
+	const bool alone = o->ifname && !o->peer;
 
 	b->cells = calloc(XN_DIR_COUNT * o->n_sizes * o->n_paces, sizeof(*b->cells));
 	if (!b->cells)
@@ -159,12 +163,12 @@ static int make_cells(struct cast *c)
 			int err;
 
 			/* Whatever arrives, of whatever length: once is enough. */
-			if (o->ifname && d == XN_DIR_RX && i)
+			if (alone && d == XN_DIR_RX && i)
 				break;
 			/* A round trip has its own pace. */
 			if (d == XN_DIR_RTT && i % o->n_paces)
 				continue;
-			err = make_cell(c, d, o->ifname && d == XN_DIR_RX ? 0 :
+			err = make_cell(c, d, alone && d == XN_DIR_RX ? 0 :
 						      o->size[i / o->n_paces],
 					d == XN_DIR_RTT ? 0 : o->pace_pps[i % o->n_paces]);
 			if (err)
@@ -180,7 +184,7 @@ static int make_paths(struct cast *c)
 	for (unsigned k = 0; k < XN_KIND_COUNT && !err && !c->b->opts.ifname; k++) {
 		if (!wanted(c, k))
 			continue;
-		err = xn_path_create(&c->path[k], k, &c->b->opts);
+		err = xn_path_create(&c->path[k], k, &c->b->opts, NULL);
 		if (!err)
 			note_place(c, c->path[k]);
 	}
@@ -191,7 +195,7 @@ static int check_cpus(const struct xn_opts *o)
 {
 	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (o->ifname || (long)o->queues <= cpus)
+	if ((o->ifname && !o->peer) || (long)o->queues <= cpus)
 		return 0;
 	return xn_fail(EINVAL, "--queues %u: needs as many processors, this machine has %ld",
 		       o->queues, cpus);
@@ -207,6 +211,8 @@ int xn_bench_run(struct xn_bench *b)
 	b->place.near_cpu = xn_near_cpu(0);
 	if (!err)
 		err = make_cells(&c);
+	if (!err && b->opts.ifname && b->opts.peer)
+		err = xn_far_create(&c.far, &b->opts);
 	if (!err)
 		err = make_paths(&c);
 	for (unsigned i = 0; i < b->n_cells && !err && !xn_stop; i++)
@@ -215,6 +221,7 @@ int xn_bench_run(struct xn_bench *b)
 		fputs("\r\033[K", stderr);
 	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
 		xn_path_destroy(c.path[k]);
+	xn_far_destroy(c.far);
 	b->partial = xn_stop;
 	b->seconds = (double)(xn_now_ns() - t0) / 1e9;
 	return err;

@@ -30,12 +30,14 @@ static double window_secs(const struct xn_worker *k)
 }
 
 /*
- * What a packet costs. On the engine's paths the time inside of xn_queue_run is
+ * What a packet costs: the turns that moved something; of a thread that sleeps, all that it
+ * used; and the driver's threads, if it has some. On the engine's paths the time inside of xn_queue_run is
  * told apart from the time in sendto() within it, which is the kernel's.
  */
 static void sum_cost(const struct xn_round *r, struct xn_sample *s)
 {
-	uint64_t packets = 0, own = 0, engine = 0, sending = 0;
+	uint64_t packets = 0, own = 0, engine = 0, sending = 0, threads = 0;
+	const struct xn_mark *m0 = r->worker[0].mark;
 
 	for (unsigned i = 0; i < r->path->queues; i++) {
 		const struct xn_mark *m = r->worker[i].mark;
@@ -44,11 +46,18 @@ static void sum_cost(const struct xn_round *r, struct xn_sample *s)
 		own += m[1].own_ticks - m[0].own_ticks;
 		engine += m[1].engine_ticks - m[0].engine_ticks;
 		sending += m[1].send_ticks - m[0].send_ticks;
+		threads += m[1].thread_ns - m[0].thread_ns;
 	}
 	if (!packets)
 		return;
 	s->cpu_ns = xn_ticks_ns(own) / (double)packets;
-	if (r->path->kind == XN_KIND_ZERO_COPY || r->path->kind == XN_KIND_BOUNCE)
+	if (r->path->opts->sleeps && !r->path->ops->cpu_ns)
+		s->cpu_ns = (double)threads / (double)packets;
+	if (r->napi.n) {
+		s->napi_ns = (double)(m0[1].napi_ns - m0[0].napi_ns) / (double)packets;
+		s->cpu_ns += s->napi_ns;
+	}
+	if (r->path->kind <= XN_KIND_BOUNCE)
 		s->engine_ns = xn_ticks_ns(engine - XN_MIN(engine, sending)) / (double)packets;
 }
 
@@ -174,7 +183,7 @@ void xn_round_sample(struct xn_round *r, struct xn_sample *s)
 	sum_cost(r, s);
 	if (r->path->ops->cpu_ns)
 		sum_backend(r, s);
-	if (!r->path->has_lab) {
+	if (!r->path->far) {
 		sum_alone(r, s);
 		return;
 	}

@@ -2,6 +2,7 @@
 /* Many rounds to one line: medians of rates, costs and times, sums of what went wrong. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/bench.h"
 
@@ -81,6 +82,22 @@ static void compare(const struct xn_cell *c, enum xn_kind kind, struct xn_summar
 	out->raw_ratio = xn_median(v, c->rounds);
 }
 
+void xn_reasons_add(struct xn_reasons *r, const char *name, double count)
+{
+	unsigned i = 0;
+
+	while (i < r->n && strcmp(r->of[i].name, name) != 0)
+		i++;
+	if (i == XN_REASONS_MAX || strlen(name) >= sizeof(r->of[0].name))
+		return;
+	if (i == r->n) {
+		strcpy(r->of[i].name, name);
+		r->of[i].count = 0;
+		r->n++;
+	}
+	r->of[i].count += count;
+}
+
 bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary *out)
 {
 	if (!c->s[kind] || !c->rounds)
@@ -103,6 +120,7 @@ bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary 
 	out->zero_copy_share = MEDIAN_OF(c, kind, zero_copy_share);
 	out->engine_ns = MEDIAN_OF(c, kind, engine_ns);
 	out->cpu_ns = MEDIAN_OF(c, kind, cpu_ns);
+	out->napi_ns = MEDIAN_OF(c, kind, napi_ns);
 	out->backend_ns = MEDIAN_OF(c, kind, backend_ns);
 	out->frames_per_turn = MEDIAN_OF(c, kind, frames_per_turn);
 	out->sleeps_per_frame = MEDIAN_OF(c, kind, sleeps_per_frame);

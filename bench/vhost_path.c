@@ -156,6 +156,7 @@ static int give_memory(struct vhost_path *v)
 {
 	const struct xn_guest_cfg cfg = {
 		.pairs = v->p.queues, .queue_size = XN_RING_SIZE, .huge = v->p.opts->huge,
+		.rx_buf_bytes = v->p.opts->buf_bytes, .rx_as_linux = v->p.opts->buf_bytes != 0,
 		.kicks = true, .event_idx = v->front.acked & F_EVENT_IDX,
 	};
 	struct front_region region;

@@ -34,6 +34,7 @@
 #define DRAIN_MAX_NS 100e6
 #define RTT_LOST_NS  100e6       /* a frame that is not back by then is lost */
 #define RTT_WARM_UP  64u
+#define NAP_MS       1           /* --wait sleep: what is paced becomes due meanwhile */
 #define QUIET_TRIP_NS 500e3      /* silence before a quiet round trip */
 
 /*
@@ -106,25 +107,37 @@ static void pin(int cpu)
 
 /* ---- streams of frames: rx, tx, fwd ---- */
 
+/* Processor time of the calling thread so far. */
+static uint64_t thread_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static void set_mark(struct xn_worker *k)
 {
 	struct xn_mark *m = &k->mark[k->next_mark++];
 	struct xn_path *p = k->w.path;
 
-	if (p->sink && k->w.queue == 0) {
+	if (p->far && k->w.queue == 0) {
 		struct xn_sink_counts c;
 
-		xn_sink_read(p->sink, &c);
+		xn_sink_read(p->far->sink, &c);
 		m->far = c.frames;
 	}
 	if (p->ops->cpu_ns && k == &k->r->worker[0])
 		m->backend_ns = p->ops->cpu_ns(p);
+	if (k == &k->r->worker[0])
+		m->napi_ns = xn_napi_ns(&k->r->napi);
+	m->thread_ns = thread_ns();
 	m->ticks = xn_ticks();
 	m->packets = k->w.packets;
 	m->own_ticks = k->w.own_ticks;
 	m->engine_ticks = k->w.engine_ticks;
 	m->send_ticks = xn_send_ticks();
-	m->arrived = k->w.check.frames + k->w.check.foreign * !p->has_lab;
+	m->arrived = k->w.check.frames + k->w.check.foreign * !p->far;
 	m->seq = k->w.seq;
 }
 
@@ -161,11 +174,11 @@ static unsigned forward(struct xn_worker *k, uint64_t now)
 		k->moved_at = now;
 	} else if (now - k->moved_at > quiet_ticks(p)) {
 		k->moved_at = now;
-		k->gone = xn_gen_offered(p->gen[k->w.queue]) - k->w.packets;
+		k->gone = xn_gen_offered(p->far->gen[k->w.queue]) - k->w.packets;
 	} else {
 		return 0;
 	}
-	xn_gen_allow(p->gen[k->w.queue], k->w.packets + k->gone);
+	xn_gen_allow(p->far->gen[k->w.queue], k->w.packets + k->gone);
 	return n;
 }
 
@@ -189,6 +202,8 @@ static void stream(struct xn_worker *k)
 			n = forward(k, now);
 		if (!n && ops->idle)
 			ops->idle(&k->w);
+		else if (!n && k->w.path->opts->sleeps)
+			ops->sleep(&k->w, NAP_MS);
 		if (k->next_mark < 2 || !xn_load_acquire32(&r->drain))
 			continue;
 		if (!drain_from)
@@ -251,12 +266,7 @@ static void trips(struct xn_worker *k, struct xn_rtt *rtt, bool sleeping, bool q
 /* Processor time of the other process, if the work is done by one, else of this thread. */
 static uint64_t used_ns(const struct xn_worker *k)
 {
-	struct timespec t;
-
-	if (k->w.path->ops->cpu_ns)
-		return k->w.path->ops->cpu_ns(k->w.path);
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	return k->w.path->ops->cpu_ns ? k->w.path->ops->cpu_ns(k->w.path) : thread_ns();
 }
 
 /* What is burnt of a processor while the thread sleeps as it does between frames. */
@@ -356,7 +366,7 @@ static int start_gens(struct xn_round *r, uint32_t bytes, uint32_t tag, unsigned
 			.window = r->dir == XN_DIR_FWD && !pace ? FWD_WINDOW : 0,
 		};
 
-		err = xn_gen_start(r->path->gen[*n], &cfg);
+		err = xn_gen_start(r->path->far->gen[*n], &cfg);
 	}
 	return err;
 }
@@ -366,7 +376,7 @@ static void stop_gens(struct xn_round *r, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		struct xn_gen_counts c;
 
-		xn_gen_stop(r->path->gen[i], &c);
+		xn_gen_stop(r->path->far->gen[i], &c);
 		r->gen.sent += c.sent;
 		r->gen.offered += c.offered;
 		r->gen.seconds = fmax(r->gen.seconds, c.seconds);
@@ -389,7 +399,7 @@ static void wait_until(uint64_t ticks)
 
 static int play(struct xn_round *r, uint32_t bytes, uint32_t tag)
 {
-	const bool needs_gen = r->path->has_lab && (r->dir == XN_DIR_RX || r->dir == XN_DIR_FWD);
+	const bool needs_gen = r->path->far && (r->dir == XN_DIR_RX || r->dir == XN_DIR_FWD);
 	unsigned gens = 0;
 	int err = needs_gen ? start_gens(r, bytes, tag, &gens) : 0;
 
@@ -406,8 +416,8 @@ static int play(struct xn_round *r, uint32_t bytes, uint32_t tag)
 	for (unsigned i = 0; i < r->path->queues; i++)
 		if (r->worker[i].started)
 			pthread_join(r->worker[i].thread, NULL);
-	if (r->path->sink)
-		xn_sink_read(r->path->sink, &r->far);
+	if (r->path->far)
+		xn_sink_read(r->path->far->sink, &r->far);
 	return err;
 }
 
@@ -433,15 +443,16 @@ static int make_trips(struct xn_worker *k)
 }
 
 /* Plays it, between two looks at the counters of copies. */
-static int play_counted(struct xn_round *r, uint32_t bytes, struct xn_sample *out)
+static int play_counted(struct xn_round *r, uint32_t bytes, struct xn_sample *out,
+			struct xn_reasons *why)
 {
 	struct xn_copies before = { 0 }, after = { 0 };
 	const uint32_t tag = next_tag();
 	struct xn_path *p = r->path;
 	int err = xn_path_set_sink(p, r->dir == XN_DIR_RTT ? XN_SINK_REFLECT : XN_SINK_COUNT);
 
-	if (!err && p->sink)
-		xn_sink_reset(p->sink, tag);
+	if (!err && p->far)
+		xn_sink_reset(p->far->sink, tag);
 	if (!err && p->ops->copies)
 		p->ops->copies(p, &before);
 	if (!err)
@@ -452,11 +463,16 @@ static int play_counted(struct xn_round *r, uint32_t bytes, struct xn_sample *ou
 	if (p->ops->copies) {
 		p->ops->copies(p, &after);
 		xn_round_copies(&before, &after, out);
+		for (unsigned i = 0; i < after.why.n; i++)
+			xn_reasons_add(why, after.why.of[i].name, after.why.of[i].count);
+		for (unsigned i = 0; i < before.why.n; i++)
+			xn_reasons_add(why, before.why.of[i].name, -before.why.of[i].count);
 	}
 	return 0;
 }
 
-int xn_round_run(struct xn_path *p, const struct xn_load *load, struct xn_sample *out)
+int xn_round_run(struct xn_path *p, const struct xn_load *load, struct xn_sample *out,
+		 struct xn_reasons *why)
 {
 	struct xn_round *r = calloc(1, sizeof(*r));
 	struct xn_worker *k;
@@ -471,13 +487,14 @@ int xn_round_run(struct xn_path *p, const struct xn_load *load, struct xn_sample
 	 * which the far end runs: ours. */
 	r->rtt_queue = (unsigned)xn_near_cpu(0) % p->queues;
 	k = &r->worker[r->rtt_queue];
+	xn_napi_find(&r->napi, p->ifname);
 	r->pace_per_tick = (double)r->pace_pps / p->queues * xn_clock.ns_per_tick / 1e9;
 	if (r->dir == XN_DIR_RTT)
 		err = make_trips(k);
 	if (!err && p->ops->rouse)
 		err = p->ops->rouse(p);
 	if (!err)
-		err = play_counted(r, load->bytes, out);
+		err = play_counted(r, load->bytes, out, why);
 	if (p->ops->rest)
 		p->ops->rest(p);
 	free(k->sleeping.ns);

@@ -55,7 +55,7 @@ static void check_result(size_t i, const json_t *o)
 		"engine_ns_per_packet", "cpu_ns_per_packet", "pace_pps",
 		"backend_cpu_ns_per_packet", "backend_cpu", "backend_frames_per_turn",
 		"backend_sleeps_per_frame", "in_process_ratio", "rtt_spin_p50_us",
-		"rtt_spin_p99_us", "idle_cpu",
+		"rtt_spin_p99_us", "idle_cpu", "napi_cpu_ns_per_packet",
 	};
 	const char *path = word(i, o, "path");
 	const bool rtt = !strcmp(word(i, o, "dir"), "rtt");
@@ -65,6 +65,13 @@ static void check_result(size_t i, const json_t *o)
 	double copies = number(i, o, "user_copies_per_packet", -1);
 	double share = number(i, o, "zero_copy_share", -1);
 
+	/* Of veth there is one mode only; other back ends do not tell theirs. */
+	if (strcmp(path, "backend") && strcmp(path, "bounce") && strcmp(word(i, o, "mode"), "copy") != 0)
+		complain(i, "mode of the socket: %s", word(i, o, "mode"));
+	if (!json_is_object(json_object_get(o, "copied_because")))
+		complain(i, "copied_because: no object");
+	if (strcmp(path, "bounce") && json_object_size(json_object_get(o, "copied_because")))
+		complain(i, "path that lends has reasons not to");
 	for (size_t k = 0; k < sizeof(other) / sizeof(other[0]); k++)
 		(void)number(i, o, other[k], 0);
 	(void)number(i, o, "offered_pps", 0);

@@ -7,6 +7,7 @@
  *   - a command's words are replaced, and only those that are known
  *   - a back end is frozen, thawed and ended, with all that it has forked, whoever ends first;
  *     nothing of it is left in /tmp
+ *   - the guest's buffers lie where Linux's do
  *   - ratios are medians over rounds, against the right path
  */
 #include <errno.h>
@@ -18,8 +19,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/virtio_ring.h>
 
 #include "tests/cmocka.h"
 
@@ -28,6 +32,7 @@
 #include "bench/backend.h"
 #include "bench/bench.h"
 #include "bench/gen.h"
+#include "bench/guest.h"
 
 #define MAX_WORDS 12
 #define WAIT_MS   5000
@@ -133,6 +138,110 @@ static void a_running_back_end_is_the_only_path(void **state)
 	refuses("--socket /s --peer e0 --ifname e1");
 	refuses("--socket /s --peer e0 --backend cmd");
 	refuses("--socket /s --peer e0 --poll busy");
+}
+
+static void an_interface_is_measured_alone_or_with_its_peer(void **state)
+{
+	struct xn_opts o;
+
+	accepts(&o, "--ifname e0");
+	assert_true(o.dir[XN_DIR_RX] && o.dir[XN_DIR_TX] && !o.dir[XN_DIR_FWD] && !o.dir[XN_DIR_RTT]);
+	assert_true(o.kind[XN_KIND_ZERO_COPY] && o.kind[XN_KIND_COPY] && o.kind[XN_KIND_RAW]);
+	assert_null(o.peer);
+	refuses("--ifname e0 --dir fwd");
+	accepts(&o, "--ifname e0 --peer e1");
+	for (unsigned d = 0; d < XN_DIR_COUNT; d++)
+		assert_true(o.dir[d]);
+	assert_string_equal(o.peer, "e1");
+	assert_null(o.peer_ns);
+	assert_true(o.kind[XN_KIND_COPY] && o.kind[XN_KIND_BOUNCE] && !o.kind[XN_KIND_XSKNETD]);
+	accepts(&o, "--ifname e0 --peer e1@/run/peer --dir rtt --path copy");
+	assert_string_equal(o.peer, "e1");
+	assert_string_equal(o.peer_ns, "/run/peer");
+	assert_true(o.kind[XN_KIND_COPY] && !o.kind[XN_KIND_ZERO_COPY]);
+	accepts(&o, "--socket /s --peer e1@blue");
+	assert_string_equal(o.peer_ns, "blue");
+	refuses("--ifname e0 --peer e1@");
+	refuses("--ifname e0 --peer @ns");
+	/* On veth it is the same as zero-copy, unless somebody wants to see that. */
+	accepts(&o, "");
+	assert_false(o.kind[XN_KIND_COPY]);
+	accepts(&o, "--path copy");
+	assert_true(o.kind[XN_KIND_COPY]);
+}
+
+static void buffers_hold_the_longest_frame(void **state)
+{
+	struct xn_opts o;
+
+	accepts(&o, "");
+	assert_int_equal(o.buf_bytes, 0);
+	assert_false(o.sleeps);
+	accepts(&o, "--buf 1536 --wait sleep");
+	assert_int_equal(o.buf_bytes, 1536);
+	assert_true(o.sleeps);
+	accepts(&o, "--wait spin");
+	assert_false(o.sleeps);
+	refuses("--buf 1525");
+	refuses("--buf 32769");
+	refuses("--wait");
+	refuses("--wait never");
+}
+
+/* ---- the guest's buffers ---- */
+
+/* Where they lie is read out of its descriptors, as a device reads them. */
+static void buffers_lie_as_linux_cuts_them(void **state)
+{
+	static const uint32_t sizes[] = { 1536, 2048, 4096 };
+
+	for (unsigned k = 0; k < XN_ARRAY_SIZE(sizes); k++) {
+		const struct xn_guest_cfg cfg = { .pairs = 1, .queue_size = 64, .huge = XN_HUGE_NO,
+						  .rx_buf_bytes = sizes[k], .rx_as_linux = true };
+		const uint32_t each = 32768 / sizes[k];
+		const struct vring_desc *desc;
+		struct xn_guest *g;
+		struct xn_vring ring;
+		struct xn_region r;
+		uint64_t first;
+		void *ram;
+
+		assert_int_equal(xn_guest_create(&g, &cfg), 0);
+		xn_guest_region(g, &r);
+		xn_guest_vring(g, 0, &ring);
+		ram = mmap(NULL, r.size, PROT_READ, MAP_SHARED, r.fd, 0);
+		assert_ptr_not_equal(ram, MAP_FAILED);
+		desc = (const struct vring_desc *)((const char *)ram + ring.desc_gpa);
+		first = desc[0].addr;
+		assert_int_equal(first % 32768, 0);
+		for (unsigned i = 0; i < 64; i++) {
+			assert_int_equal(desc[i].len, sizes[k]);
+			assert_int_equal(desc[i].addr - first, i / each * 32768 + i % each * sizes[k]);
+		}
+		munmap(ram, r.size);
+		xn_guest_destroy(g);
+	}
+}
+
+/* ---- reasons ---- */
+
+static void reasons_are_summed_by_name(void **state)
+{
+	struct xn_reasons r = { 0 };
+	char name[48];
+
+	xn_reasons_add(&r, "rx_bounce_short", 5);
+	xn_reasons_add(&r, "tx_bounce_window", 1);
+	xn_reasons_add(&r, "rx_bounce_short", -2);
+	assert_int_equal(r.n, 2);
+	assert_true(r.of[0].count == 3 && r.of[1].count == 1);
+	xn_reasons_add(&r, "a_name_that_is_longer_than_there_is_room_for", 1);
+	assert_int_equal(r.n, 2);
+	for (unsigned i = 0; i < 2 * XN_REASONS_MAX; i++) {
+		snprintf(name, sizeof(name), "rx_bounce_%u", i);
+		xn_reasons_add(&r, name, i);
+	}
+	assert_int_equal(r.n, XN_REASONS_MAX);
 }
 
 /* ---- pacing ---- */
@@ -333,6 +442,10 @@ int main(void)
 		cmocka_unit_test(lists_are_taken),
 		cmocka_unit_test(another_back_end_is_a_path),
 		cmocka_unit_test(a_running_back_end_is_the_only_path),
+		cmocka_unit_test(an_interface_is_measured_alone_or_with_its_peer),
+		cmocka_unit_test(buffers_hold_the_longest_frame),
+		cmocka_unit_test(buffers_lie_as_linux_cuts_them),
+		cmocka_unit_test(reasons_are_summed_by_name),
 		cmocka_unit_test(a_late_generator_sends_no_long_burst),
 		cmocka_unit_test(words_in_braces_are_replaced),
 		cmocka_unit_test(a_back_end_is_frozen_thawed_and_ended),
