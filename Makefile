@@ -128,8 +128,8 @@ SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c \
                 tests/vhost/case_fault.c tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx ctrl inflight session
 FUZZ_RIG     := tests/fuzz/guest.c
-ZC_PROGS     := geometry stop
-ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c
+ZC_PROGS     := geometry stop product
+ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
 MAN := docs/xsknet-bench.1 docs/xsknetctl.8 docs/xsknetd.8 docs/xsknet.7
@@ -360,7 +360,8 @@ vm: $(B)/xsknetd $(B)/tests/vm/xfer
 
 # These run in a machine whose kernel has zero-copy drivers.
 .PHONY: zc check-zc
-$(ZC_BIN): $(B)/tests/zc/%: $(B)/tests/zc/%.o $(call obj,$(ZC_RIG)) $(B)/libxsknet.a
+$(ZC_BIN): LIBS += -lpthread
+$(ZC_BIN): $(B)/tests/zc/%: $(B)/tests/zc/%.o $(call obj,$(ZC_RIG) tests/fake/driver.c) $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
 zc check-zc: $(B)/xsknetctl $(B)/xsknet-bench

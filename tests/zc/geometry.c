@@ -150,15 +150,6 @@ struct bed {
 	bool judged, ok;
 };
 
-static bool seen_twice(struct bed *b, uint64_t seq)
-{
-	uint8_t bit = (uint8_t)(1u << (seq & 7)), *byte = &b->seen[seq / 8];
-	bool was = *byte & bit;
-
-	*byte |= bit;
-	return was;
-}
-
 static uint64_t fill_of(const struct zc_umem *m, uint64_t land)
 {
 	return land - m->land;
@@ -228,7 +219,7 @@ static void came(struct bed *b, const struct xdp_desc *d, struct result *r)
 	seq = zc_frame_seq(b->m.base + data, d->len);
 	if (seq == UINT64_MAX || seq >= b->seq)
 		r->wrong++;
-	else if (seen_twice(b, seq))
+	else if (zc_seen_twice(b->seen, seq))
 		r->twice++;
 	else
 		r->got++;
@@ -348,7 +339,7 @@ static unsigned at_peer(struct bed *b, struct result *r)
 
 		if (seq == UINT64_MAX || seq >= b->seq)
 			r->wrong++;
-		else if (seen_twice(b, seq))
+		else if (zc_seen_twice(b->seen, seq))
 			r->twice++;
 		else
 			r->got++;

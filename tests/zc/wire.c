@@ -62,21 +62,49 @@ static int packet_socket(unsigned ifindex)
 	return fd;
 }
 
+static void enter(int ns)
+{
+	if (setns(ns, CLONE_NEWNET))
+		zc_die("network namespace: %s", strerror(errno));
+}
+
 void zc_wire_open(struct zc_wire *w)
 {
-	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	int away = open(ZC_PEER_NS, O_RDONLY | O_CLOEXEC);
-
+	w->home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	w->away = open(ZC_PEER_NS, O_RDONLY | O_CLOEXEC);
 	make_noise();
 	ask(ZC_DEV, &w->ifindex, w->mac);
-	if (home < 0 || away < 0 || setns(away, CLONE_NEWNET))
-		zc_die("%s: %s", ZC_PEER_NS, strerror(errno));
+	enter(w->away);
 	ask(ZC_PEER, &w->peer_ifindex, w->peer_mac);
 	w->peer = packet_socket(w->peer_ifindex);
-	if (setns(home, CLONE_NEWNET))
-		zc_die("back home: %s", strerror(errno));
-	close(home);
-	close(away);
+	enter(w->home);
+}
+
+void zc_nic(const struct zc_wire *w, bool peer, struct zc_nic *n)
+{
+	unsigned long long rx[8], tx[8];
+	char line[512], name[16] = "";
+	FILE *f;
+
+	if (peer)
+		enter(w->away);
+	/* Of the thread's own namespace; errors, drops, and no room (linux/Documentation/filesystems/proc). */
+	f = fopen("/proc/thread-self/net/dev", "r");
+	while (f && strcmp(name, peer ? ZC_PEER : ZC_DEV)) {
+		if (!fgets(line, sizeof(line), f))
+			zc_die("/proc/net/dev: %s is not there", peer ? ZC_PEER : ZC_DEV);
+		if (sscanf(line, " %15[^:]: %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu", name,
+			   &rx[0], &rx[1], &rx[2], &rx[3], &rx[4], &rx[5], &rx[6], &rx[7],
+			   &tx[0], &tx[1], &tx[2], &tx[3], &tx[4]) != 14)
+			name[0] = '\0';
+	}
+	if (!f)
+		zc_die("/proc/net/dev: %s", strerror(errno));
+	fclose(f);
+	if (peer)
+		enter(w->home);
+	n->rx_drops = rx[2] + rx[3];
+	n->tx_drops = tx[2] + tx[3];
 }
 
 void zc_frame(const struct zc_wire *w, uint8_t *f, uint32_t bytes, uint64_t seq, bool to_peer)
@@ -102,14 +130,12 @@ uint64_t zc_frame_seq(const uint8_t *f, uint32_t bytes)
 	return h.seq;
 }
 
-void zc_peer_send(const struct zc_wire *w, uint64_t seq, const uint32_t *bytes, unsigned n)
+static void send_all(const struct zc_wire *w, uint8_t (*buf)[ZC_MAX_FRAME], const uint32_t *bytes, unsigned n)
 {
-	static uint8_t buf[BATCH][ZC_MAX_FRAME];
 	struct mmsghdr m[BATCH] = { 0 };
 	struct iovec v[BATCH];
 
 	for (unsigned i = 0; i < n; i++) {
-		zc_frame(w, buf[i], bytes[i], seq + i, false);
 		v[i] = (struct iovec){ buf[i], bytes[i] };
 		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1 };
 	}
@@ -121,6 +147,27 @@ void zc_peer_send(const struct zc_wire *w, uint64_t seq, const uint32_t *bytes, 
 		else if (errno != EAGAIN && errno != ENOBUFS && errno != EINTR)
 			zc_die("sending at the peer: %s", strerror(errno));
 	}
+}
+
+void zc_peer_send(const struct zc_wire *w, uint64_t seq, const uint32_t *bytes, unsigned n)
+{
+	static uint8_t buf[BATCH][ZC_MAX_FRAME];
+
+	for (unsigned i = 0; i < n; i++)
+		zc_frame(w, buf[i], bytes[i], seq + i, false);
+	send_all(w, buf, bytes, n);
+}
+
+void zc_peer_send_again(const struct zc_wire *w, unsigned n)
+{
+	static uint8_t buf[BATCH][ZC_MAX_FRAME];
+	static uint32_t bytes[BATCH];
+
+	for (unsigned i = 0; i < BATCH && !bytes[i]; i++) {
+		bytes[i] = ZC_FRAME_MIN + i * 1454 / (BATCH - 1);
+		zc_frame(w, buf[i], bytes[i], i, false);
+	}
+	send_all(w, buf, bytes, n);
 }
 
 unsigned zc_peer_recv(const struct zc_wire *w, uint8_t *buf, uint32_t *bytes, unsigned n)

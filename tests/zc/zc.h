@@ -83,11 +83,18 @@ struct zc_wire {
 	unsigned ifindex, peer_ifindex;
 	uint8_t mac[6], peer_mac[6];
 	int peer;                 /* packet socket on ZC_PEER */
+	int home, away;           /* namespaces */
 };
 
 void zc_wire_open(struct zc_wire *w);
 /* Waits until the link is up again (a bind may take it down), and forgets old frames. */
 void zc_wire_settle(const struct zc_wire *w);
+
+/* Frames that an interface says it has lost, for whatever reason. */
+struct zc_nic {
+	uint64_t rx_drops, tx_drops;
+};
+void zc_nic(const struct zc_wire *w, bool peer, struct zc_nic *n);
 
 struct zc_head {                  /* of each frame; payload behind it */
 	uint8_t dst[6], src[6];
@@ -105,7 +112,19 @@ void zc_frame(const struct zc_wire *w, uint8_t *f, uint32_t bytes, uint64_t seq,
 uint64_t zc_frame_seq(const uint8_t *f, uint32_t bytes);
 /* Sends n frames from the peer, numbered from seq on; bytes[i] is the length of frame i. */
 void zc_peer_send(const struct zc_wire *w, uint64_t seq, const uint32_t *bytes, unsigned n);
+/* Sends n <= 64 frames whose numbers and lengths nobody looks at, without making them anew. */
+void zc_peer_send_again(const struct zc_wire *w, unsigned n);
 /* What has arrived at the peer: at most n frames of ZC_MAX_FRAME bytes each in buf. */
 unsigned zc_peer_recv(const struct zc_wire *w, uint8_t *buf, uint32_t *bytes, unsigned n);
+
+/* Marks number seq in a map with a bit for each; was it marked? */
+static inline bool zc_seen_twice(uint8_t *seen, uint64_t seq)
+{
+	uint8_t bit = (uint8_t)(1u << (seq & 7)), *byte = &seen[seq / 8];
+	bool was = *byte & bit;
+
+	*byte |= bit;
+	return was;
+}
 
 #endif

@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The product on a real driver: a guest's device on port xdp:eth0, traffic both ways with the
+ * peer, every byte compared. Runs in the machine of tests/zc/run.
+ *
+ *	product [-m MODE] [-s SIZE,...] [-r ROUNDS] [-w SECONDS] [-c FRAMES] PAGES FRAMES
+ *
+ *	PAGES    4k or 2M: what the guest's RAM is made of
+ *	FRAMES   each way, in all sizes together
+ *	-m       mode of the port (zero-copy)
+ *	-s       buffers of the guest (1536,2048,4096)
+ *	-r, -w   rounds of stop and start in traffic, and how long RAM has to stay as it is
+ *	-c       frames of each measurement of what a packet costs; 0: none
+ *
+ * Never more frames are on their way than there are buffers, so none has a reason to be
+ * lost: what does not arrive has to be counted somewhere, by engine, kernel or NIC.
+ *
+ * Lines that begin with "@ " are for the table of tests/zc/run. Status 1 if anything is not
+ * as it should be.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/atomics.h"
+#include "base/types.h"
+#include "tests/zc/guest.h"
+#include "tests/zc/peer.h"
+#include "xsknet.h"
+
+#define WINDOW       128u         /* frames on their way; rings have 256 descriptors */
+#define BATCH        64u
+#define QUIET_US     1500000u     /* so long without any progress: what is on its way is lost */
+#define FEATURES     (1ull << 32 | 1ull << 15)   /* VERSION_1, MRG_RXBUF */
+#define STATS        160u
+#define STOP_FRAMES  4000u        /* that move before each stop */
+#define STOP_US      20000000u    /* and how long they may take */
+#define CPU_ROUNDS   3u
+#define FOREVER      (1ull << 62)
+
+struct rig {
+	const char *mode;
+	uint64_t frames;
+	unsigned rounds, wait_s;
+	uint64_t cpu_frames;
+
+	struct zc_wire w;
+	struct zg g;
+	struct zp p;
+	struct xn_mem *mem;
+	struct xn_port *port;
+	struct xn_dev *dev;
+	struct xn_queue *q;
+	uint64_t rx_off, tx_off;  /* written off: lost */
+	bool ok;
+};
+
+static void must(int err)
+{
+	if (err)
+		zc_die("FAILED: %s", xn_last_error());
+}
+
+/* ---- the device ---- */
+
+static void start(struct rig *r)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct xn_vring v = drv_vring(i);
+
+		v.base = xn_dev_vring_base(r->dev, i);
+		must(xn_dev_set_vring(r->dev, i, &v));
+	}
+	must(xn_dev_start(r->dev));
+	r->q = xn_dev_queue(r->dev, 0);
+}
+
+static void up(struct rig *r, const char *mode, uint32_t size)
+{
+	const struct xn_dev_opts opts = { .sz = sizeof(opts), .pairs = 1 };
+	char spec[64];
+
+	zg_reset(&r->g, size);
+	snprintf(spec, sizeof(spec), "xdp:" ZC_DEV ",mode=%s", mode);
+	must(xn_port_open(&r->port, spec, NULL));
+	must(xn_dev_create(&r->dev, r->mem, r->port, &opts));
+	must(xn_dev_set_features(r->dev, FEATURES));
+	start(r);
+	zc_wire_settle(&r->w);
+}
+
+static void down(struct rig *r)
+{
+	xn_dev_destroy(r->dev);
+	xn_port_close(r->port);
+}
+
+/* ---- traffic ---- */
+
+/* What came to the peer, as it was sent or not. */
+static uint64_t at_peer(struct rig *r)
+{
+	return xn_load_acquire64(&r->p.got) + xn_load_once64(&r->p.wrong) + xn_load_once64(&r->p.twice);
+}
+
+static void rest(struct rig *r)
+{
+	struct pollfd f[4];
+	unsigned n;
+
+	if (!xn_queue_arm(r->q))
+		return;
+	n = xn_queue_wait_fds(r->q, f, 4);
+	poll(f, n, 1);
+}
+
+/* One turn of guest and engine; how much was done. */
+static unsigned turn(struct rig *r, uint64_t tx_goal)
+{
+	struct zg *g = &r->g;
+	uint64_t away = g->sent - at_peer(r) - r->tx_off;
+	unsigned n = zg_receive(g) + zg_reap(g);
+
+	zg_post(g);
+	if (g->sent < tx_goal && away < WINDOW)
+		n += zg_send(g, (unsigned)XN_MIN(XN_MIN(tx_goal - g->sent, WINDOW - away), BATCH));
+	return n + xn_queue_run(r->q, BATCH);
+}
+
+/* Nothing moves any more: what is on its way is lost. */
+static void write_off(struct rig *r)
+{
+	uint64_t rx = xn_load_acquire64(&r->p.sent) - r->g.got, tx = r->g.sent - at_peer(r);
+
+	if (rx == r->rx_off && tx == r->tx_off)
+		zc_die("FAILED: nothing moves: %llu buffers are still away for transmit",
+		       (unsigned long long)(r->g.sent - r->g.done));
+	r->rx_off = rx;
+	r->tx_off = tx;
+}
+
+/* So many more frames each way, until all are there or written off. */
+static void move(struct rig *r, uint64_t rx, uint64_t tx)
+{
+	const uint64_t rx_goal = r->p.sent + rx, tx_goal = r->g.sent + tx;
+	uint64_t last = zc_now_us();
+
+	for (;;) {
+		unsigned n = turn(r, tx_goal);
+
+		xn_store_release64(&r->p.credit, XN_MIN(rx_goal, r->g.got + r->rx_off + WINDOW));
+		if ((int64_t)(rx_goal - r->g.got - r->rx_off) <= 0 &&
+		    (int64_t)(tx_goal - at_peer(r) - r->tx_off) <= 0 && r->g.done == r->g.sent)
+			return;
+		if (n) {
+			last = 0;
+			continue;
+		}
+		rest(r);
+		if (!last)
+			last = zc_now_us();
+		if (zc_now_us() - last > QUIET_US) {
+			write_off(r);
+			last = 0;
+		}
+	}
+}
+
+/* ---- what was counted ---- */
+
+struct tally {
+	struct xn_stat s[STATS];
+	unsigned n;
+	struct zc_nic here, peer;
+	uint64_t sent, got, good, tx_sent, tx_got, p_wrong, p_twice, unused;
+	struct zg_faults bad;
+};
+
+static void take(struct rig *r, struct tally *t)
+{
+	t->n = xn_dev_stats(r->dev, XN_ALL_PAIRS, t->s, STATS);
+	if (t->n > STATS)
+		zc_die("%u counters", t->n);
+	zc_nic(&r->w, false, &t->here);
+	zc_nic(&r->w, true, &t->peer);
+	t->sent = xn_load_acquire64(&r->p.sent);
+	t->bad = r->g.bad;
+	t->got = r->g.got;
+	t->good = r->g.got - r->g.bad.wrong - r->g.bad.twice;
+	t->tx_sent = r->g.sent;
+	t->tx_got = xn_load_acquire64(&r->p.got);
+	t->p_wrong = r->p.wrong;
+	t->p_twice = r->p.twice;
+	t->unused = r->g.unused;
+}
+
+/* b - a */
+static void subtract(struct tally *b, const struct tally *a)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		b->s[i].value -= a->s[i].value;
+	b->here.rx_drops -= a->here.rx_drops;
+	b->here.tx_drops -= a->here.tx_drops;
+	b->peer.rx_drops -= a->peer.rx_drops;
+	b->peer.tx_drops -= a->peer.tx_drops;
+	b->sent -= a->sent;
+	b->got -= a->got;
+	b->good -= a->good;
+	b->tx_sent -= a->tx_sent;
+	b->tx_got -= a->tx_got;
+	b->p_wrong -= a->p_wrong;
+	b->p_twice -= a->p_twice;
+	b->unused -= a->unused;
+	b->bad.wrong -= a->bad.wrong;
+	b->bad.twice -= a->bad.twice;
+	b->bad.alien -= a->bad.alien;
+	b->bad.late -= a->bad.late;
+	b->bad.written -= a->bad.written;
+	b->bad.stray -= a->bad.stray;
+}
+
+static uint64_t counter(const struct tally *t, const char *name)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		if (!strcmp(t->s[i].name, name))
+			return t->s[i].value;
+	zc_die("no counter has the name %s", name);
+}
+
+static uint64_t all_of(const struct tally *t, const char *prefix)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < t->n; i++)
+		if (!strncmp(t->s[i].name, prefix, strlen(prefix)))
+			sum += t->s[i].value;
+	return sum;
+}
+
+/* Frames for the guest that somebody says he has dropped. */
+static uint64_t rx_named(const struct tally *t)
+{
+	return all_of(t, "rx_drop_") + counter(t, "kernel_rx_dropped") + counter(t, "kernel_rx_ring_full") +
+	       counter(t, "steer_too_long") + counter(t, "steer_no_socket") + t->here.rx_drops +
+	       t->peer.tx_drops;
+}
+
+static uint64_t tx_named(const struct tally *t)
+{
+	return all_of(t, "tx_drop_") + counter(t, "tx_kick_drops") + t->here.tx_drops + t->peer.rx_drops;
+}
+
+static double part(uint64_t a, uint64_t all)
+{
+	return all ? (double)a / (double)all : 0;
+}
+
+static void say_reasons(const struct tally *t, uint32_t size, const char *way)
+{
+	char prefix[16], line[512] = "";
+	size_t n = 0;
+
+	snprintf(prefix, sizeof(prefix), "%s_bounce_", way);
+	for (unsigned i = 0; i < t->n && n < sizeof(line) - 1; i++)
+		if (t->s[i].value && !strncmp(t->s[i].name, prefix, strlen(prefix)))
+			n += (size_t)snprintf(line + n, sizeof(line) - n, "%s%s %llu", n ? ", " : "",
+					      t->s[i].name + strlen(prefix),
+					      (unsigned long long)t->s[i].value);
+	printf("@ %u.%s.reasons %s\n", size, way, n ? line : "-");
+	if (n)
+		printf("        not lent: %s\n", line);
+}
+
+/* A direction of a size: how it went, and whether that is well. */
+static void judge(struct rig *r, const struct tally *t, uint32_t size, bool tx)
+{
+	const char *way = tx ? "tx" : "rx";
+	uint64_t sent = tx ? t->tx_sent : t->sent, good = tx ? t->tx_got : t->good;
+	uint64_t named = tx ? tx_named(t) : rx_named(t);
+	uint64_t wrong = tx ? t->p_wrong : t->bad.wrong, twice = tx ? t->p_twice : t->bad.twice;
+	uint64_t lent = tx ? counter(t, "tx_lent") + counter(t, "tx_chained") : counter(t, "rx_lent");
+	double share = part(lent, tx ? counter(t, "tx_packets") : lent + counter(t, "rx_bounced"));
+	bool ok = !wrong && !twice && sent - good <= named && (!tx || !counter(t, "kernel_tx_invalid"));
+
+	printf("%s %4u  sent %llu got %llu lost %lld named %llu twice %llu wrong %llu share %.4f%s\n", way, size,
+	       (unsigned long long)sent, (unsigned long long)good, (long long)(sent - good),
+	       (unsigned long long)named, (unsigned long long)twice, (unsigned long long)wrong, share,
+	       ok ? "" : " FAILED");
+	printf("@ %u.%s.share %.4f\n@ %u.%s.lost %lld\n", size, way, share, size, way, (long long)(sent - good));
+	say_reasons(t, size, way);
+	r->ok = r->ok && ok;
+}
+
+static void judge_memory(struct rig *r, const struct tally *t, uint32_t size)
+{
+	const struct zg_faults *f = &t->bad;
+	bool ok = zg_well(f);
+
+	printf("ram %4u alien %llu, buffers changed: free %llu transmit %llu; other bytes %llu; behind a frame "
+	       "at most %u; given back unused %llu%s\n", size, (unsigned long long)f->alien,
+	       (unsigned long long)f->late, (unsigned long long)f->written, (unsigned long long)f->stray,
+	       r->g.behind, (unsigned long long)t->unused, ok ? "" : " FAILED");
+	r->ok = r->ok && ok;
+}
+
+/* What a program without faults has no reason to count. */
+static void say_odd(const struct tally *t)
+{
+	static const char *const usual[] = {
+		"rx_packets", "rx_bytes", "rx_lent", "rx_bounced", "rx_buf_lent", "tx_packets", "tx_bytes",
+		"tx_lent", "tx_chained", "tx_gathered", "tx_bounced", "tx_kicks", "irqs_sent", "irqs_suppressed",
+		"steer_to_guest",
+	};
+
+	for (unsigned i = 0; i < t->n; i++) {
+		bool odd = t->s[i].value && !strstr(t->s[i].name, "x_bounce_");
+
+		for (unsigned k = 0; k < XN_ARRAY_SIZE(usual); k++)
+			odd = odd && strcmp(t->s[i].name, usual[k]);
+		if (odd)
+			printf("        %s %llu\n", t->s[i].name, (unsigned long long)t->s[i].value);
+	}
+}
+
+static double traffic(struct rig *r, uint32_t size, uint64_t frames)
+{
+	static struct tally before, after;
+	struct xn_port_info info;
+	uint64_t from;
+
+	up(r, r->mode, size);
+	xn_port_get_info(r->port, &info);
+	take(r, &before);
+	r->g.behind = 0;
+	from = zc_now_us();
+	move(r, frames, frames);
+	from = zc_now_us() - from;
+	zg_scan(&r->g);
+	take(r, &after);
+	subtract(&after, &before);
+	printf("== %u: mode %s, %llu frames each way in %.1f s\n", size, info.mode, (unsigned long long)frames,
+	       (double)from / 1e6);
+	judge(r, &after, size, false);
+	judge(r, &after, size, true);
+	judge_memory(r, &after, size);
+	say_odd(&after);
+	fflush(stdout);
+	down(r);
+	printf("@ mode %s\n", info.mode);
+	return part(counter(&after, "rx_lent"), counter(&after, "rx_packets"));
+}
+
+/* ---- stops in traffic ---- */
+
+static void flood(struct rig *r, uint64_t frames)
+{
+	uint64_t want = r->g.got + frames, until = zc_now_us() + STOP_US;
+
+	xn_store_release64(&r->p.credit, FOREVER);
+	while (r->g.got < want) {
+		if (!turn(r, FOREVER))
+			rest(r);
+		/* Who floods, loses. */
+		if (r->g.sent - at_peer(r) - r->tx_off >= WINDOW && r->g.done == r->g.sent)
+			r->tx_off = r->g.sent - at_peer(r);
+		if (zc_now_us() > until)
+			zc_die("FAILED: %llu of %llu frames in %u s", (unsigned long long)(r->g.got + frames - want),
+			       (unsigned long long)frames, STOP_US / 1000000);
+	}
+}
+
+/* The peer stops sending, and what was lost meanwhile is forgotten. */
+static void end_flood(struct rig *r)
+{
+	xn_store_release64(&r->p.credit, 0);
+	usleep(QUIET_US);
+	r->rx_off = xn_load_acquire64(&r->p.sent) - r->g.got;
+	r->tx_off = r->g.sent - at_peer(r);
+}
+
+static uint64_t changed_bytes(const uint8_t *a, const uint8_t *b, uint64_t n)
+{
+	uint64_t changed = 0;
+
+	if (!memcmp(a, b, n))
+		return 0;
+	for (uint64_t i = 0; i < n; i++)
+		changed += a[i] != b[i];
+	return changed;
+}
+
+static void stops(struct rig *r, uint32_t size)
+{
+	uint8_t *copy = malloc(r->g.d.bytes);
+	struct zg_faults before = r->g.bad;
+	uint64_t worst = 0;
+
+	if (!copy)
+		zc_die("no memory");
+	up(r, r->mode, size);
+	for (unsigned i = 0; i < r->rounds; i++) {
+		uint64_t from, took, sent, changed;
+
+		flood(r, STOP_FRAMES);
+		from = zc_now_us();
+		must(xn_dev_stop(r->dev));
+		took = zc_now_us() - from;
+		worst = XN_MAX(worst, took);
+		memcpy(copy, r->g.d.ram, r->g.d.bytes);
+		sent = xn_load_acquire64(&r->p.sent);
+		sleep(r->wait_s);
+		sent = xn_load_acquire64(&r->p.sent) - sent;
+		changed = changed_bytes(copy, r->g.d.ram, r->g.d.bytes);
+		printf("stop %u: %.1f ms, then %llu bytes of RAM changed in %u s, while the peer sent %llu frames%s\n", i,
+		       (double)took / 1e3, (unsigned long long)changed, r->wait_s, (unsigned long long)sent,
+		       changed || !sent ? " FAILED" : "");
+		r->ok = r->ok && !changed && sent;
+		fflush(stdout);
+		start(r);
+		zc_wire_settle(&r->w);
+	}
+	flood(r, STOP_FRAMES);
+	must(xn_dev_stop(r->dev));
+	zg_receive(&r->g);
+	zg_reap(&r->g);
+	zg_scan(&r->g);
+	end_flood(r);
+	printf("@ stop %.0f\n", (double)worst / 1e3);
+	if (memcmp(&before, &r->g.bad, sizeof(before))) {
+		const struct zg_faults *f = &r->g.bad;
+
+		printf("in stops: wrong %llu twice %llu alien %llu late %llu written %llu stray %llu FAILED\n",
+		       (unsigned long long)(f->wrong - before.wrong), (unsigned long long)(f->twice - before.twice),
+		       (unsigned long long)(f->alien - before.alien), (unsigned long long)(f->late - before.late),
+		       (unsigned long long)(f->written - before.written),
+		       (unsigned long long)(f->stray - before.stray));
+		r->ok = false;
+	}
+	down(r);
+	free(copy);
+}
+
+/* ---- what a packet costs ---- */
+
+/* Seconds in which processors of this machine were idle, all together. */
+static double idle_s(void)
+{
+	unsigned long long user, nice, system, idle, iowait;
+	FILE *f = fopen("/proc/stat", "r");
+
+	if (!f || fscanf(f, "cpu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait) != 5)
+		zc_die("/proc/stat cannot be read");
+	fclose(f);
+	return (double)(idle + iowait) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double busy_us(struct rig *r, uint64_t rx, uint64_t tx)
+{
+	const double all = (double)sysconf(_SC_NPROCESSORS_ONLN);
+	double idle = idle_s(), from = (double)zc_now_us();
+
+	move(r, rx, tx);
+	return ((double)zc_now_us() - from) * all - (idle_s() - idle) * 1e6;
+}
+
+static void costs(struct rig *r, uint32_t size)
+{
+	const char *const modes[2] = { r->mode, "copy" };
+	double us[2][2] = { { 0 } };
+
+	r->g.light = true;
+	xn_store_once32(&r->p.light, 1);
+	for (unsigned i = 0; i < 2 * CPU_ROUNDS; i++) {
+		unsigned m = (i + i / 2) % 2;   /* 0 1 1 0 0 1 */
+		double rx, tx;
+
+		up(r, modes[m], size);
+		move(r, 1000, 1000);
+		rx = busy_us(r, r->cpu_frames, 0);
+		tx = busy_us(r, 0, r->cpu_frames);
+		us[m][0] += rx;
+		us[m][1] += tx;
+		printf("cpu %-9s rx %6.1f us, tx %6.1f us of all processors a packet\n", modes[m],
+		       rx / (double)r->cpu_frames, tx / (double)r->cpu_frames);
+		fflush(stdout);
+		down(r);
+	}
+	printf("cpu %s takes of what copy takes: rx %.2f, tx %.2f\n", r->mode, us[0][0] / us[1][0],
+	       us[0][1] / us[1][1]);
+	printf("@ cpu.rx %.2f\n@ cpu.tx %.2f\n@ cpu.size %u\n", us[0][0] / us[1][0], us[0][1] / us[1][1], size);
+}
+
+/* ---- all of it ---- */
+
+static void create_mem(struct rig *r)
+{
+	const struct xn_region region = { .size = r->g.d.bytes, .fd = r->g.d.fd };
+	const struct xn_mem_opts opts = { .sz = sizeof(opts), .bounce_frames = 1024 };
+
+	must(xn_mem_create(&r->mem, &region, 1, &opts));
+}
+
+static void log_line(void *arg, enum xn_log_level level, const char *line)
+{
+	(void)arg;
+	(void)level;
+	printf("        log: %s\n", line);
+}
+
+int main(int argc, char **argv)
+{
+	static struct rig r = { .mode = "zero-copy", .rounds = 3, .wait_s = 5, .cpu_frames = 30000, .ok = true };
+	const char *sizes = "1536,2048,4096";
+	uint32_t best = 0, size;
+	double share = -1;
+	unsigned n = 1;
+
+	for (int c; (c = getopt(argc, argv, "m:s:r:w:c:")) != -1;) {
+		switch (c) {
+		case 'm': r.mode = optarg; break;
+		case 's': sizes = optarg; break;
+		case 'r': r.rounds = (unsigned)atoi(optarg); break;
+		case 'w': r.wait_s = (unsigned)atoi(optarg); break;
+		case 'c': r.cpu_frames = strtoull(optarg, NULL, 0); break;
+		default: optind = argc;
+		}
+	}
+	if (argc - optind != 2)
+		zc_die("usage: product [-m MODE] [-s SIZE,...] [-r ROUNDS] [-w SECONDS] [-c FRAMES] 4k|2M FRAMES");
+	xn_set_log(log_line, NULL, XN_LOG_WARN);
+	r.frames = strtoull(argv[optind + 1], NULL, 0);
+	zc_wire_open(&r.w);
+	zg_map(&r.g, &r.w, !strcmp(argv[optind], "2M"));
+	zp_start(&r.p, &r.w);
+	create_mem(&r);
+	for (const char *s = sizes; *s; s++)
+		n += *s == ',';
+	for (const char *s = sizes; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL) {
+		double got;
+
+		size = (uint32_t)atoi(s);
+		got = traffic(&r, size, r.frames / n);
+		if (got > share) {
+			share = got;
+			best = size;
+		}
+	}
+	if (r.rounds)
+		stops(&r, best);
+	if (r.cpu_frames)
+		costs(&r, best);
+	zp_stop(&r.p);
+	xn_mem_destroy(r.mem);
+	return !r.ok;
+}
