@@ -15,6 +15,11 @@ uint64_t xn_lend_place(uint32_t buf_bytes, uint64_t i)
 	return i / each * FRAG_BYTES + i % each * buf_bytes;
 }
 
+uint64_t xn_lend_count(uint32_t buf_bytes, uint64_t bytes)
+{
+	return bytes / FRAG_BYTES * (FRAG_BYTES / buf_bytes);
+}
+
 bool xn_lend_long_enough(const struct xn_zc_shape *s, uint32_t buf_bytes)
 {
 	return s->front <= VNET_HDR && buf_bytes >= VNET_HDR + s->reach;
@@ -24,12 +29,13 @@ double xn_lend_share(const struct xn_zc_shape *s, uint32_t buf_bytes, uint32_t r
 {
 	/* Far enough from address 0 that a chunk may begin before its buffer. */
 	const uint64_t base = XN_HUGE_SIZE, room = 64 * XN_HUGE_SIZE;
-	uint64_t at, all = 0, lent = 0;
+	const uint64_t all = xn_lend_count(buf_bytes, room);
+	uint64_t lent = 0;
 
 	if (!xn_lend_long_enough(s, buf_bytes))
 		return 0;
-	for (; (at = xn_lend_place(buf_bytes, all)) < room; all++) {
-		const uint64_t end = base + at + VNET_HDR + s->frame_bytes;
+	for (uint64_t i = 0; i < all; i++) {
+		const uint64_t end = base + xn_lend_place(buf_bytes, i) + VNET_HDR + s->frame_bytes;
 		const uint64_t page = (end - s->chunk_bytes) / XN_PAGE_SIZE;
 
 		lent += (end - 1) / XN_PAGE_SIZE == page || (page + 1) % run_pages;

@@ -20,6 +20,9 @@ extern const uint32_t xn_lend_sizes[XN_LEND_SIZES];
  */
 uint64_t xn_lend_place(uint32_t buf_bytes, uint64_t i);
 
+/* How many of them find room in so many bytes. */
+uint64_t xn_lend_count(uint32_t buf_bytes, uint64_t bytes);
+
 /* Has a buffer room for what this driver may write? */
 bool xn_lend_long_enough(const struct xn_zc_shape *s, uint32_t buf_bytes);
 

@@ -9,7 +9,7 @@
 
 static const char usage_text[] =
 "usage: xsknetctl stats [--ctl PATH|NAME] [--watch[=SECS]] [--json]\n"
-"       xsknetctl doctor IFNAME [--guest-ram SIZE] [--json]\n"
+"       xsknetctl doctor IFNAME [--guest-ram SIZE] [--try [--pages 4k|2M]] [--json]\n"
 "       xsknetctl --help | --version\n"
 "\n"
 "  stats    what a running xsknetd counts: rates, drops, copies and their reasons\n"
@@ -20,6 +20,8 @@ static const char usage_text[] =
 "  --watch[=SECS]     again and again, every SECS (default 1), with rates since the\n"
 "                     last look\n"
 "  --guest-ram SIZE   the guest's memory: 512M, 4G, ...\n"
+"  --try              takes the interface for a moment, and says what zero-copy would lend\n"
+"  --pages 4k|2M      of the memory for that (default: 2M, if enough are free)\n"
 "  --json             for programs\n"
 "\n"
 "See xsknetctl(8).\n";

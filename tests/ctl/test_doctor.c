@@ -27,6 +27,7 @@
 #include "bench/netlink.h"
 #include "ctl/judge.h"
 #include "ctl/lend.h"
+#include "ctl/try.h"
 #include "tests/cmocka.h"
 #include "tests/ctl/run.h"
 #include "xsknet.h"
@@ -582,6 +583,97 @@ static void missing_interface_is_bad(void **state)
 	assert_non_null(strstr(s->r.out, "too long"));
 }
 
+/* ---- the trial ---- */
+
+/* In copy mode, as no veth has another one: what is counted is the same. */
+static void trial_counts_what_the_library_lends(void **state)
+{
+	static const struct { const char *mode; double share; const char *why; } cases[] = {
+		{ "copy", 1, NULL }, { "bounce", 0, "rx_bounce_forced" },
+	};
+	static struct xn_try t;
+
+	for (unsigned k = 0; k < XN_ARRAY_SIZE(cases); k++) {
+		const struct xn_try_cfg cfg = { .ifname = "one", .mode = cases[k].mode,
+						.ram_bytes = XN_TRY_RAM_MIN, .huge = XN_HUGE_NO };
+
+		xn_try_run(&t, &cfg);
+		if (t.err)
+			fail_msg("%s", t.why_not);
+		assert_false(t.huge);
+		assert_string_equal(t.mode, cases[k].mode);
+		for (unsigned i = 0; i < XN_LEND_SIZES; i++) {
+			assert_int_equal(t.size[i].bytes, xn_lend_sizes[i]);
+			assert_true(t.size[i].offered >= 1000);
+			assert_true((double)t.size[i].lent == cases[k].share * (double)t.size[i].offered);
+			assert_int_equal(t.size[i].n_why, cases[k].why != NULL);
+			if (cases[k].why) {
+				assert_string_equal(t.size[i].why[0].name, cases[k].why);
+				assert_int_equal(t.size[i].why[0].count, t.size[i].offered);
+			}
+		}
+	}
+}
+
+/* Linux's 1536 bytes are too short for MTU 1700, the others are not. */
+static void trial_tells_short_buffers_apart(void **state)
+{
+	const struct xn_try_cfg cfg = { .ifname = "one", .mode = "copy", .ram_bytes = XN_TRY_RAM_MIN,
+					.huge = XN_HUGE_NO };
+	struct xn_verdict v[XN_VERDICTS_MAX];
+	static struct xn_try t;
+
+	set_mtu("one", 1700);
+	xn_try_run(&t, &cfg);
+	set_mtu("one", 1500);
+	assert_int_equal(t.err, 0);
+	assert_int_equal(t.size[0].lent, 0);
+	assert_string_equal(t.size[0].why[0].name, "rx_bounce_short");
+	assert_int_equal(t.size[1].lent, t.size[1].offered);
+	assert_int_equal(xn_try_judge(&t, v, 1), 1 + 1 + XN_LEND_SIZES);
+	assert_string_equal(v[1].subject, "try");
+	assert_string_equal(v[2].subject, "try 1536");
+	assert_string_equal(v[2].found, "0.0 % lent; rx_bounce_short 100.0 %");
+	assert_int_equal(v[2].level, XN_LEVEL_WARN);
+	assert_string_equal(v[3].subject, "try 2048");
+	assert_string_equal(v[3].found, "100.0 % lent");
+	assert_int_equal(v[3].level, XN_LEVEL_OK);
+}
+
+static void trial_without_zero_copy_says_why_not(void **state)
+{
+	struct scene *s = *state;
+	json_t *o;
+
+	RUN(&s->r, "doctor", "one", "--try", "--guest-ram", "16M");
+	assert_int_equal(s->r.status, 0);
+	assert_says(s, "warn  try: not to be had: one queue 0: the driver has no zero-copy AF_XDP (mode=copy "
+		    "works with all)");
+	RUN(&s->r, "doctor", "one", "--try", "--pages=4k", "--json");
+	o = json_loads(s->r.out, 0, NULL);
+	assert_non_null(json_string_value(json_object_get(json_object_get(o, "try"), "error")));
+	json_decref(o);
+	/* And nothing is left of it. */
+	RUN(&s->r, "doctor", "one");
+	assert_says(s, "ok    XDP program: no other program is attached");
+	RUN(&s->r, "doctor", "one", "--json");
+	o = json_loads(s->r.out, 0, NULL);
+	assert_null(json_object_get(o, "try"));
+	json_decref(o);
+}
+
+static void words_of_the_trial_that_make_no_sense_are_refused(void **state)
+{
+	struct scene *s = *state;
+
+	RUN(&s->r, "doctor", "one", "--pages", "2M");
+	assert_int_equal(s->r.status, 2);
+	RUN(&s->r, "doctor", "one", "--try", "--pages", "1G");
+	assert_int_equal(s->r.status, 2);
+	RUN(&s->r, "doctor", "one", "--try", "--guest-ram", "15M");
+	assert_int_equal(s->r.status, 2);
+}
+
 static void json_has_the_same_verdicts(void **state)
 {
 	struct scene *s = *state;
@@ -635,6 +727,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(program_of_somebody_else_is_bad),
 		cmocka_unit_test(interface_that_another_port_has_is_bad),
 		cmocka_unit_test(missing_interface_is_bad),
+		cmocka_unit_test(trial_counts_what_the_library_lends),
+		cmocka_unit_test(trial_tells_short_buffers_apart),
+		cmocka_unit_test(trial_without_zero_copy_says_why_not),
+		cmocka_unit_test(words_of_the_trial_that_make_no_sense_are_refused),
 		cmocka_unit_test(json_has_the_same_verdicts),
 	};
 	int failed;
