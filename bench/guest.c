@@ -120,7 +120,7 @@ static void place_ring(struct ring *r, uint32_t n, uint64_t *at)
 
 #define FRAG_BYTES 32768u   /* Linux net/core/sock.c, SKB_FRAG_PAGE_ORDER */
 
-/* The next one from a block of 32 KiB; what is left of a block is not used. */
+/* The next one from a block of 32 KiB; what is left of a block is not used ... */
 static uint64_t place_as_linux(const struct xn_guest *g, uint64_t *at)
 {
 	const uint32_t bytes = g->cfg.rx_buf_bytes;
@@ -129,6 +129,16 @@ static uint64_t place_as_linux(const struct xn_guest *g, uint64_t *at)
 
 	*at = here + bytes;
 	return here;
+}
+
+/* ... but by the last buffer, which has it too (Linux drivers/net/virtio_net.c,
+ * add_recvbuf_mergeable). */
+static uint32_t rx_buf_len(const struct xn_guest *g, const uint8_t *buf)
+{
+	const uint32_t in_block = (uint32_t)((uint64_t)(buf - g->ram) % FRAG_BYTES);
+	const uint32_t bytes = g->cfg.rx_buf_bytes;
+
+	return g->cfg.rx_as_linux && in_block + 2 * bytes > FRAG_BYTES ? FRAG_BYTES - in_block : bytes;
 }
 
 /*
@@ -430,7 +440,7 @@ void xn_guest_start(struct xn_guest *g, unsigned pair)
 	p->continuations = 0;
 	for (uint32_t i = 0; i < g->cfg.queue_size; i++) {
 		p->rx.desc[i] = (struct vring_desc){
-			.addr = gpa_of(g, p->rx_buf[i]), .len = g->cfg.rx_buf_bytes,
+			.addr = gpa_of(g, p->rx_buf[i]), .len = rx_buf_len(g, p->rx_buf[i]),
 			.flags = VRING_DESC_F_WRITE,
 		};
 		offer(&p->rx, (uint16_t)i);

@@ -168,10 +168,9 @@ static void put_shares(char *out, size_t bytes, const struct xn_zc_shape *s, uin
 {
 	out[0] = 0;
 	for (unsigned i = 0; i < XN_LEND_SIZES; i++)
-		if (xn_lend_long_enough(s, xn_lend_sizes[i]))
-			snprintf(out + strlen(out), bytes - strlen(out), "%s%.1f %% of those of %" PRIu32,
-				 *out ? ", " : "", 100 * xn_lend_share(s, xn_lend_sizes[i], run_pages),
-				 xn_lend_sizes[i]);
+		snprintf(out + strlen(out), bytes - strlen(out), "%s%.1f %% of those of %" PRIu32,
+			 i ? ", " : "", 100 * xn_lend_share(s, xn_lend_sizes[i], run_pages),
+			 xn_lend_sizes[i]);
 }
 
 void xn_judge_zc_pages(const struct xn_facts *f, struct xn_verdict *v)

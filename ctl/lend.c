@@ -15,6 +15,13 @@ uint64_t xn_lend_place(uint32_t buf_bytes, uint64_t i)
 	return i / each * FRAG_BYTES + i % each * buf_bytes;
 }
 
+uint32_t xn_lend_length(uint32_t buf_bytes, uint64_t i)
+{
+	const uint32_t each = FRAG_BYTES / buf_bytes;
+
+	return i % each == each - 1 ? FRAG_BYTES - (each - 1) * buf_bytes : buf_bytes;
+}
+
 uint64_t xn_lend_count(uint32_t buf_bytes, uint64_t bytes)
 {
 	return bytes / FRAG_BYTES * (FRAG_BYTES / buf_bytes);
@@ -32,13 +39,12 @@ double xn_lend_share(const struct xn_zc_shape *s, uint32_t buf_bytes, uint32_t r
 	const uint64_t all = xn_lend_count(buf_bytes, room);
 	uint64_t lent = 0;
 
-	if (!xn_lend_long_enough(s, buf_bytes))
-		return 0;
 	for (uint64_t i = 0; i < all; i++) {
 		const uint64_t end = base + xn_lend_place(buf_bytes, i) + VNET_HDR + s->frame_bytes;
 		const uint64_t page = (end - s->chunk_bytes) / XN_PAGE_SIZE;
 
-		lent += (end - 1) / XN_PAGE_SIZE == page || (page + 1) % run_pages;
+		if (xn_lend_long_enough(s, xn_lend_length(buf_bytes, i)))
+			lent += (end - 1) / XN_PAGE_SIZE == page || (page + 1) % run_pages;
 	}
 	return (double)lent / (double)all;
 }

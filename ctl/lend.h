@@ -19,6 +19,9 @@ extern const uint32_t xn_lend_sizes[XN_LEND_SIZES];
  * net/core/sock.c, skb_page_frag_refill; SKB_FRAG_PAGE_ORDER).
  */
 uint64_t xn_lend_place(uint32_t buf_bytes, uint64_t i);
+/* How long it is: the last of a block has what is left of it, too (Linux drivers/net/
+ * virtio_net.c, add_recvbuf_mergeable). */
+uint32_t xn_lend_length(uint32_t buf_bytes, uint64_t i);
 
 /* How many of them find room in so many bytes. */
 uint64_t xn_lend_count(uint32_t buf_bytes, uint64_t bytes);

@@ -150,12 +150,15 @@ static uint64_t below(struct trial *t, uint64_t n)
 }
 
 /* The i-th of OFFERED buffers: somewhere in the i-th part of all that there is room for. */
-static uint64_t choose(struct trial *t, uint32_t bytes, unsigned i)
+static struct vring_desc choose(struct trial *t, uint32_t bytes, unsigned i)
 {
 	const uint64_t all = xn_lend_count(bytes, t->cfg->ram_bytes - BUFFERS_AT);
 	const uint64_t from = i * all / OFFERED, to = (i + 1) * all / OFFERED;
 
-	return BUFFERS_AT + xn_lend_place(bytes, from + below(t, XN_MAX(to - from, (uint64_t)1)));
+	const uint64_t k = from + below(t, XN_MAX(to - from, (uint64_t)1));
+
+	return (struct vring_desc){ .addr = BUFFERS_AT + xn_lend_place(bytes, k),
+				    .len = xn_lend_length(bytes, k), .flags = VRING_DESC_F_WRITE };
 }
 
 static void offer(struct trial *t, uint32_t bytes)
@@ -163,8 +166,7 @@ static void offer(struct trial *t, uint32_t bytes)
 	for (unsigned i = 0; i < OFFERED; i++) {
 		const uint16_t head = t->posted++;
 
-		t->desc[head] = (struct vring_desc){ .addr = choose(t, bytes, i), .len = bytes,
-						     .flags = VRING_DESC_F_WRITE };
+		t->desc[head] = choose(t, bytes, i);
 		t->avail->ring[head] = head;
 	}
 	/* Descriptors before the index that covers them; pairs with the engine's load-acquire. */
