@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* TCP and UDP checksums of frames that arrive. Theory in port/rx_csum.h. */
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "port/rx_csum.h"
+
+#define TCP_BYTES 20u
+#define TCP_CSUM  16u
+#define UDP_BYTES 8u
+#define UDP_LENGTH 4u
+#define UDP_CSUM  6u
+#define IP4_SRC   12u
+#define IP6_SRC   8u
+
+#define GRE_BYTES    4u
+#define VXLAN_BYTES  8u      /* RFC 7348, 5 */
+#define VXLAN_PORT   4789u
+#define GENEVE_BYTES 8u      /* RFC 8926, 3.4; and options */
+#define GENEVE_PORT  6081u
+
+static uint16_t word_at(const uint8_t *p)
+{
+	uint16_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return w;
+}
+
+static uint16_t pseudo_of(const struct xn_packet *p, const uint8_t *head)
+{
+	const uint32_t n = p->version == 4 ? 4 : 16;
+	const uint8_t *src = head + p->ip_at + (p->version == 4 ? IP4_SRC : IP6_SRC);
+	xn_sum s = xn_sum_add(xn_sum_bytes(src, n), xn_sum_bytes(head + p->dst_at, n));
+
+	return xn_sum_fold(xn_sum_add(s, XN_SUM((uint32_t)htons(p->proto) + htons(p->l4_bytes))));
+}
+
+/* The field of these headers; may say "none". */
+static bool field_of(struct xn_rx_csum *c, const struct xn_packet *p, const uint8_t *head,
+		     uint32_t have, uint32_t bytes)
+{
+	const bool udp = p->proto == IPPROTO_UDP;
+
+	if (!p->version || p->fragment || !p->dst_at || (!udp && p->proto != IPPROTO_TCP) ||
+	    p->l4_bytes < (udp ? UDP_BYTES : TCP_BYTES) || (uint32_t)p->l4_at + p->l4_bytes > bytes)
+		return false;
+	c->start = p->l4_at;
+	c->at = (uint16_t)(p->l4_at + (udp ? UDP_CSUM : TCP_CSUM));
+	c->end = (uint32_t)p->l4_at + p->l4_bytes;
+	if (c->at + 2u > have)
+		return false;
+	/* UDP has a length of its own, which goes into the sum. */
+	if (udp && xn_be16(head + p->l4_at + UDP_LENGTH) != p->l4_bytes)
+		return false;
+	c->pseudo = pseudo_of(p, head);
+	return true;
+}
+
+bool xn_rx_csum_find(struct xn_rx_csum *c, const uint8_t *head, uint32_t have, uint32_t bytes)
+{
+	struct xn_packet p;
+
+	xn_packet_parse(&p, head, have, 0);
+	return field_of(c, &p, head, have, bytes) &&
+	       (p.proto != IPPROTO_UDP || word_at(head + c->at));
+}
+
+/* What lies in a tunnel: an Ethernet frame, or a packet of another type. */
+static void parse_inner(struct xn_packet *in, const uint8_t *head, uint32_t have, uint32_t at,
+			uint16_t type)
+{
+	if (type == ETH_P_TEB)
+		xn_packet_parse(in, head, have, at);
+	else
+		xn_packet_parse_ip(in, head, have, at, type);
+}
+
+static void parse_udp_tunnel(struct xn_packet *in, const struct xn_packet *out,
+			     const uint8_t *head, uint32_t have)
+{
+	const uint32_t at = out->l4_at + UDP_BYTES;
+	uint16_t port;
+
+	if (at + XN_MAX(VXLAN_BYTES, GENEVE_BYTES) > have)
+		return;
+	port = xn_be16(head + out->l4_at + 2);
+	if (port == VXLAN_PORT)
+		parse_inner(in, head, have, at + VXLAN_BYTES, ETH_P_TEB);
+	else if (port == GENEVE_PORT)
+		parse_inner(in, head, have, at + GENEVE_BYTES + 4u * (head[at] & 0x3f),
+			    xn_be16(head + at + 2));
+}
+
+static void parse_gre(struct xn_packet *in, const struct xn_packet *out, const uint8_t *head,
+		      uint32_t have)
+{
+	uint32_t bytes = GRE_BYTES;
+	uint8_t flags;
+
+	if (out->l4_at + GRE_BYTES > have)
+		return;
+	/* Checksum, key and sequence number are there or not (RFC 2784, RFC 2890); other
+	 * flags and versions are not read. */
+	flags = head[out->l4_at];
+	if (flags & 0x4f || head[out->l4_at + 1])
+		return;
+	bytes += 4u * (!!(flags & 0x80) + !!(flags & 0x20) + !!(flags & 0x10));
+	parse_inner(in, head, have, out->l4_at + bytes, xn_be16(head + out->l4_at + 2));
+}
+
+static void parse_tunnel(struct xn_packet *in, const struct xn_packet *out, const uint8_t *head,
+			 uint32_t have)
+{
+	*in = (struct xn_packet){ 0 };
+	if (!out->version || out->fragment)
+		return;
+	switch (out->proto) {
+	case IPPROTO_UDP:  parse_udp_tunnel(in, out, head, have); break;
+	case IPPROTO_GRE:  parse_gre(in, out, head, have); break;
+	case IPPROTO_IPIP: parse_inner(in, head, have, out->l4_at, ETH_P_IP); break;
+	case IPPROTO_IPV6: parse_inner(in, head, have, out->l4_at, ETH_P_IPV6); break;
+	default: break;
+	}
+}
+
+bool xn_rx_csum_unfinished(struct xn_rx_csum *c, const uint8_t *head, uint32_t have,
+			   uint32_t bytes)
+{
+	struct xn_packet p, in;
+
+	xn_packet_parse(&p, head, have, 0);
+	if (field_of(c, &p, head, have, bytes) && word_at(head + c->at) == c->pseudo)
+		return true;
+	parse_tunnel(&in, &p, head, have);
+	return field_of(c, &in, head, have, bytes) && word_at(head + c->at) == c->pseudo;
+}
+
+void xn_rx_csum_finish(const struct xn_rx_csum *c, uint8_t *frame)
+{
+	const uint16_t v = xn_rx_csum_finished(xn_sum_bytes(frame + c->start, c->end - c->start));
+
+	memcpy(frame + c->at, &v, sizeof(v));
+}

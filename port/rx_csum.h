@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * TCP and UDP checksums of frames that arrive.
+ *
+ * A peer in the host's own stack leaves the checksum to the hardware that it thinks is
+ * below it (Linux CHECKSUM_PARTIAL). Over veth there is none: the frame arrives with the
+ * folded sum of its pseudo-header in the field, and a guest that checks it drops it. An
+ * XDP program is not told (Linux 6.18 has no kfunc for it), so the field itself has to say:
+ * it is unfinished if it is the sum of the pseudo-header, `P`.
+ *
+ * What if a finished checksum happens to be P, as one of 65535 is?
+ *
+ *   The frame is intact. Then the sum of everything, with P in the field, is zero (modulo
+ *   65535): P + P + rest = 0. Finishing the frame once more writes -(P + rest) = P: the
+ *   field stays as it is. So to call it unfinished is right however it is read: the guest
+ *   that trusts it receives intact bytes, the guest that passes it on completes it to what
+ *   it was, and without GUEST_CSUM nothing changes.
+ *
+ *   The frame is damaged (and only by chance, of 65535 damaged frames one, has P in its
+ *   field). To call it unfinished hides the damage. To call it finished would be right
+ *   here, and would lose each and every frame that is really unfinished. A checksum lets
+ *   one damaged frame of 65535 pass anyway, so the odds become two of 65535. And on a link
+ *   between two ends in one machine's memory nothing is damaged on the way.
+ *
+ *   Somebody makes such a frame on purpose. He could as well write the right checksum: it
+ *   protects from accidents, not from people.
+ *
+ * So P means unfinished, wherever frames may come from this machine's stack. On a port whose
+ * frames come from a wire they cannot be unfinished: nothing of this is asked there, and
+ * the odds stay as they are. Whether VIRTIO_NET_HDR_F_DATA_VALID can be said is another
+ * matter: only of a checksum that was summed up here, xn_rx_csum_good.
+ *
+ * P is never 0 (IP's protocol number is in it), so UDP's "none" is not mistaken for it.
+ *
+ * Tunnels: the field of the innermost headers is the one that is left unfinished, and an
+ * outer one, if there is, is right once the inner is (Linux lco_csum). One level of VXLAN,
+ * Geneve, GRE, and IP in IP is looked into. Not seen: deeper ones, fragments (which are
+ * sent finished), SCTP, whose checksum is not this one; there the peer has to be told:
+ * ethtool -K IFNAME tx off.
+ */
+#ifndef XN_PORT_RX_CSUM_H
+#define XN_PORT_RX_CSUM_H
+
+#include "base/csum.h"
+#include "base/packet.h"
+
+/* A checksum field, and what it is about: bytes [start, end) of the frame. */
+struct xn_rx_csum {
+	uint16_t start;
+	uint16_t at;         /* of the field: csum_offset of virtio-net is at - start */
+	uint32_t end;        /* bytes behind it are padding */
+	uint16_t pseudo;     /* P, as it lies in memory */
+};
+
+/*
+ * The checksum field of a frame of `bytes` bytes, if it has one, TCP's or UDP's, of which
+ * enough is in head[0..have), have <= XN_HEAD_BYTES (memory that nobody else changes).
+ * False also if UDP's says "none".
+ */
+bool xn_rx_csum_find(struct xn_rx_csum *c, const uint8_t *head, uint32_t have, uint32_t bytes);
+
+/*
+ * The same for one that is unfinished, in a tunnel too. With GUEST_CSUM: the guest gets
+ * NEEDS_CSUM, start, and at - start; unless there is padding (end < bytes), which it might
+ * take for payload. Then, and without, it has to be finished here.
+ */
+bool xn_rx_csum_unfinished(struct xn_rx_csum *c, const uint8_t *head, uint32_t have,
+			   uint32_t bytes);
+
+/* What belongs in an unfinished field, as it lies in memory. `sum` is of bytes [start, end)
+ * as they are, the field among them. */
+static inline uint16_t xn_rx_csum_finished(xn_sum sum)
+{
+	return xn_sum_csum_nonzero(sum);
+}
+
+/* Is a finished one right? Then DATA_VALID may be said; not of a frame with a tunnel in it,
+ * whose guest might take it for the inner one's. */
+static inline bool xn_rx_csum_good(const struct xn_rx_csum *c, xn_sum sum)
+{
+	return xn_sum_fold(xn_sum_add16(sum, c->pseudo)) == 0xffff;
+}
+
+/* Finishes a frame that lies in a row, in memory that may be written. */
+void xn_rx_csum_finish(const struct xn_rx_csum *c, uint8_t *frame);
+
+#endif
