@@ -103,7 +103,7 @@ VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
 # xsknetctl, all but its main(): tests link it too.
 CTL_SRC := ctl/client.c ctl/snapshot.c ctl/show.c ctl/stats.c \
            ctl/sysfs.c ctl/nic.c ctl/netlink.c ctl/device.c ctl/host.c \
-           ctl/lend.c ctl/judge.c ctl/judge_zc.c ctl/try.c ctl/doctor.c
+           ctl/lend.c ctl/judge.c ctl/judge_zc.c ctl/try.c ctl/doctor.c ctl/drivers.c
 # The laboratory: what bench, cost program and tests share.
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
            bench/clock.c bench/front.c

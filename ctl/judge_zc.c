@@ -16,7 +16,6 @@
 #include "ctl/lend.h"
 
 #define HUGE_PAGES 512u      /* pages of 4096 bytes in one of 2 MiB */
-#define VNET_HDR   12u
 /* Beside the MTU, in copy mode: virtio header, Ethernet header, VLAN tag. */
 #define COPY_MODE_MORE 30u
 
@@ -133,12 +132,12 @@ void xn_judge_zc_buffers(const struct xn_facts *f, struct xn_verdict *v)
 			 xn_lend_long_enough(&s, xn_lend_sizes[i]) ? "yes" : "no");
 	if (xn_lend_long_enough(&s, usual)) {
 		xn_say(v, XN_LEVEL_OK, "receive buffers of %" PRIu32 " bytes and more are long enough: Linux's usual "
-		       "%" PRIu32 " yes, %s", VNET_HDR + s.reach, usual, larger);
+		       "%" PRIu32 " yes, %s", xn_lend_from(&s), usual, larger);
 		return;
 	}
 	xn_say(v, XN_LEVEL_WARN, "receive buffers of %" PRIu32 " bytes and more are long enough (header, and the "
 	       "frame's room of %" PRIu32 "): Linux's usual %" PRIu32 " no, %s; what is too short is bounced",
-	       VNET_HDR + s.reach, s.reach, usual, larger);
+	       xn_lend_from(&s), s.reach, usual, larger);
 	mtu = xn_lend_mtu(s.driver, f->nic.mtu, usual);
 	if (mtu)
 		xn_mend(v, "ip link set dev %s mtu %" PRIu32, f->nic.name, mtu);

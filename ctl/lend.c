@@ -27,9 +27,14 @@ uint64_t xn_lend_count(uint32_t buf_bytes, uint64_t bytes)
 	return bytes / FRAG_BYTES * (FRAG_BYTES / buf_bytes);
 }
 
+uint32_t xn_lend_from(const struct xn_zc_shape *s)
+{
+	return XN_MAX(VNET_HDR, s->front) + s->reach;
+}
+
 bool xn_lend_long_enough(const struct xn_zc_shape *s, uint32_t buf_bytes)
 {
-	return s->front <= VNET_HDR && buf_bytes >= VNET_HDR + s->reach;
+	return s->front <= VNET_HDR && buf_bytes >= xn_lend_from(s);
 }
 
 double xn_lend_share(const struct xn_zc_shape *s, uint32_t buf_bytes, uint32_t run_pages)

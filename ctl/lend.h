@@ -26,7 +26,8 @@ uint32_t xn_lend_length(uint32_t buf_bytes, uint64_t i);
 /* How many of them find room in so many bytes. */
 uint64_t xn_lend_count(uint32_t buf_bytes, uint64_t bytes);
 
-/* Has a buffer room for what this driver may write? */
+/* Has a buffer room for what this driver may write? It has from this length on. */
+uint32_t xn_lend_from(const struct xn_zc_shape *s);
 bool xn_lend_long_enough(const struct xn_zc_shape *s, uint32_t buf_bytes);
 
 /* Share of such buffers that can be lent where pages follow each other for the device in

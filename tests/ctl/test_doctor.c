@@ -681,6 +681,36 @@ static void words_of_the_trial_that_make_no_sense_are_refused(void **state)
 	assert_int_equal(s->r.status, 2);
 }
 
+/* ---- drivers ---- */
+
+static void drivers_are_listed_with_their_sources(void **state)
+{
+	struct scene *s = *state;
+	char line[512], begins[32];
+
+	RUN(&s->r, "drivers");
+	assert_int_equal(s->r.status, 0);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(xn_zc_drivers); i++) {
+		snprintf(begins, sizeof(begins), "%s ", xn_zc_drivers[i].name);
+		run_line(&s->r, begins, line, sizeof(line));
+		if (!strstr(line, xn_zc_drivers[i].source))
+			fail_msg("%s: \"%s\"", xn_zc_drivers[i].name, line);
+	}
+	run_line(&s->r, "virtio_net ", line, sizeof(line));
+	assert_int_equal(strncmp(line, "virtio_net     measured    2048          1548            1382  ", 62), 0);
+	run_line(&s->r, "gve ", line, sizeof(line));
+	assert_int_equal(strncmp(line, "gve            denied         -             -               -  ", 62), 0);
+	RUN(&s->r, "drivers", "--mtu", "1382");
+	run_line(&s->r, "virtio_net ", line, sizeof(line));
+	assert_int_equal(strncmp(line, "virtio_net     measured    2048          1420            1382  ", 62), 0);
+	RUN(&s->r, "drivers", "--mtu", "67");
+	assert_int_equal(s->r.status, 2);
+	RUN(&s->r, "drivers", "ice");
+	assert_int_equal(s->r.status, 2);
+	RUN(&s->r, "drivers", "--json");
+	assert_int_equal(s->r.status, 2);
+}
+
 static void json_has_the_same_verdicts(void **state)
 {
 	struct scene *s = *state;
@@ -738,6 +768,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(trial_tells_short_buffers_apart),
 		cmocka_unit_test(trial_without_zero_copy_says_why_not),
 		cmocka_unit_test(words_of_the_trial_that_make_no_sense_are_refused),
+		cmocka_unit_test(drivers_are_listed_with_their_sources),
 		cmocka_unit_test(json_has_the_same_verdicts),
 	};
 	int failed;
