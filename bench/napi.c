@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* See napi.h. */
-#include <dirent.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,14 +9,11 @@
 
 #define COMM_BYTES 16u    /* TASK_COMM_LEN: longer names are cut */
 
-static void read_comm(const char *pid, char comm[COMM_BYTES])
+static void read_comm(const char *path, char comm[COMM_BYTES])
 {
-	char path[300];
-	FILE *f;
+	FILE *f = fopen(path, "re");
 
 	comm[0] = 0;
-	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
-	f = fopen(path, "re");
 	if (!f)
 		return;
 	if (!fgets(comm, COMM_BYTES, f))
@@ -28,25 +25,21 @@ static void read_comm(const char *pid, char comm[COMM_BYTES])
 void xn_napi_find(struct xn_napi *napi, const char *ifname)
 {
 	char want[COMM_BYTES], comm[COMM_BYTES];
-	DIR *dir = opendir("/proc");
-	const struct dirent *e;
+	glob_t g = { 0 };
 
 	napi->n = 0;
 	/* Linux net/core/dev.c, napi_kthread_create */
-	snprintf(want, sizeof(want), "napi/%.10s", ifname);
-	if (strlen(ifname) < 10)
-		strcat(want, "-");
-	while (dir && napi->n < XN_NAPI_MAX && (e = readdir(dir))) {
-		const int pid = atoi(e->d_name);
+	snprintf(want, sizeof(want), strlen(ifname) < 10 ? "napi/%s-" : "napi/%.10s", ifname);
+	if (glob("/proc/[0-9]*/comm", GLOB_NOSORT, NULL, &g))
+		g.gl_pathc = 0;
+	for (size_t i = 0; i < g.gl_pathc && napi->n < XN_NAPI_MAX; i++) {
+		const int pid = atoi(g.gl_pathv[i] + strlen("/proc/"));
 
-		if (pid <= 0)
-			continue;
-		read_comm(e->d_name, comm);
+		read_comm(g.gl_pathv[i], comm);
 		if (!strncmp(comm, want, strlen(want)) && !clock_getcpuclockid(pid, &napi->clock[napi->n]))
 			napi->n++;
 	}
-	if (dir)
-		closedir(dir);
+	globfree(&g);
 }
 
 uint64_t xn_napi_ns(const struct xn_napi *napi)

@@ -160,7 +160,7 @@ static int take_far(struct xn_path *p, struct xn_far *far)
 	p->own_far = !far;
 	if (p->own_far)
 		err = xn_far_create(&far, o);
-	if (err)
+	if (err || !far)
 		return err;
 	p->far = far;
 	p->ifname = o->ifname ? o->ifname : o->peer ? o->peer : XN_LAB_NEAR;
