@@ -34,7 +34,7 @@ static uint64_t read_features(const char *path)
 	uint64_t bits = 0;
 
 	xn_sysfs_line(line, sizeof(line), path);
-	for (unsigned i = 0; line[i] && i < 64; i++)
+	for (unsigned i = 0; i < 64 && line[i]; i++)
 		bits |= (uint64_t)(line[i] == '1') << i;
 	return bits;
 }
