@@ -98,7 +98,7 @@ struct xn_sample {
 	double offered, lost, corrupt, reordered, duplicate;   /* frames */
 };
 
-/* Why buffers and packets were copied: counters of the engine, summed over rounds. */
+/* Why buffers and packets were copied or dropped: counters of the engine, summed over rounds. */
 struct xn_reasons {
 	struct { char name[32]; double count; } of[XN_REASONS_MAX];
 	unsigned n;

@@ -115,7 +115,7 @@ static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 	put(j, "lost_share", s->lost_share);
 	put_count(j, "duplicate", s->duplicate);
 	put_count(j, "rounds", s->cell->rounds);
-	json_object_set_new(j, "copied_because", reasons(&s->cell->why[s->kind]));
+	json_object_set_new(j, "reasons", reasons(&s->cell->why[s->kind]));
 	return j;
 }
 

@@ -310,7 +310,7 @@ static struct columns columns_of(const struct xn_bench *b)
 	return with;
 }
 
-/* What was copied for other reasons than that it was asked for. */
+/* What was copied or dropped, for other reasons than that it was asked for. */
 static void reasons(const struct xn_bench *b, FILE *out)
 {
 	bool any = false;
@@ -324,7 +324,7 @@ static void reasons(const struct xn_bench *b, FILE *out)
 				if (!(r->of[j].count > 0) || strstr(r->of[j].name, "_forced"))
 					continue;
 				if (!any)
-					fputs("\ncopied, because (docs: xsknet(7))\n", out);
+					fputs("\ncopied or dropped by the engine, because (see xsknet(7)):\n", out);
 				any = true;
 				fprintf(out, "%-10s %4s  %-13s %s %.0f\n", xn_dir_words[c->dir],
 					xn_size_word(c, (char[8]){ 0 }), xn_kind_names[k],

@@ -68,10 +68,11 @@ static void check_result(size_t i, const json_t *o)
 	/* Of veth there is one mode only; other back ends do not tell theirs. */
 	if (strcmp(path, "backend") && strcmp(path, "bounce") && strcmp(word(i, o, "mode"), "copy") != 0)
 		complain(i, "mode of the socket: %s", word(i, o, "mode"));
-	if (!json_is_object(json_object_get(o, "copied_because")))
-		complain(i, "copied_because: no object");
-	if (strcmp(path, "bounce") && json_object_size(json_object_get(o, "copied_because")))
-		complain(i, "path that lends has reasons not to");
+	if (!json_is_object(json_object_get(o, "reasons")))
+		complain(i, "reasons: no object");
+	if (!strcmp(path, "bounce") != (json_object_get(json_object_get(o, "reasons"), "rx_bounce_forced") ||
+					json_object_get(json_object_get(o, "reasons"), "tx_bounce_forced")))
+		complain(i, "reasons not to lend: on the wrong path, or none");
 	for (size_t k = 0; k < sizeof(other) / sizeof(other[0]); k++)
 		(void)number(i, o, other[k], 0);
 	(void)number(i, o, "offered_pps", 0);
