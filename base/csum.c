@@ -19,17 +19,36 @@
 /* Also of volatile memory: __builtin_memcpy takes none. */
 typedef uint64_t word64 __attribute__((aligned(1), may_alias));
 
+typedef uint32_t word32 __attribute__((aligned(1), may_alias));
+typedef uint16_t word16 __attribute__((aligned(1), may_alias));
+
 /* Fewer than 8 bytes, as a word with zeros behind them. */
 static inline uint64_t tail(uint8_t *dst, const volatile uint8_t *src, size_t n)
 {
 	uint64_t word = 0;
+	size_t at = n & 4;
 
-	for (size_t i = 0; i < n; i++) {
-		const uint8_t b = src[i];
+	if (n & 4) {
+		const uint32_t w = *(const volatile word32 *)src;
 
-		word |= (uint64_t)b << 8 * i;
+		word = w;
 		if (dst)
-			dst[i] = b;
+			*(word32 *)dst = w;
+	}
+	if (n & 2) {
+		const uint16_t w = *(const volatile word16 *)(src + at);
+
+		word |= (uint64_t)w << 8 * at;
+		if (dst)
+			*(word16 *)(dst + at) = w;
+		at += 2;
+	}
+	if (n & 1) {
+		const uint8_t w = src[at];
+
+		word |= (uint64_t)w << 8 * at;
+		if (dst)
+			dst[at] = w;
 	}
 	return word;
 }

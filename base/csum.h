@@ -57,6 +57,19 @@ static inline xn_sum xn_sum_replace16(xn_sum s, uint16_t old, uint16_t new)
 	return xn_sum_add(s, XN_SUM((uint32_t)(uint16_t)~old + new));
 }
 
+/* Of an address, 4 or 16 bytes: too few to call somebody. */
+static inline xn_sum xn_sum_address(const uint8_t *p, uint32_t n)
+{
+	uint64_t s = 0;
+	uint32_t w;
+
+	for (uint32_t i = 0; i < n; i += 4) {
+		__builtin_memcpy(&w, p + i, sizeof(w));
+		s += w;
+	}
+	return XN_SUM(s);
+}
+
 /* In 16 bits, as they lie in memory. */
 static inline uint16_t xn_sum_fold(xn_sum s)
 {

@@ -46,7 +46,7 @@ static uint16_t final_address(const uint8_t *head, uint32_t at, uint32_t bytes, 
 
 static void parse_ip6(struct xn_packet *p, const uint8_t *head, uint32_t have, uint32_t ip)
 {
-	uint32_t at = ip + IP6_BYTES, payload;
+	uint32_t at = ip + IP6_BYTES, payload, ext;
 	uint16_t dst = (uint16_t)(ip + IP6_DST);
 	uint8_t next;
 
@@ -69,11 +69,12 @@ static void parse_ip6(struct xn_packet *p, const uint8_t *head, uint32_t have, u
 		next = head[at];
 		at += bytes;
 	}
+	ext = at - ip - IP6_BYTES;
 	p->version = 6;
 	p->proto = next;
 	p->ip_at = (uint16_t)ip;
 	p->l4_at = (uint16_t)at;
-	p->l4_bytes = (uint16_t)(payload > at - ip - IP6_BYTES ? payload - (at - ip - IP6_BYTES) : 0);
+	p->l4_bytes = (uint16_t)(payload > ext ? payload - ext : 0);
 	p->dst_at = dst;
 }
 

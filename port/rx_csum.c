@@ -16,9 +16,8 @@
 #define IP6_SRC   8u
 
 #define GRE_BYTES    4u
-#define VXLAN_BYTES  8u      /* RFC 7348, 5 */
+#define UDP_TUNNEL_BYTES 8u  /* VXLAN (RFC 7348, 5), Geneve without options (RFC 8926, 3.4) */
 #define VXLAN_PORT   4789u
-#define GENEVE_BYTES 8u      /* RFC 8926, 3.4; and options */
 #define GENEVE_PORT  6081u
 
 static uint16_t word_at(const uint8_t *p)
@@ -33,7 +32,7 @@ static uint16_t pseudo_of(const struct xn_packet *p, const uint8_t *head)
 {
 	const uint32_t n = p->version == 4 ? 4 : 16;
 	const uint8_t *src = head + p->ip_at + (p->version == 4 ? IP4_SRC : IP6_SRC);
-	xn_sum s = xn_sum_add(xn_sum_bytes(src, n), xn_sum_bytes(head + p->dst_at, n));
+	xn_sum s = xn_sum_add(xn_sum_address(src, n), xn_sum_address(head + p->dst_at, n));
 
 	return xn_sum_fold(xn_sum_add(s, XN_SUM((uint32_t)htons(p->proto) + htons(p->l4_bytes))));
 }
@@ -84,13 +83,13 @@ static void parse_udp_tunnel(struct xn_packet *in, const struct xn_packet *out,
 	const uint32_t at = out->l4_at + UDP_BYTES;
 	uint16_t port;
 
-	if (at + XN_MAX(VXLAN_BYTES, GENEVE_BYTES) > have)
+	if (at + UDP_TUNNEL_BYTES > have)
 		return;
 	port = xn_be16(head + out->l4_at + 2);
 	if (port == VXLAN_PORT)
-		parse_inner(in, head, have, at + VXLAN_BYTES, ETH_P_TEB);
+		parse_inner(in, head, have, at + UDP_TUNNEL_BYTES, ETH_P_TEB);
 	else if (port == GENEVE_PORT)
-		parse_inner(in, head, have, at + GENEVE_BYTES + 4u * (head[at] & 0x3f),
+		parse_inner(in, head, have, at + UDP_TUNNEL_BYTES + 4u * (head[at] & 0x3f),
 			    xn_be16(head + at + 2));
 }
 

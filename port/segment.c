@@ -57,7 +57,8 @@ static xn_sum sum_pseudo(const struct xn_offload *o)
 {
 	const uint32_t bytes = o->at.version == 4 ? 4 : 16;
 	const uint8_t *src = o->head + o->at.ip_at + (o->at.version == 4 ? IP4_SRC : IP6_SRC);
-	xn_sum s = xn_sum_add(xn_sum_bytes(src, bytes), xn_sum_bytes(o->head + o->at.dst_at, bytes));
+	xn_sum s = xn_sum_add(xn_sum_address(src, bytes),
+			      xn_sum_address(o->head + o->at.dst_at, bytes));
 
 	return xn_sum_add16(s, htons(o->at.proto));
 }
