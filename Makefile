@@ -15,6 +15,7 @@
 #:   vhost      hostile front ends and guests against xsknetd; no root needed
 #:   instr      instructions for each packet, counted by callgrind
 #:   cost       nanoseconds for each packet, against the fake kernel
+#:   cost-offload  nanoseconds for checksums and segments, against memcpy
 #:   layers     who may include whom, and where atomics may be
 #:   lists      every C file is in a list of the Makefile: no test is forgotten
 #:   symbols    shared object, symbol map and xsknet.h name the same functions
@@ -119,7 +120,7 @@ RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/fake/packet.c tests/ker
 
 UNIT_TESTS   := base csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits zc cross engine worker sigbus session check bench
 KERNEL_TESTS := facts
-NET_TESTS    := veth faults privileges example xsknetd
+NET_TESTS    := veth segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor
 TSAN_TESTS   := vq_hostile cross worker session
 # The black-box suite of xsknetd.
@@ -127,7 +128,7 @@ SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c \
                 tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
                 tests/vhost/case_guest.c tests/vhost/case_ctrl.c tests/vhost/case_inflight.c \
                 tests/vhost/case_fault.c tests/vhost/case_mutate.c
-FUZZ_TARGETS := rx tx ctrl inflight session
+FUZZ_TARGETS := rx tx ctrl inflight session offload
 FUZZ_RIG     := tests/fuzz/guest.c
 ZC_PROGS     := geometry stop product
 ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c
@@ -154,7 +155,7 @@ TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tes
               $(NET_TESTS:%=$(B)/tests/net/test_%.o) $(CTL_TESTS:%=$(B)/tests/ctl/test_%.o) \
               $(B)/tests/ctl/run.o
 ZC_BIN     := $(ZC_PROGS:%=$(B)/tests/zc/%)
-OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/tests/smoke/check_json.o \
+OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/bench/cost_offload.o $(B)/tests/smoke/check_json.o \
               $(B)/tests/vm/xfer.o $(ZC_PROGS:%=$(B)/tests/zc/%.o)
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
 SUITE_OBJ  := $(call obj,$(SUITE_SRC))
@@ -166,7 +167,7 @@ SO         := libxsknet.so.$(VERSION)
 .PHONY: all objects programs
 all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknetd $(B)/xsknetctl $(B)/xsknet-bench $(B)/examples/vmm
 objects: $(ALL_OBJ)
-programs: all $(TEST_BIN) $(B)/tests/vhost/vhost $(B)/cost $(B)/tests/smoke/check_json
+programs: all $(TEST_BIN) $(B)/tests/vhost/vhost $(B)/cost $(B)/cost_offload $(B)/tests/smoke/check_json
 
 link = $(Q)$(CC) $(XN_CFLAGS) $(XN_LDFLAGS) -o $@ $(1) $(filter %.o %.a,$^) $(LIBS)
 
@@ -207,6 +208,10 @@ $(B)/xsknetctl: $(B)/ctl/main.o $(B)/libctl.a $(B)/libxsknet.a
 
 $(B)/cost: LIBS += -lpthread -lm
 $(B)/cost: $(B)/bench/cost.o $(B)/librig.a $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link)
+
+$(B)/cost_offload: $(B)/bench/cost_offload.o $(B)/librig.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
 
@@ -280,7 +285,7 @@ $(B)/flags: FORCE
 # What the bench needs root for, it says itself if there is no sudo.
 ROOT = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: deps bench check unit kernel net ctl instr cost layers lists symbols docs consumer smoke vm tidy cppcheck
+.PHONY: deps bench check unit kernel net ctl instr cost cost-offload layers lists symbols docs consumer smoke vm tidy cppcheck
 deps:
 	$(Q)tests/deps build check
 
@@ -331,6 +336,8 @@ vhost: $(B)/tests/vhost/vhost $(B)/xsknetd
 
 cost: $(B)/cost
 	$(Q)$(B)/cost $(ARGS)
+cost-offload: $(B)/cost_offload
+	$(Q)$(B)/cost_offload
 instr: $(B)/cost
 	$(Q)tests/instr $(B)/cost $(B)/instr
 

@@ -86,8 +86,11 @@ static void a_copy_is_the_same_bytes_and_no_others_with_the_same_sum(void **stat
 			const uint16_t want = big(pkt_sum(p, len));
 
 			for (unsigned i = 0; i < n; i++) {
+				xn_sum s;
+
 				memset(out, 0xee, sizeof(out));
-				assert_int_equal(xn_sum_fold(way[i]->copy(out + shift, p, len)), want);
+				s = way[i]->copy(out + shift, p, len);
+				assert_int_equal(xn_sum_fold(s), want);
 				assert_memory_equal(out + shift, p, len);
 				for (uint32_t k = 0; k < shift; k++)
 					assert_int_equal(out[k], 0xee);
@@ -172,11 +175,11 @@ static void folding_is_right_at_every_edge(void **state)
 		assert_int_equal(xn_sum_fold(XN_SUM(edges[i].v)), edges[i].folded);
 	for (unsigned i = 0; i < 100000; i++) {
 		const uint64_t v = (uint64_t)pkt_random(&rnd) << 32 | pkt_random(&rnd);
-		const uint16_t f = xn_sum_fold(XN_SUM(v));
+		const uint16_t f = xn_sum_fold(XN_SUM(v)), odd = xn_sum_fold(xn_sum_at(XN_SUM(v), 1));
 
 		assert_int_equal(f % 65535, v % 65535);
 		assert_true(f != 0 || v == 0);
-		assert_int_equal(xn_sum_fold(xn_sum_at(XN_SUM(v), 1)) % 65535, v % 65535 * 256 % 65535);
+		assert_int_equal(odd % 65535, v % 65535 * 256 % 65535);
 	}
 	assert_int_equal(xn_sum_add(XN_SUM(UINT64_MAX), XN_SUM(UINT64_MAX)).v, UINT64_MAX);
 }

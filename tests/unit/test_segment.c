@@ -109,7 +109,8 @@ static void join(uint32_t n, uint32_t bytes)
 		memcpy(got + (n - left), chunk[i], k);
 		left -= k;
 		/* All behind it is as it was, if each byte is as the one before. */
-		if (chunk[i][k] != 0xee || memcmp(chunk[i] + k, chunk[i] + k + 1, sizeof(chunk[i]) - k - 1))
+		if (chunk[i][k] != 0xee ||
+		    memcmp(chunk[i] + k, chunk[i] + k + 1, sizeof(chunk[i]) - k - 1))
 			fail_msg("chunk %u was written behind its byte %u", i, k);
 	}
 	assert_int_equal(left, 0);
@@ -126,7 +127,8 @@ static void assert_segment(uint32_t i, uint32_t n)
 			if (got[k] != want[k])
 				fail_msg("segment %u of %u, byte %u (IP at %u, %s at %u, seed %u): "
 					 "%02x, not %02x", i, off.segs, k, pkt.ip_at,
-					 spec.udp ? "UDP" : "TCP", pkt.l4_at, spec.seed, got[k], want[k]);
+					 spec.udp ? "UDP" : "TCP", pkt.l4_at, spec.seed, got[k],
+					 want[k]);
 }
 
 static void assert_all_segments_gathered(uint32_t chunk_bytes)

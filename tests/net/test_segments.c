@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Proves that what port/segment.h and port/gather.h make of a guest's packet is, byte by
+ * byte, what Linux makes of it: the same packet with the same virtio-net header is given to
+ * a packet socket (PACKET_VNET_HDR) on a veth without any offload, so that the kernel cuts
+ * it and finishes checksums in software; at the far end the frames are compared. And that a
+ * kernel with offloads sends checksums that port/rx_csum.h recognises and finishes.
+ */
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "port/rx_csum.h"
+#include "port/segment.h"
+#include "tests/cmocka.h"
+#include "tests/fake/packet.h"
+#include "tests/net/rig.h"
+#include "virtio/offload.h"
+
+#define MTU     1500u
+#define BACKLOG 900u     /* frames that may wait on veth: net.core.netdev_max_backlog, 1000 */
+
+static struct {
+	struct xn_lab lab;
+	int near, far;       /* packet sockets */
+} bed;
+
+static struct pkt pkt;
+static struct pkt_spec spec;
+static struct xn_offload off;
+static uint8_t ours[PKT_MAX], theirs[PKT_MAX];
+
+static int ethtool(uint32_t cmd, uint32_t value)
+{
+	struct ethtool_value v = { .cmd = cmd, .data = value };
+	struct ifreq r = { .ifr_data = (char *)&v };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err;
+
+	strcpy(r.ifr_name, XN_LAB_NEAR);
+	err = ioctl(fd, SIOCETHTOOL, &r) ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+static void open_bed(bool offload)
+{
+	struct sockaddr_ll sa = { .sll_family = AF_PACKET };
+	const struct xn_lab_cfg cfg = { .queues = 1, .mtu = MTU };
+	int one = 1, big = 8 << 20;
+
+	assert_int_equal(xn_lab_create(&bed.lab, &cfg), 0);
+	bed.far = rig_far_socket(&bed.lab);
+	assert_int_equal(setsockopt(bed.far, SOL_PACKET, PACKET_AUXDATA, &one, sizeof(one)), 0);
+
+	assert_int_equal(xn_lab_enter_near(&bed.lab), 0);
+	assert_int_equal(ethtool(ETHTOOL_STSO, 0), 0);
+	if (!offload)    /* without it no segmentation is left to the device either */
+		assert_int_equal(ethtool(ETHTOOL_STXCSUM, 0), 0);
+	bed.near = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	assert_true(bed.near >= 0);
+	assert_int_equal(setsockopt(bed.near, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)), 0);
+	setsockopt(bed.near, SOL_SOCKET, SO_SNDBUFFORCE, &big, sizeof(big));
+	sa.sll_ifindex = (int)bed.lab.near_ifindex;
+	assert_int_equal(bind(bed.near, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(xn_lab_leave(&bed.lab), 0);
+}
+
+static void close_bed(void)
+{
+	close(bed.near);
+	close(bed.far);
+	xn_lab_destroy(&bed.lab);
+}
+
+/* The kernel's error, 0 if it takes the packet. */
+static int send_to_kernel(void)
+{
+	struct iovec iov[2] = { { &pkt.hdr, sizeof(pkt.hdr) }, { pkt.data, pkt.bytes } };
+
+	return writev(bed.near, iov, 2) == (ssize_t)(sizeof(pkt.hdr) + pkt.bytes) ? 0 : -errno;
+}
+
+/* The kernel takes the outer VLAN tag out of a frame that arrives. */
+static uint32_t with_tag(struct msghdr *m, uint32_t n)
+{
+	struct tpacket_auxdata aux = { 0 };
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+		if (c->cmsg_level == SOL_PACKET && c->cmsg_type == PACKET_AUXDATA)
+			memcpy(&aux, CMSG_DATA(c), sizeof(aux));
+	if (!(aux.tp_status & TP_STATUS_VLAN_VALID))
+		return n;
+	memmove(theirs + 16, theirs + 12, n - 12);
+	xn_put_be16(theirs + 12, aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid :
+									     ETH_P_8021Q);
+	xn_put_be16(theirs + 14, aux.tp_vlan_tci);
+	return n + 4;
+}
+
+/* The next frame at the far end; 0 if none comes. */
+static uint32_t receive(int timeout_ms)
+{
+	union { struct cmsghdr align; char bytes[256]; } control;
+	struct iovec iov = { theirs, sizeof(theirs) - 4 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct pollfd p = { .fd = bed.far, .events = POLLIN };
+	ssize_t n;
+
+	if (poll(&p, 1, timeout_ms) != 1)
+		return 0;
+	n = recvmsg(bed.far, &m, 0);
+	return n > 0 ? with_tag(&m, (uint32_t)n) : 0;
+}
+
+/* Of what kind the packet is, for messages. */
+static const char *kind(void)
+{
+	static char text[160];
+
+	snprintf(text, sizeof(text),
+		 "IPv%u at %u, %s at %u, payload at %u, %u bytes, tags %u, ext %x, flags %02x, gso %u",
+		 spec.version, pkt.ip_at, spec.udp ? "UDP" : "TCP", pkt.l4_at, pkt.payload_at,
+		 pkt.bytes, spec.tags, spec.ip6_ext, spec.tcp_flags, spec.gso_size);
+	return text;
+}
+
+static void assert_frame(uint32_t i, uint32_t n)
+{
+	const uint32_t got = receive(1000);
+
+	if (got != n)
+		fail_msg("frame %u has %u bytes, the kernel's %u: %s", i, n, got, kind());
+	for (uint32_t k = 0; k < n; k++)
+		if (ours[k] != theirs[k])
+			fail_msg("frame %u of %u, byte %u of %u: %02x, the kernel's is %02x: %s", i,
+				 off.segs, k, n, ours[k], theirs[k], kind());
+}
+
+static enum xn_offload_fault take(void)
+{
+	const struct xn_offload_rules r = { .features = ~0ull, .max_frame = MTU + 18 };
+
+	memcpy(off.head, pkt.data, xn_offload_wants(&pkt.hdr, pkt.bytes));
+	return xn_offload_check(&r, &pkt.hdr, pkt.bytes, &off);
+}
+
+static void assert_same_as_kernel(void)
+{
+	const struct xn_piece piece = { .len = pkt.bytes };
+	uint8_t *dst = ours;
+	const struct xn_chunks to = { &dst, sizeof(ours) };
+	struct xn_segs s;
+
+	if (off.gso == XN_GSO_NONE) {
+		xn_gather_csum(&off, pkt.data, &piece, &to);
+		assert_frame(0, pkt.bytes);
+		return;
+	}
+	xn_segs_begin(&s, &off, pkt.data, &piece);
+	for (uint32_t i = 0; !xn_segs_done(&s); i++)
+		assert_frame(i, xn_segs_gather(&s, &to));
+}
+
+static void segments_and_checksums_are_those_of_linux(void **state)
+{
+	unsigned cut[2][2] = { { 0 } }, whole = 0;
+	uint32_t rnd = 808;
+
+	open_bed(false);
+	for (unsigned i = 0; i < 3000; i++) {
+		pkt_spec_random(&spec, &rnd, i % 30 ? 5000 : 64000);
+		pkt_build(&pkt, &spec);
+		if (take() != XN_OFFLOAD_OK || (off.gso != XN_GSO_NONE && off.segs > BACKLOG))
+			continue;
+		/* What is one segment is one here; Linux counts TCP's options as payload first, and
+		 * drops it when it finds out (virtio_net_hdr_to_skb, tcp_gso_segment). */
+		if (off.gso == XN_GSO_NONE &&
+		    (pkt.bytes - pkt.l4_at - (spec.udp ? 8u : 20u) > spec.gso_size ||
+		     pkt.bytes > MTU + 14 + 4u * !!spec.tags))
+			continue;
+		if (send_to_kernel())
+			fail_msg("the kernel does not take what we do: %s", kind());
+		assert_same_as_kernel();
+		if (off.gso != XN_GSO_NONE)
+			cut[spec.version == 6][spec.udp]++;
+		else
+			whole++;
+	}
+	assert_int_equal(receive(20), 0);
+	for (unsigned v = 0; v < 2; v++)
+		for (unsigned u = 0; u < 2; u++)
+			assert_true(cut[v][u] > 100);
+	assert_true(whole > 100);
+	close_bed();
+}
+
+/* What is refused here makes no frame there either. (Not the other way round: some of what
+ * Linux takes is not negotiated, or bounded, or legal.) */
+static void what_linux_takes_and_sends_is_not_refused(void **state)
+{
+	unsigned both = 0, refused = 0;
+	uint32_t rnd = 909;
+
+	open_bed(false);
+	for (unsigned i = 0; i < 3000; i++) {
+		enum xn_offload_fault f;
+		unsigned frames = 0;
+
+		pkt_spec_random(&spec, &rnd, 3000);
+		pkt_build(&pkt, &spec);
+		((uint8_t *)&pkt.hdr)[pkt_random(&rnd) % sizeof(pkt.hdr)] ^= (uint8_t)pkt_random(&rnd);
+		pkt.hdr.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		f = take();
+		if (f == XN_OFFLOAD_OK) {
+			both++;
+			continue;
+		}
+		refused++;
+		/* A negotiation's and bounds: Linux has none, or others. (In an untagged frame it lets
+		 * a tag's 4 bytes be used for more payload than the MTU allows.) */
+		if (f == XN_OFFLOAD_gso_csum || f == XN_OFFLOAD_gso_size ||
+		    f == XN_OFFLOAD_gso_segments || f == XN_OFFLOAD_gso_too_long)
+			continue;
+		if (!send_to_kernel())
+			while (receive(0))
+				frames++;
+		/* One may be a packet that is short enough to be none to be cut: there Linux does not
+		 * look at headers. */
+		if (frames > 1)
+			fail_msg("%s, and Linux makes %u frames of it (type %u, size %u, start %u, "
+				 "offset %u): %s", xn_offload_fault_name(f), frames, pkt.hdr.gso_type,
+				 pkt.hdr.gso_size, pkt.hdr.csum_start, pkt.hdr.csum_offset, kind());
+	}
+	assert_true(both > 500 && refused > 500);
+	close_bed();
+}
+
+static void checksums_that_linux_leaves_unfinished_are_recognised(void **state)
+{
+	uint32_t rnd = 707;
+
+	open_bed(true);
+	for (unsigned i = 0; i < 1000; i++) {
+		struct xn_rx_csum c;
+		uint32_t n;
+
+		pkt_spec_random(&spec, &rnd, 1300);
+		spec.gso_size = 0;
+		pkt_build(&pkt, &spec);
+		assert_int_equal(take(), XN_OFFLOAD_OK);
+		assert_int_equal(send_to_kernel(), 0);
+		n = receive(1000);
+		assert_int_equal(n, pkt.bytes);
+		assert_memory_equal(theirs, pkt.data, n);      /* veth left it as it was */
+		assert_true(xn_rx_csum_unfinished(&c, theirs, XN_MIN(n, XN_HEAD_BYTES), n));
+		assert_int_equal(c.start, pkt.hdr.csum_start);
+		assert_int_equal(c.at, pkt.hdr.csum_start + pkt.hdr.csum_offset);
+		xn_rx_csum_finish(&c, theirs);
+		assert_true(xn_rx_csum_good(&c, xn_sum_bytes(theirs + c.start, c.end - c.start)));
+	}
+	close_bed();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(segments_and_checksums_are_those_of_linux),
+		cmocka_unit_test(what_linux_takes_and_sends_is_not_refused),
+		cmocka_unit_test(checksums_that_linux_leaves_unfinished_are_recognised),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
