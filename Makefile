@@ -92,7 +92,7 @@ LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c \
            virtio/vq.c virtio/inflight.c virtio/ctrl.c virtio/offload.c \
            port/open.c port/copy.c port/cross.c port/local.c port/link.c port/announce.c \
            port/gather.c port/segment.c port/rx_csum.c \
-           port/xdp.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
+           port/xdp.c port/xdp_mode.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/stats.c
 # xsknetd, all but its main(): tests link it too.
 VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
@@ -115,10 +115,10 @@ BENCH_SRC := $(LAB_SRC) \
              bench/chart.c bench/footprint.c
 BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c
 # Fakes and rigs for the tests, and parts of the bench that are tested alone.
-RIG_SRC := tests/fake/kernel.c tests/fake/driver.c tests/fake/packet.c tests/kernel/bed.c tests/net/rig.c \
+RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/kernel/bed.c tests/net/rig.c \
            tests/net/xd.c bench/opts.c bench/summary.c bench/backend.c
 
-UNIT_TESTS   := base csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits zc cross engine worker sigbus session check bench
+UNIT_TESTS   := base csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits port_zc zc cross engine worker sigbus session check bench
 KERNEL_TESTS := facts
 NET_TESTS    := veth segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor

@@ -25,12 +25,15 @@ X(rx_bytes,             "bytes",   "bytes of those frames, without virtio header
 X(rx_lent,              "packets", "frames that the kernel wrote straight into guest memory") \
 X(rx_bounced,           "packets", "frames copied once in user space, from a bounce frame into guest memory") \
 X(rx_buf_lent,          "buffers", "receive buffers lent to the kernel") \
-X(rx_bounce_short,      "buffers", "not lent: fewer contiguous bytes behind the header than the longest frame") \
+X(rx_bounce_short,      "buffers", "not lent: fewer contiguous bytes behind the header than may be written") \
 X(rx_bounce_window,     "buffers", "not lent: outside of the registered window of guest memory") \
-X(rx_bounce_forced,     "buffers", "not lent: bounce mode was asked for") \
+X(rx_bounce_page,       "buffers", "not lent: the chunk crosses into a page that does not follow for the device (zero-copy)") \
+X(rx_bounce_forced,     "buffers", "not lent: bounce mode, or nothing may be lent to this driver (zero-copy)") \
+X(rx_moved,             "packets", "of the frames in lent buffers, moved by user space: they began behind a timestamp (zero-copy)") \
 X(rx_merged,            "packets", "frames spread over more than one receive buffer") \
 X(rx_drop_no_buffer,    "packets", "dropped: bounced frame, and no guest buffer to put it in") \
 X(rx_drop_too_small,    "packets", "dropped: longer than the guest's buffer, and buffers may not be merged") \
+X(rx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame, or a piece of such a frame (zero-copy)") \
 X(rx_drop_stopped,      "packets", "dropped: arrived while the queue was being stopped") \
 X(rx_drop_disabled,     "packets", "dropped: the queue pair was disabled by driver or VMM (loopback; else steer_no_socket)") \
 X(rx_drop_error,        "packets", "dropped: the port could not receive into the buffer (loopback: no buffer posted)") \
@@ -41,7 +44,8 @@ X(tx_chained,           "packets", "sent as several descriptors straight from gu
 X(tx_gathered,          "packets", "pieces copied together into one arena chunk") \
 X(tx_bounced,           "packets", "single piece copied into an arena chunk before sending") \
 X(tx_bounce_window,     "packets", "copied because a piece lies outside of the registered window") \
-X(tx_bounce_forced,     "packets", "copied because bounce mode was asked for") \
+X(tx_bounce_page,       "packets", "copied because a piece crosses into a page that does not follow for the device (zero-copy)") \
+X(tx_bounce_forced,     "packets", "copied because bounce mode was asked for, or nothing may be lent to this driver (zero-copy)") \
 X(tx_drop_runt,         "packets", "dropped: shorter than an Ethernet header") \
 X(tx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame") \
 X(tx_drop_bad_header,   "packets", "dropped: virtio-net header asks for what was not negotiated (VIRTIO 1.2, 5.1.6.2)") \

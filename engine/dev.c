@@ -430,22 +430,32 @@ static void drain(struct xn_queue *q, uint64_t deadline)
 		if (!back)
 			nanosleep(&pause, NULL);
 	}
-	/* Those that the kernel has are not sent a second time. */
+	xn_queue_flush(q);
+	/* Those that the kernel has are not sent a second time: they count as used, once
+	 * nobody reads them any more. */
 	q->ops->tx_give_up(q->port);
 	while (xn_tx_reclaim(q))
 		;
 }
 
-static void stop_queue(struct xn_dev *dev, struct xn_queue *q, uint64_t deadline)
+/*
+ * 0, or what the port says: then it may still write to what it was lent. None of that is
+ * given back to the guest, neither as used, nor for the next start by going back over it.
+ */
+static int stop_queue(struct xn_dev *dev, struct xn_queue *q, uint64_t deadline)
 {
+	int err;
+
 	drain(q, deadline);
-	q->ops->stop(q->port);
+	err = q->ops->stop(q->port);
 	q->port = NULL;
 	q->running = false;
-	xn_queue_take_back(q);
+	if (!err)
+		xn_queue_take_back(q);
 	xn_ring_end(&q->tx, &dev->rings[q->tx.index]);
 	xn_ring_end(&q->rx, &dev->rings[q->rx.index]);
 	xn_queue_free(q);
+	return err;
 }
 
 /* What every start needs. */
@@ -479,8 +489,7 @@ int xn_queue_stop(struct xn_queue *q)
 {
 	if (!q->running)
 		return xn_fail(EINVAL, "queue pair %u does not run", q->pair);
-	stop_queue(q->dev, q, xn_now_ns() + DRAIN_NS);
-	return 0;
+	return stop_queue(q->dev, q, xn_now_ns() + DRAIN_NS);
 }
 
 int xn_dev_start(struct xn_dev *dev)
@@ -506,13 +515,17 @@ int xn_dev_start(struct xn_dev *dev)
 int xn_dev_stop(struct xn_dev *dev)
 {
 	uint64_t deadline = xn_now_ns() + DRAIN_NS;   /* for all of them */
+	int first = 0;
 
 	if (!pairs_run(dev))
 		return xn_fail(EINVAL, "the device does not run");
 	for (unsigned i = 0; i < dev->opts.pairs; i++)
-		if (dev->queues[i]->running)
-			stop_queue(dev, dev->queues[i], deadline);
-	return 0;
+		if (dev->queues[i]->running) {
+			int err = stop_queue(dev, dev->queues[i], deadline);
+
+			first = first ? first : err;
+		}
+	return first;
 }
 
 void xn_queue_enable(struct xn_queue *q, bool rx, bool tx)

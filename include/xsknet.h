@@ -201,11 +201,13 @@ struct xn_port_opts {
  * spec   "xdp:IFNAME[,option...]"  an interface, through AF_XDP
  *          queues=N      queue pairs (default 1), on host queues start..start+N-1
  *          start=K       first host queue (default 0)
- *          mode=auto     as copy (default)
- *               copy     guest buffers are lent; the kernel copies once, user
+ *          mode=copy     guest buffers are lent; the kernel copies once, user
  *                        space never. Works with every driver
  *               zero-copy  the driver's zero-copy mode, or fail. Guest buffers
- *                        are not lent to it in this version: all are bounced
+ *                        are lent to it as far as that is safe, and else bounced;
+ *                        only with filter=all
+ *               auto     zero-copy if most buffers can be lent in it, else copy
+ *                        (default); xn_port_get_info tells, after a start
  *               bounce   copy mode, and every packet is copied in user space too
  *          attach=auto|native|generic   the XDP program; auto tries native first
  *          filter=all    the whole interface belongs to the guest (default): a
@@ -366,15 +368,19 @@ int xn_dev_start(struct xn_dev *dev);
 int xn_queue_start(struct xn_queue *q);
 
 /*
- * After this returns, not a byte of guest memory changes any more, whatever
+ * After this returns 0, not a byte of guest memory changes any more, whatever
  * arrives. Frames that had arrived are still delivered; receive buffers that
  * were lent are taken back: the available index is rewound over them, so that
  * the next start (or another back end) lends them again, and the few that
  * cannot be rewound are returned with length 0. Set-up; no queue may be running.
  * -EINVAL not started.
+ * -ETIMEDOUT, or another -errno (zero-copy mode): all is stopped, but a driver has not
+ *          given up the memory within 2 s, or whether it has cannot be found out. Buffers that
+ *          were lent to it may still be written, so none of them is given back to the
+ *          guest. The memory must not be used for anything else.
  */
 int xn_dev_stop(struct xn_dev *dev);
-/* The same for one pair. -EINVAL not started. */
+/* The same for one pair. */
 int xn_queue_stop(struct xn_queue *q);
 
 /*

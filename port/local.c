@@ -139,7 +139,7 @@ static bool rx_waiting(struct xn_portq *q)
 	return localq(q)->n_back;
 }
 
-static void stop(struct xn_portq *q)
+static int stop(struct xn_portq *q)
 {
 	struct localq *x = localq(q);
 
@@ -147,6 +147,7 @@ static void stop(struct xn_portq *q)
 	free(x->back);
 	free(x->sent);
 	free(x);
+	return 0;
 }
 
 static const struct xn_portq_ops queue_ops = {
@@ -171,7 +172,7 @@ static int start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn
 	x->back = calloc(cfg->rx_heads, sizeof(*x->back));
 	x->sent = calloc(cfg->tx_heads, sizeof(*x->sent));
 	if (xn_id_fifo_init(&x->posted, cfg->rx_heads) || !x->back || !x->sent) {
-		stop(&x->q);
+		(void)stop(&x->q);
 		return xn_fail(ENOMEM, "%s: out of memory", port->ops->kind);
 	}
 	*q = &x->q;

@@ -137,9 +137,11 @@ struct xn_portq_ops {
 	/*
 	 * Second half: after it returns nothing writes to guest memory and nothing
 	 * reads it on behalf of this queue. All ids still lent are the engine's
-	 * again. Frees q.
+	 * again. Frees q, whatever it returns.
+	 * 0, or -ETIMEDOUT (or another -errno, with a message): that could not be had in
+	 * time. What was lent may still be written, so it must not be given back.
 	 */
-	void (*stop)(struct xn_portq *q);
+	int  (*stop)(struct xn_portq *q);
 };
 
 struct xn_port_ops {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "port/announce.h"
@@ -55,7 +56,7 @@ static int parse_option(struct xn_xdp_spec *s, const char *name, const char *val
 		return parse_number(&s->budget, name, value, 0, 65536);
 	if (!strcmp(name, "mode")) {
 		w = WORD(name, value, "auto", "copy", "zero-copy", "bounce");
-		s->mode = w == 2 ? XN_XSK_ZERO_COPY : XN_XSK_COPY;
+		s->mode = w == 0 ? XN_XSK_AUTO : w == 2 ? XN_XSK_ZERO_COPY : XN_XSK_COPY;
 		s->bounce = w == 3;
 	} else if (!strcmp(name, "attach")) {
 		w = WORD(name, value, "auto", "native", "generic");
@@ -78,7 +79,7 @@ int xn_xdp_spec_parse(struct xn_xdp_spec *s, const char *rest)
 	char words[256], *save, *word;
 	int err;
 
-	*s = (struct xn_xdp_spec){ .queues = 1, .budget = 1024, .mode = XN_XSK_COPY };
+	*s = (struct xn_xdp_spec){ .queues = 1, .budget = 1024, .mode = XN_XSK_AUTO };
 	if (strlen(rest) >= sizeof(words))
 		return xn_fail(EINVAL, "xdp: options are longer than %zu characters", sizeof(words) - 1);
 	strcpy(words, rest);
@@ -139,6 +140,7 @@ static void read_channels(int fd, const char *ifname, struct xn_if_info *info)
 static int if_info_linux(const char *ifname, struct xn_if_info *info)
 {
 	struct ifreq req = { 0 };
+	struct utsname u;
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
 
 	*info = (struct xn_if_info){ 0 };
@@ -163,6 +165,8 @@ static int if_info_linux(const char *ifname, struct xn_if_info *info)
 	read_channels(fd, ifname, info);
 	if (xn_probe_driver(ifname, info->driver, sizeof(info->driver)))
 		info->driver[0] = 0;
+	if (!uname(&u))
+		snprintf(info->release, sizeof(info->release), "%.*s", (int)sizeof(info->release) - 1, u.release);
 	(void)xn_probe_speed(ifname, &info->speed, &info->full_duplex);   /* many do not know */
 out:
 	close(fd);
@@ -175,7 +179,8 @@ const struct xn_xdp_sys xn_xdp_sys_linux = {
 	.steer_set = xn_steer_set, .steer_clear = xn_steer_clear,
 	.steer_native = xn_steer_native, .steer_counters = xn_steer_counters,
 	.xsk_socket = xn_xsk_socket, .xsk_open = xn_xsk_open, .xsk_close = xn_xsk_close,
-	.xsk_statistics = xn_xsk_statistics, .barrier = xn_xsk_barrier,
+	.xsk_statistics = xn_xsk_statistics, .zc_close = xn_zc_close, .barrier = xn_xsk_barrier,
+	.ask_ms = 3000, .close_ms = 2000,
 	.link_open = xn_link_open, .announce_open = xn_announce_open,
 };
 
@@ -191,7 +196,7 @@ static void get_info(const struct xn_port *port, struct xn_port_info *info)
 	const struct xn_xdp_port *p = xdp_port(port);
 
 	info->attach = p->sys->steer_native(p->steer) ? "native" : "generic";
-	info->mode = p->spec.bounce ? "bounce" : p->zero_copy ? "zero-copy" : "copy";
+	info->mode = p->spec.bounce ? "bounce" : p->mode.zero_copy ? "zero-copy" : "copy";
 	info->mtu = (uint16_t)XN_MIN(p->info.mtu, 65535u);
 	memcpy(info->mac, p->info.mac, sizeof(info->mac));
 	info->link_up = p->link.nl ? p->link.up : p->info.up;
@@ -200,14 +205,17 @@ static void get_info(const struct xn_port *port, struct xn_port_info *info)
 	info->spare_sockets = p->n_spares;
 }
 
-void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xdp_statistics *st)
+void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xn_xdpq *x)
 {
-	sum->rx_dropped += st->rx_dropped;
-	sum->rx_invalid_descs += st->rx_invalid_descs;
-	sum->tx_invalid_descs += st->tx_invalid_descs;
-	sum->rx_ring_full += st->rx_ring_full;
-	sum->rx_fill_ring_empty_descs += st->rx_fill_ring_empty_descs;
-	sum->tx_ring_empty_descs += st->tx_ring_empty_descs;
+	struct xdp_statistics st;
+
+	xdp_port(x->q.port)->sys->xsk_statistics(&x->xsk, &st);
+	sum->rx_dropped += st.rx_dropped;
+	sum->rx_invalid_descs += st.rx_invalid_descs;
+	sum->tx_invalid_descs += st.tx_invalid_descs - XN_MIN(st.tx_invalid_descs, x->refused);
+	sum->rx_ring_full += st.rx_ring_full;
+	sum->rx_fill_ring_empty_descs += st.rx_fill_ring_empty_descs;
+	sum->tx_ring_empty_descs += st.tx_ring_empty_descs;
 }
 
 static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)
@@ -217,14 +225,9 @@ static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)
 	uint64_t exits[XN_E_COUNT];
 	unsigned k = 0;
 
-	for (unsigned i = 0; i < port->n_queues; i++) {
-		struct xdp_statistics one;
-
-		if (!p->queues[i])
-			continue;
-		p->sys->xsk_statistics(&p->queues[i]->xsk, &one);
-		xn_xdp_add_statistics(&st, &one);
-	}
+	for (unsigned i = 0; i < port->n_queues; i++)
+		if (p->queues[i])
+			xn_xdp_add_statistics(&st, p->queues[i]);
 	/* In copy mode a frame without a receive buffer is in both (Linux net/xdp/xsk.c,
 	 * __xsk_rcv; xsk_buff_pool.c, __xp_alloc). */
 	st.rx_dropped -= XN_MIN(st.rx_dropped, st.rx_fill_ring_empty_descs);
@@ -321,10 +324,6 @@ static int choose_frame(struct xn_xdp_port *p)
 			       "ip link set %s mtu %u", p->spec.ifname, p->info.mtu, p->spec.ifname,
 			       XN_FRAME_BYTES_MAX - XN_ETH_HDR_BYTES - XN_VLAN_TAG_BYTES);
 	p->port.max_frame = longest;
-	/* Drivers in zero-copy mode round what a chunk takes down to a multiple of 128, and want
-	 * MTU + 26 to fit in that. Nothing is lent to them, so the chunk may take all it can. */
-	p->frame_bytes = p->spec.mode == XN_XSK_ZERO_COPY ? XN_FRAME_BYTES_MAX :
-			 XN_MAX(longest, XN_FRAME_BYTES_MIN);
 	return 0;
 }
 
@@ -333,7 +332,7 @@ static int attach(struct xn_xdp_port *p, const struct xn_port_opts *opts)
 	static const uint8_t none[6];
 	struct xn_steer_cfg cfg = {
 		.ifindex = p->info.ifindex, .ifname = p->spec.ifname, .attach = p->spec.attach,
-		.frame_bytes = XN_MAX(p->port.max_frame, XN_FRAME_BYTES_MIN), .filter_mac = p->spec.filter_mac,
+		.frame_bytes = xn_xdp_mode_passes(p), .filter_mac = p->spec.filter_mac,
 	};
 
 	if (memcmp(opts->mac, none, sizeof(none)))
@@ -374,7 +373,11 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 	if (!err)
 		err = choose_frame(p);
 	if (!err)
+		err = xn_xdp_mode_choose(p);
+	if (!err)
 		err = attach(p, opts);
+	if (!err)
+		err = xn_xdp_mode_attached(p);
 	if (!err)
 		err = sys->link_open(&p->link, p->info.ifindex, p->spec.ifname);
 	if (!err)

@@ -6,6 +6,7 @@
  * registered memory, and at least as many as the longest frame, is lent: its fill
  * entry is chosen so that the frame lands behind the header (xsk/xsk.h). Any other
  * buffer waits in a fifo (port/copy.h), and a bounce frame is lent in its place.
+ * In zero-copy mode less can be lent, and what was lent is watched: port/xdp_zc.h.
  *
  *	fill ring   | lent | lent | bounce | lent | ...      `lent` shadows it: slot by
  *	lent[]      | id 7 | id 3 | frame  | id 9 | ...      slot, which entry is whose
@@ -40,6 +41,7 @@
 #include "port/link.h"
 #include "port/port.h"
 #include "xsk/xsk.h"
+#include "xsk/zc.h"
 
 enum xn_tx_multi { XN_TX_AUTO, XN_TX_GATHER, XN_TX_CHAIN };
 
@@ -63,6 +65,7 @@ struct xn_if_info {
 	uint32_t speed;      /* Mbit/s; 0: not known */
 	bool full_duplex;
 	char driver[32];
+	char release[64];    /* of the kernel; "": not known */
 };
 
 /*
@@ -82,9 +85,14 @@ struct xn_xdp_sys {
 	int  (*xsk_open)(struct xn_xsk *x, const struct xn_xsk_cfg *cfg);
 	void (*xsk_close)(struct xn_xsk *x);
 	void (*xsk_statistics)(const struct xn_xsk *x, struct xdp_statistics *st);
+	int  (*zc_close)(struct xn_xsk *x, unsigned ifindex, unsigned queue, const char *ifname,
+			 int fd, uint32_t ms);
 	int  (*barrier)(void);
 	int  (*link_open)(struct xn_link *l, unsigned ifindex, const char *ifname);
 	int  (*announce_open)(int *fd, unsigned ifindex, const char *ifname);
+	/* How long to wait for a driver in zero-copy mode: until it tells which pages follow
+	 * each other, and until it has given a queue back. */
+	uint32_t ask_ms, close_ms;
 };
 extern const struct xn_xdp_sys xn_xdp_sys_linux;
 
@@ -97,6 +105,7 @@ struct xn_lent {
 #define XN_LENT_PLAIN  0u   /* a buffer of one piece: it begins at fill + rule.fill_before */
 #define XN_LENT_NOTED  1u   /* a buffer of several pieces, in the table of bufs */
 #define XN_LENT_BOUNCE 2u   /* a bounce frame */
+#define XN_LENT_KIND(l) ((l)->id_kind >> 16)
 
 /* An entry of the TX ring, in one word; its address stays readable in the ring:
  * head (16 bits), XN_SENT_*, arena frame to give back: index + 1 (32 bits; 0: none). */
@@ -109,7 +118,7 @@ struct xn_lent {
  * A buffer that fails it may still be lent (header in a piece of its own).
  */
 struct xn_lend_rule {
-	uint32_t min_len;       /* header and longest frame; nothing is so long in bounce mode */
+	uint32_t min_len;       /* header, and what may be written behind it */
 	uint64_t last_at;       /* last offset at which both are inside registered memory */
 	uint64_t fill_before;   /* fill address = buffer - this */
 };
@@ -120,6 +129,9 @@ struct xn_xdpq {
 	bool bounce;             /* nothing is lent */
 	bool tx_copies;          /* consumed means copied */
 	bool chain_tx;           /* several pieces are chained where possible */
+	uint16_t tx_pieces;      /* ... so many at most */
+	uint32_t longest;        /* frame that is received; longer ones have no place */
+	uint32_t reach;          /* bytes from a landing on that the kernel or the NIC may write */
 
 	/* -- receive -- */
 	struct xn_lend_rule rule;
@@ -153,6 +165,44 @@ struct xn_xdpq {
 
 	struct xn_mem *mem;
 	unsigned host_queue;
+
+	/* -- zero-copy mode -- */
+	const struct xn_zc_map *map;     /* which pages a lent chunk may cross; NULL: copy mode */
+	uint32_t front;                  /* bytes before a landing that the NIC writes */
+	uint32_t cut_at;                 /* where a piece of a longer frame ends in its chunk */
+	bool cut;                        /* the last one did: what comes next is of that frame */
+	uint64_t refused;                /* TX descriptors, when it was asked which pages follow */
+	int end_fd;                      /* socket that proves the end (xn_zc_close); -1: none */
+};
+
+/* Why the mode is what it is. X(name, text) */
+#define XN_MODE_WHYS(X) \
+X(ASKED,   "as asked for") \
+X(LENDS,   "most pages follow each other for the device, so that they can be lent to its driver") \
+X(DRIVER,  "nothing can be lent to its driver in zero-copy mode") \
+X(FRAME,   "its driver takes no frames of this MTU whole in zero-copy mode") \
+X(FILTER,  "with filter=mac the card would write frames of others into guest memory") \
+X(GENERIC, "the XDP program is attached in generic mode") \
+X(BIND,    "its driver refused zero-copy mode") \
+X(PAGES,   "too few pages follow each other for the device: most chunks could not be lent") \
+X(SILENT,  "its driver took nothing that was asked in zero-copy mode: is there a carrier?")
+
+enum xn_mode_why {
+#define XN_X(name, text) XN_WHY_##name,
+	XN_MODE_WHYS(XN_X)
+#undef XN_X
+};
+
+/* What the port knows of zero-copy mode on its interface: port/xdp_mode.c. */
+struct xn_xdp_mode {
+	struct xn_zc_shape shape;        /* driver NULL: nothing can be lent */
+	struct xn_zc_map map;            /* of the memory that is bound; bits NULL: none */
+	struct xn_zc_map none;           /* as large, and no page follows */
+	uint32_t map_users;              /* queues that are bound in zero-copy mode */
+	bool zero_copy;                  /* as bound last */
+	bool told;
+	enum xn_mode_why cannot;         /* why not zero-copy mode, whatever it is; ASKED: it can be */
+	enum xn_mode_why why;            /* of the mode bound last */
 };
 
 struct xn_xdp_port {
@@ -160,7 +210,6 @@ struct xn_xdp_port {
 	struct xn_xdp_spec spec;
 	const struct xn_xdp_sys *sys;
 	struct xn_if_info info;
-	uint32_t frame_bytes;            /* longest frame that fits what we post */
 	struct xn_steer *steer;
 	struct xn_link link;
 	struct xn_xdpq *queues[XN_STEER_MAX_QUEUES];
@@ -168,10 +217,11 @@ struct xn_xdp_port {
 	int *spares;                     /* stack of sockets for later starts */
 	uint32_t n_spares, spares_spent;
 	int announce_fd;                 /* -1: none */
-	bool zero_copy;                  /* as bound last */
+	struct xn_xdp_mode mode;
 };
 
-void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xdp_statistics *st);
+/* Adds what the kernel counted for x's socket. */
+void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xn_xdpq *x);
 int xn_xdp_spec_parse(struct xn_xdp_spec *spec, const char *rest);
 int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn_port_opts *opts,
 			const struct xn_xdp_sys *sys);
@@ -180,15 +230,34 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 bool     xn_xdp_rx_waiting(struct xn_portq *q);
 unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
+unsigned xn_xdp_rx_post_zc(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
+unsigned xn_xdp_rx_poll_zc(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 /* port/xdp_tx.c */
 unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
 			const struct xn_piece *pieces);
+unsigned xn_xdp_tx_post_zc(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			   const struct xn_piece *pieces);
 void     xn_xdp_tx_kick(struct xn_portq *q);
 unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n);
 unsigned xn_xdp_tx_room(struct xn_portq *q);
 /* Are there descriptors that the kernel has not taken yet? */
 bool     xn_xdp_tx_stuck(const struct xn_xdpq *x);
 void     xn_xdp_tx_give_up(struct xn_portq *q);
+
+/* port/xdp_mode.c: in what mode queues are bound */
+/* When the port is opened: chooses the shape of a bind in zero-copy mode. -EINVAL: what was
+ * asked for cannot be. */
+int  xn_xdp_mode_choose(struct xn_xdp_port *p);
+/* Longest frame, or piece of one, that the XDP program has to let through. */
+uint32_t xn_xdp_mode_passes(const struct xn_xdp_port *p);
+/* What the XDP program's attachment says to that. 0 or -EOPNOTSUPP. */
+int  xn_xdp_mode_attached(struct xn_xdp_port *p);
+/* Binds x's socket, in the mode asked for or the best that can be had; sets all that
+ * depends on it. On failure nothing is open. */
+int  xn_xdp_bind(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size);
+/* Closes it. 0, or as the stop of a queue. */
+int  xn_xdp_unbind(struct xn_xdpq *x);
+const char *xn_xdp_why(enum xn_mode_why why);
 
 /* port/xdp_queue.c */
 int  xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q);

@@ -107,22 +107,20 @@ static void give_frames(struct xn_xdpq *x)
 	xn_mem_give_frames(x->mem, x->tx_frames, x->all_tx_frames);
 }
 
-static void stop(struct xn_portq *q)
+static int stop(struct xn_portq *q)
 {
 	struct xn_xdpq *x = xdpq(q);
 	struct xn_xdp_port *p = xdp_port(x);
+	int err;
 
 	if (x->xsk.fd >= 0) {
-		struct xdp_statistics st;
-
 		p->sys->steer_clear(p->steer, x->host_queue);
 		if (x->xsk.rx.ring)   /* what a drain had no time for */
 			XN_COUNT(q->cfg.ctr, rx_drop_stopped,
 				 xsk_cons_nb_avail(&x->xsk.rx, x->xsk.rx.size));
-		p->sys->xsk_statistics(&x->xsk, &st);
-		xn_xdp_add_statistics(&p->past, &st);
-		p->sys->xsk_close(&x->xsk);
+		xn_xdp_add_statistics(&p->past, x);
 	}
+	err = xn_xdp_unbind(x);
 	p->queues[x->q.cfg.index] = NULL;
 	give_frames(x);
 	xn_id_fifo_fini(&x->held);
@@ -136,14 +134,21 @@ static void stop(struct xn_portq *q)
 	free(x->rx_frames);
 	free(x->rx_all);
 	free(x);
+	return err;
 }
 
+#define COMMON_OPS \
+	.tx_kick = xn_xdp_tx_kick, .tx_poll = xn_xdp_tx_poll, .tx_room = xn_xdp_tx_room, \
+	.wait_fds = wait_fds, .arm = arm, .set_rx = set_rx, .quiesce = quiesce, \
+	.rx_waiting = xn_xdp_rx_waiting, .tx_give_up = xn_xdp_tx_give_up, .stop = stop
+
 static const struct xn_portq_ops queue_ops = {
-	.rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll,
-	.tx_post = xn_xdp_tx_post, .tx_kick = xn_xdp_tx_kick,
-	.tx_poll = xn_xdp_tx_poll, .tx_room = xn_xdp_tx_room,
-	.wait_fds = wait_fds, .arm = arm, .set_rx = set_rx, .quiesce = quiesce,
-	.rx_waiting = xn_xdp_rx_waiting, .tx_give_up = xn_xdp_tx_give_up, .stop = stop,
+	COMMON_OPS, .rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll, .tx_post = xn_xdp_tx_post,
+};
+/* Where a driver in zero-copy mode is lent what can be lent. */
+static const struct xn_portq_ops queue_ops_zc = {
+	COMMON_OPS, .rx_post = xn_xdp_rx_post_zc, .rx_poll = xn_xdp_rx_poll_zc,
+	.tx_post = xn_xdp_tx_post_zc,
 };
 
 static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
@@ -189,55 +194,6 @@ static int take_frames(struct xn_xdpq *x)
 	return 0;
 }
 
-/* A socket of this port whose UMEM registration can be shared; -1: the first. */
-static int shareable(const struct xn_xdp_port *p)
-{
-	for (unsigned i = 0; i < p->port.n_queues; i++)
-		if (p->queues[i])
-			return p->queues[i]->xsk.fd;
-	return -1;
-}
-
-/* The namespace in which a socket would be opened now: is it the port's? */
-static bool elsewhere(const struct xn_xdp_port *p)
-{
-	uint64_t here = p->info.netns ? p->sys->netns() : 0;
-
-	return here && here != p->info.netns;   /* 0: cannot be told, and is trusted */
-}
-
-static int open_socket(struct xn_xdpq *x, struct xn_xdp_port *p, uint32_t fill_size,
-		       uint32_t tx_size)
-{
-	struct xn_xsk_cfg cfg = {
-		.ifindex = p->info.ifindex, .queue = x->host_queue, .ifname = p->spec.ifname,
-		.mem = x->mem, .frame_bytes = p->frame_bytes,
-		/* Strictly more RX slots than fill entries: see xsk/xsk.h. */
-		.fill_size = fill_size, .rx_size = 2 * fill_size,
-		.tx_size = tx_size, .comp_size = 2 * tx_size,
-		.mode = p->spec.mode, .tx_budget = p->spec.budget, .share_fd = shareable(p),
-		.spare_fd = -1, .spares_spent = p->spares_spent,
-	};
-	int err;
-
-	if (p->n_spares) {
-		cfg.spare_fd = p->spares[--p->n_spares];
-		p->spares_spent++;
-	} else if (elsewhere(p)) {
-		/* A socket belongs to the namespace of the thread that makes it; in another
-		 * one the index names another interface. */
-		return xn_fail(EXDEV, "%s: start the device in the network namespace that the "
-			       "port was opened in", p->spec.ifname);
-	}
-	err = p->sys->xsk_open(&x->xsk, &cfg);
-	if (err)
-		return err;
-	/* Indices run on from wherever the rings are (0 on a fresh socket). */
-	x->rx_posted = x->rx_taken = *x->xsk.fill.producer;
-	x->tx_posted = x->tx_done = x->tx_hint = *x->xsk.tx.producer;
-	return 0;
-}
-
 int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q)
 {
 	struct xn_xdp_port *p = XN_CONTAINER_OF(port, struct xn_xdp_port, port);
@@ -254,32 +210,28 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 		free(x);
 		return err;
 	}
-	x->q = (struct xn_portq){ .ops = &queue_ops, .port = port, .cfg = *cfg };
+	x->q = (struct xn_portq){ .port = port, .cfg = *cfg };
 	x->mem = cfg->mem;
-	x->xsk.fd = x->retry_fd = -1;
+	x->xsk.fd = x->retry_fd = x->end_fd = -1;
 	x->host_queue = p->spec.start + cfg->index;
-	x->chain_tx = p->spec.tx == XN_TX_CHAIN;
 
 	err = alloc_tables(x, fill_size, tx_size);
 	if (!err)
 		err = take_frames(x);
 	if (!err)
-		err = open_socket(x, p, fill_size, tx_size);
+		err = xn_xdp_bind(x, fill_size, tx_size);
 	if (err)
 		goto out_queue;
-	/*
-	 * Which geometry of guest buffers a zero-copy driver may be lent is not known
-	 * yet (chunks across pages can vanish without a trace), so it is lent none.
-	 */
-	x->bounce = p->spec.bounce || x->xsk.zero_copy;
+	/* Indices run on from wherever the rings are. */
+	x->rx_posted = x->rx_taken = *x->xsk.fill.producer;
+	x->tx_posted = x->tx_done = x->tx_hint = *x->xsk.tx.producer;
 	x->rule = (struct xn_lend_rule){
-		.min_len = cfg->hdr_bytes + x->xsk.frame_bytes,
+		.min_len = cfg->hdr_bytes + x->reach,
 		/* No guest memory is at offset 0: nothing passes, however long it says it is. */
-		.last_at = x->bounce ? 0 : x->mem->umem_bytes - cfg->hdr_bytes - x->xsk.frame_bytes,
+		.last_at = x->bounce ? 0 : x->mem->umem_bytes - cfg->hdr_bytes - x->reach,
 		.fill_before = x->xsk.land - cfg->hdr_bytes,
 	};
-	x->tx_copies = !x->xsk.zero_copy && xn_probe_tx_copies(p->info.driver);
-	p->zero_copy = x->xsk.zero_copy;
+	x->q.ops = x->map ? &queue_ops_zc : &queue_ops;
 	p->queues[cfg->index] = x;
 	err = cfg->rx_off ? 0 : steer(x);
 	if (err)
@@ -288,6 +240,6 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 	return 0;
 
 out_queue:
-	stop(&x->q);
+	(void)stop(&x->q);
 	return err;
 }

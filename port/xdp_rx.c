@@ -2,10 +2,16 @@
 /*
  * Receive half of the AF_XDP port: lend or hold, take back, bounce.
  * Theory in port/xdp.h.
+ *
+ * What is done for each buffer and frame is compiled twice: `zc` is a constant in each
+ * of them. In copy mode a buffer may lie anywhere, and a frame always lies where the chunk
+ * says; in zero-copy mode both are looked at.
  */
 #include <sys/socket.h>
 
 #include "port/xdp.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 static inline struct xn_xdpq *xdpq(struct xn_portq *q)
 {
@@ -69,7 +75,7 @@ static void fill_end(struct xn_xdpq *x, const struct fill *f)
 /* One more held buffer of so many bytes: how many longest frames do they take now? */
 static void held_add(struct xn_xdpq *x, uint32_t bytes)
 {
-	const uint32_t need = x->q.cfg.hdr_bytes + x->xsk.frame_bytes;
+	const uint32_t need = x->q.cfg.hdr_bytes + x->longest;
 
 	if (x->q.cfg.merge && XN_MIN(bytes, need) + x->held_open < need) {
 		x->held_open += bytes;
@@ -126,9 +132,10 @@ static void bounce_refill(struct xn_xdpq *x, struct fill *f)
 
 /*
  * Where a frame would land, and how many contiguous bytes are there: behind the
- * header, which may fill whole pieces of its own.
+ * header, which may fill whole pieces of its own; `before`: how many of the header's.
  */
-static uint32_t landing(const struct xn_portq_cfg *c, const struct xn_chain *buf, xn_uoff *at)
+static uint32_t landing(const struct xn_portq_cfg *c, const struct xn_chain *buf, xn_uoff *at,
+			uint32_t *before)
 {
 	const struct xn_rx_buf one = { .at = buf->at, .len = buf->bytes };
 	const struct xn_rx_buf *b = buf->n_pieces > 1 ? &c->bufs[buf->head] : &one;
@@ -142,20 +149,23 @@ static uint32_t landing(const struct xn_portq_cfg *c, const struct xn_chain *buf
 		rest = c->rests[rest].next;
 	}
 	at->v += skip;
+	*before = skip;
 	return len > skip ? len - skip : 0;
 }
 
 /* Why this buffer cannot be lent: a counter; XN_C_rx_buf_lent: it can, at *at. */
 static enum xn_counter judge(const struct xn_xdpq *x, const struct xn_chain *b, xn_uoff *at)
 {
-	uint32_t room = landing(&x->q.cfg, b, at);
+	uint32_t before, room = landing(&x->q.cfg, b, at, &before);
 
 	if (x->bounce)
 		return XN_C_rx_bounce_forced;
-	if (room < x->xsk.frame_bytes)   /* the one invariant of the engine (I1) */
+	if (room < x->reach || before < x->front)   /* the one invariant of the engine (I1) */
 		return XN_C_rx_bounce_short;
-	if (!xn_mem_registered(x->mem, *at, x->xsk.frame_bytes))
+	if (!xn_mem_registered(x->mem, *at, x->reach))
 		return XN_C_rx_bounce_window;
+	if (x->map && !xn_zc_whole_for_device(x->map, at->v - x->xsk.land, x->xsk.chunk_bytes))
+		return XN_C_rx_bounce_page;
 	return XN_C_rx_buf_lent;
 }
 
@@ -181,9 +191,12 @@ static __attribute__((noinline)) bool post_unusual(struct xn_xdpq *x, struct fil
 
 /* Buffers of one piece that can be lent: as many as there are in a row, and find room
  * in a row in the fill ring. */
-static inline unsigned post_usual(struct xn_xdpq *x, struct fill *f, const struct xn_chain *b, unsigned n)
+static ALWAYS_INLINE unsigned post_usual(struct xn_xdpq *x, struct fill *f, const struct xn_chain *b,
+					 unsigned n, const bool zc)
 {
 	const struct xn_lend_rule rule = x->rule;
+	const struct xn_zc_map map = zc ? *x->map : (struct xn_zc_map){ 0 };
+	const uint32_t chunk_bytes = x->xsk.chunk_bytes;
 	const struct xn_chain *const first = b, *end;
 	uint64_t *ring = &f->ring[f->posted & f->mask];
 	struct xn_lent *lent = &f->lent[f->posted & f->mask];
@@ -193,6 +206,9 @@ static inline unsigned post_usual(struct xn_xdpq *x, struct fill *f, const struc
 	for (end = b + n; b < end; b++, ring++, lent++) {
 		if (XN_UNLIKELY(b->n_pieces != 1 || b->bytes < rule.min_len || b->at.v > rule.last_at))
 			break;
+		if (zc && XN_UNLIKELY(!xn_zc_whole_for_device(&map, b->at.v - rule.fill_before,
+							      chunk_bytes)))
+			break;
 		*ring = lent->fill = b->at.v - rule.fill_before;
 		lent->id_kind = b->head;   /* XN_LENT_PLAIN */
 	}
@@ -200,7 +216,8 @@ static inline unsigned post_usual(struct xn_xdpq *x, struct fill *f, const struc
 	return (unsigned)(b - first);
 }
 
-unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
+static ALWAYS_INLINE unsigned rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n,
+				      const bool zc)
 {
 	struct xn_xdpq *x = xdpq(q);
 	const struct xn_chain *b = bufs, *const end = bufs + n;
@@ -208,7 +225,7 @@ unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigne
 	uint64_t held = 0;
 
 	for (;;) {
-		unsigned run = post_usual(x, &f, b, (unsigned)(end - b));
+		unsigned run = post_usual(x, &f, b, (unsigned)(end - b), zc);
 
 		b += run;
 		if (XN_LIKELY(b == end))
@@ -221,6 +238,16 @@ unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigne
 	bounce_refill(x, &f);
 	fill_end(x, &f);
 	return (unsigned)(b - bufs);
+}
+
+unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
+{
+	return rx_post(q, bufs, n, false);
+}
+
+unsigned xn_xdp_rx_post_zc(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
+{
+	return rx_post(q, bufs, n, true);
 }
 
 /*
@@ -245,6 +272,12 @@ static struct xn_lent *find_lent(struct xn_xdpq *x, uint64_t addr)
 		}
 	}
 	return NULL;
+}
+
+static void take_bounce_frame(struct xn_xdpq *x, uint64_t fill)
+{
+	x->rx_frames[x->n_rx_frames++] = XN_UOFF(fill);
+	x->bounce_posted--;
 }
 
 /*
@@ -276,9 +309,56 @@ static unsigned deliver_bounced(struct xn_xdpq *x, uint64_t fill, uint64_t data,
 		*fits = false;
 		return 0;
 	}
-	x->rx_frames[x->n_rx_frames++] = XN_UOFF(fill);
-	x->bounce_posted--;
+	take_bounce_frame(x, fill);
 	return used;
+}
+
+/* The oldest entry is posted once more: nothing of use has come in it. */
+static void post_again(struct xn_xdpq *x)
+{
+	const struct xn_lent l = x->lent[x->rx_taken++ & x->lent_mask];
+	struct fill f = fill_begin(x);
+
+	fill_put(&f, l.fill, (uint16_t)l.id_kind, (uint16_t)XN_LENT_KIND(&l));
+	fill_end(x, &f);
+}
+
+/*
+ * Zero-copy mode: what came with the oldest entry is no frame: too long, or a piece of
+ * one that is. Some NICs cut what is longer than a buffer into pieces that each look like
+ * a frame (xsk/drivers.h); all but the last fill a buffer to its end.
+ */
+static bool is_piece(struct xn_xdpq *x, const struct xdp_desc *d)
+{
+	const bool goes_on = x->cut;
+
+	x->cut = (d->addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT) + d->len == x->cut_at;
+	return goes_on || x->cut || d->len > x->longest;
+}
+
+static void drop_oldest(struct xn_xdpq *x)
+{
+	const struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask];
+
+	XN_COUNT(x->q.cfg.ctr, rx_drop_too_long, 1);
+	if (XN_LENT_KIND(l) != XN_LENT_BOUNCE) {
+		post_again(x);
+		return;
+	}
+	take_bounce_frame(x, l->fill);
+	x->rx_taken++;
+}
+
+/* Zero-copy mode: a frame in a lent buffer that begins later than it should, behind a
+ * timestamp, is moved. */
+static void move_to_landing(struct xn_xdpq *x, uint64_t addr, const struct xdp_desc *d)
+{
+	const uint64_t land = addr + x->xsk.land, data = xsk_umem__add_offset_to_addr(d->addr);
+
+	if (data == land)
+		return;
+	memmove(xn_mem_at(x->mem, XN_UOFF(land)), xn_mem_at(x->mem, XN_UOFF(data)), d->len);
+	XN_COUNT(x->q.cfg.ctr, rx_moved, 1);
 }
 
 /*
@@ -298,11 +378,17 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 		XN_COUNT(x->q.cfg.ctr, rx_drop_error, 1);
 		return true;
 	}
-	if (l->id_kind >> 16 != XN_LENT_BOUNCE) {
+	if (x->xsk.zero_copy && is_piece(x, d)) {
+		drop_oldest(x);
+		return true;
+	}
+	if (XN_LENT_KIND(l) != XN_LENT_BOUNCE) {
+		if (x->xsk.zero_copy)
+			move_to_landing(x, addr, d);
 		done[(*out)++] = (struct xn_rx_done){
 			.at = XN_UOFF(addr + x->rule.fill_before), .len = d->len,
 			.id = (uint16_t)l->id_kind,
-			.flags = l->id_kind >> 16 == XN_LENT_NOTED ? XN_RX_NOTED : 0,
+			.flags = XN_LENT_KIND(l) == XN_LENT_NOTED ? XN_RX_NOTED : 0,
 		};
 		XN_COUNT(x->q.cfg.ctr, rx_lent, 1);
 	} else {
@@ -315,21 +401,27 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 
 /* Frames in plain buffers, where the oldest entries point: as many as there are in a
  * row, and lie in a row in both rings. */
-static inline unsigned poll_usual(struct xn_xdpq *x, uint32_t idx, unsigned n, struct xn_rx_done *done)
+static ALWAYS_INLINE unsigned poll_usual(struct xn_xdpq *x, uint32_t idx, unsigned n,
+					 struct xn_rx_done *done, const bool zc)
 {
 	const struct xdp_desc *d = xsk_ring_cons__rx_desc(&x->xsk.rx, idx);
 	const struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask], *const first = l;
 	const uint64_t to_buf = x->rule.fill_before;
+	const uint64_t offset = zc ? (uint64_t)x->xsk.land << XSK_UNALIGNED_BUF_OFFSET_SHIFT : 0;
+	const uint32_t longest = x->longest;
 	const struct xn_lent *end;
 
 	n = XN_MIN(n, rx_outstanding(x));
 	n = XN_MIN(n, xn_ring_stretch(idx, x->xsk.rx.mask));
 	n = XN_MIN(n, xn_ring_stretch(x->rx_taken, x->lent_mask));
 	for (end = l + n; l < end; l++, d++, done++) {
-		uint64_t addr = xsk_umem__extract_addr(d->addr);
+		/* In zero-copy mode a frame that lies elsewhere has no such address. */
+		uint64_t addr = zc ? d->addr - offset : xsk_umem__extract_addr(d->addr);
 		uint32_t id_kind = l->id_kind;
 
 		if (XN_UNLIKELY(l->fill != addr || id_kind >= XN_LENT_NOTED << 16))
+			break;
+		if (zc && XN_UNLIKELY(d->len > longest))
 			break;
 		done->at.v = addr + to_buf;
 		done->len = d->len;
@@ -344,7 +436,8 @@ bool xn_xdp_rx_waiting(struct xn_portq *q)
 	return xsk_cons_nb_avail(&xdpq(q)->xsk.rx, 1);
 }
 
-unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
+static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
+				      unsigned frames, const bool zc)
 {
 	struct xn_xdpq *x = xdpq(q);
 	uint32_t idx, avail = xsk_ring_cons__peek(&x->xsk.rx, frames, &idx), i = 0;
@@ -354,7 +447,8 @@ unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
 	if (!avail)
 		return 0;
 	for (;;) {
-		unsigned run = poll_usual(x, idx + i, XN_MIN(avail - i, n - out), done + out);
+		unsigned most = zc && x->cut ? 0 : XN_MIN(avail - i, n - out);
+		unsigned run = poll_usual(x, idx + i, most, done + out, zc);
 
 		i += run;
 		out += run;
@@ -381,4 +475,14 @@ unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
 		fill_end(x, &f);
 	}
 	return out;
+}
+
+unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
+{
+	return rx_poll(q, done, n, frames, false);
+}
+
+unsigned xn_xdp_rx_poll_zc(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
+{
+	return rx_poll(q, done, n, frames, true);
 }

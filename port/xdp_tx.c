@@ -7,6 +7,8 @@
 
 #include "port/xdp.h"
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #define DOWN_RETRY_NS 1000000u   /* how often a port that is down is tried again */
 
 static inline struct xn_xdpq *xdpq(struct xn_portq *q)
@@ -69,13 +71,21 @@ static inline void post_end(struct xn_xdpq *x, const struct post *w)
 	x->tx_posted = w->posted;
 }
 
-/* Is every piece where the kernel can read it, and no longer than a chunk? */
-static bool pieces_lendable(const struct xn_xdpq *x, const struct xn_piece *p, unsigned n)
+/* Is every piece where the kernel can read it, and no longer than a chunk? Why not: a
+ * counter; XN_C_tx_lent: it is. */
+static enum xn_counter judge_pieces(const struct xn_xdpq *x, const struct xn_piece *p, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (!xn_mem_registered(x->mem, p[i].at, p[i].len) || p[i].len > XN_CHUNK_BYTES)
-			return false;
-	return true;
+	enum xn_counter why = XN_C_tx_lent;
+
+	if (x->bounce)
+		return XN_C_tx_bounce_forced;
+	for (unsigned i = 0; i < n; i++) {
+		if (!xn_mem_registered(x->mem, p[i].at, p[i].len) || p[i].len > x->xsk.chunk_bytes)
+			return XN_C_tx_bounce_window;
+		if (x->map && !xn_zc_whole_for_device(x->map, p[i].at.v, p[i].len))
+			why = XN_C_tx_bounce_page;
+	}
+	return why;
 }
 
 /* Copies the packet into one arena frame. False: no frame or slot is free now. */
@@ -128,13 +138,13 @@ static __attribute__((noinline)) bool send_unusual(struct xn_xdpq *x, struct pos
 	struct xn_counters *ctr = x->q.cfg.ctr;
 	struct xn_piece one;
 	const struct xn_piece *pieces = xn_chain_pieces(p, all, &one);
-	bool lendable = pieces_lendable(x, pieces, p->n_pieces);
+	enum xn_counter why = judge_pieces(x, pieces, p->n_pieces);
 	enum xn_counter how = p->n_pieces > 1 ? XN_C_tx_gathered : XN_C_tx_bounced;
 
 	if (x->tx_down)
 		return drop(x, p, XN_C_tx_drop_down);
 	/* A first piece without the whole Ethernet header is what drivers stumble over. */
-	if (!x->bounce && lendable && p->n_pieces > 1 && p->n_pieces <= XN_TX_PIECES_MAX &&
+	if (why == XN_C_tx_lent && p->n_pieces > 1 && p->n_pieces <= x->tx_pieces &&
 	    pieces[0].len >= XN_ETH_HDR_BYTES && (x->chain_tx || p->bytes > XN_CHUNK_BYTES)) {
 		if (!send_chained(w, p, pieces))
 			return false;
@@ -148,21 +158,21 @@ static __attribute__((noinline)) bool send_unusual(struct xn_xdpq *x, struct pos
 		return false;
 	count_sent(x, 1, p->bytes);
 	xn_count_add(&ctr->v[how], 1);
-	if (x->bounce)
-		XN_COUNT(ctr, tx_bounce_forced, 1);
-	else if (!lendable)
-		XN_COUNT(ctr, tx_bounce_window, 1);
+	if (why != XN_C_tx_lent)
+		xn_count_add(&ctr->v[why], 1);
 	return true;
 }
 
 /* Packets of one piece that can be lent: as many as there are in a row, and find room
  * in a row in the TX ring. */
-static inline unsigned send_usual(const struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
-				  unsigned n, uint64_t *bytes)
+static ALWAYS_INLINE unsigned send_usual(const struct xn_xdpq *x, struct post *w,
+					 const struct xn_chain *p, unsigned n, uint64_t *bytes,
+					 const bool zc)
 {
 	const uint64_t umem_bytes = x->mem->umem_bytes;
 	/* One piece of a chunk at most; nothing, where packets are copied or dropped. */
-	const uint32_t longest = x->bounce || x->tx_down ? 0 : XN_CHUNK_BYTES;
+	const uint32_t longest = x->bounce || x->tx_down ? 0 : zc ? x->xsk.chunk_bytes : XN_CHUNK_BYTES;
+	const struct xn_zc_map map = zc ? *x->map : (struct xn_zc_map){ 0 };
 	const struct xn_chain *const first = p, *end;
 	struct xdp_desc *d = &w->ring[w->posted & w->mask];
 	uint64_t *sent = &w->sent[w->posted & w->mask], sum = 0;
@@ -174,6 +184,8 @@ static inline unsigned send_usual(const struct xn_xdpq *x, struct post *w, const
 		if (XN_UNLIKELY(p->n_pieces != 1 || p->bytes > longest ||
 				p->at.v + p->bytes > umem_bytes))
 			break;
+		if (zc && XN_UNLIKELY(!xn_zc_whole_for_device(&map, p->at.v, p->bytes)))
+			break;
 		*d = (struct xdp_desc){ .addr = p->at.v, .len = p->bytes };
 		*sent = p->head | XN_SENT_LAST;
 		sum += p->bytes;
@@ -183,8 +195,9 @@ static inline unsigned send_usual(const struct xn_xdpq *x, struct post *w, const
 	return (unsigned)(p - first);
 }
 
-unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
-			const struct xn_piece *pieces)
+/* Compiled twice: `zc` is a constant in each of them. */
+static ALWAYS_INLINE unsigned tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+				      const struct xn_piece *pieces, const bool zc)
 {
 	struct xn_xdpq *x = xdpq(q);
 	const struct xn_chain *p = pkts, *const end = pkts + n;
@@ -192,7 +205,7 @@ unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigne
 	uint64_t bytes = 0, unusual = 0;
 
 	for (;;) {
-		unsigned run = send_usual(x, &w, p, (unsigned)(end - p), &bytes);
+		unsigned run = send_usual(x, &w, p, (unsigned)(end - p), &bytes, zc);
 
 		p += run;
 		if (XN_LIKELY(p == end))
@@ -207,6 +220,18 @@ unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigne
 	XN_COUNT(q->cfg.ctr, tx_lent, n - unusual);
 	count_sent(x, n - unusual, bytes);
 	return n;
+}
+
+unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			const struct xn_piece *pieces)
+{
+	return tx_post(q, pkts, n, pieces, false);
+}
+
+unsigned xn_xdp_tx_post_zc(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			   const struct xn_piece *pieces)
+{
+	return tx_post(q, pkts, n, pieces, true);
 }
 
 /* Interface down or gone: from now on packets are dropped, and it is tried again. */

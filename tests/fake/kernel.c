@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The kernel's side of AF_XDP on plain memory. Theory in tests/fake/kernel.h. */
-#include <assert.h>
+/* The kernel's side of AF_XDP on plain memory, in copy mode; and a host around it. Theory in
+ * tests/fake/kernel.h. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/atomics.h"
-#include "tests/fake/kernel.h"
+#include "tests/fake/ring.h"
 
 /* ---- rings ---- */
 
@@ -44,40 +43,22 @@ static void cons_init(struct xsk_ring_cons *c, struct fk_ring *r)
 	};
 }
 
-/* Entries that the engine has produced and we have not taken. The acquire pairs with
- * the release in xsk_ring_prod__submit: the entries are read behind it. */
-static inline uint32_t ring_level(const struct fk_ring *r)
-{
-	uint32_t n = xn_load_acquire32(&r->producer) - r->at;
-
-	assert(n <= r->size && "more produced than the ring holds");
-	return n;
-}
-
-/* Entries that we may still produce. The acquire pairs with xsk_ring_cons__release:
- * the engine has read what was in them. */
-static inline uint32_t ring_room(const struct fk_ring *r)
-{
-	uint32_t used = r->at - xn_load_acquire32(&r->consumer);
-
-	assert(used <= r->size && "more consumed than was produced");
-	return r->size - used;
-}
-
-/* What we took or produced so far. Release: our reads or writes of the entries come
- * before; pairs with the acquire in xsk_prod_nb_free or xsk_cons_nb_avail. */
-static inline void ring_publish(const struct fk_ring *r, uint32_t *word)
-{
-	xn_store_release32(word, r->at);
-}
-
 /* ---- life cycle ---- */
+
+static void read_statistics(const struct xn_xsk *x, struct xdp_statistics *st)
+{
+	*st = XN_CONTAINER_OF(x->tx.producer, struct fk, tx.producer)->stat;
+}
 
 void fk_init(struct fk *k, struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 {
+	const uint32_t chunk_bytes = cfg->chunk_bytes ? cfg->chunk_bytes : XN_CHUNK_BYTES;
+
 	*k = (struct fk){
 		.umem = cfg->mem->base, .umem_bytes = cfg->mem->umem_bytes,
-		.frame_bytes = cfg->frame_bytes, .land = XN_CHUNK_BYTES - cfg->frame_bytes,
+		.chunk_bytes = chunk_bytes, .frame_bytes = cfg->frame_bytes,
+		.land = chunk_bytes - cfg->frame_bytes,
+		.zero_copy = cfg->mode == XN_XSK_ZERO_COPY,
 		.capture = true, .budget = cfg->tx_budget ? cfg->tx_budget : FK_BUDGET,
 		.random = 0x9e3779b97f4a7c15ull,
 	};
@@ -89,7 +70,9 @@ void fk_init(struct fk *k, struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 	k->tx.flags = XDP_RING_NEED_WAKEUP;   /* always, in copy mode */
 
 	*x = (struct xn_xsk){
-		.send = fk_send, .frame_bytes = k->frame_bytes, .land = k->land,
+		.send = k->zero_copy ? fk_nic_send : fk_send, .statistics = read_statistics,
+		.zero_copy = k->zero_copy,
+		.chunk_bytes = chunk_bytes, .frame_bytes = k->frame_bytes, .land = k->land,
 		.fd = cfg->spare_fd >= 0 ? cfg->spare_fd : eventfd(0, EFD_CLOEXEC),
 	};
 	prod_init(&x->fill, &k->fill);
@@ -112,7 +95,7 @@ void fk_fini(struct fk *k, struct xn_xsk *x)
 }
 
 /* xorshift64: any order will do, and the same in each run. */
-static uint64_t next_random(struct fk *k)
+uint64_t fk_random(struct fk *k)
 {
 	k->random ^= k->random << 13;
 	k->random ^= k->random >> 7;
@@ -125,7 +108,7 @@ static uint64_t next_random(struct fk *k)
 /* xp_check_unaligned: the chunk has to be wholly inside, the frame alone is not enough. */
 static inline bool chunk_valid(const struct fk *k, uint64_t addr)
 {
-	return addr < k->umem_bytes && k->umem_bytes - addr >= XN_CHUNK_BYTES;
+	return addr < k->umem_bytes && k->umem_bytes - addr >= k->chunk_bytes;
 }
 
 /* Next valid entry of the fill ring; invalid ones are gone. False: the ring is empty. */
@@ -143,35 +126,45 @@ static inline bool fill_take(struct fk *k, uint32_t *level, uint64_t *addr)
 	return false;
 }
 
+bool fk_fill_take(struct fk *k, uint32_t *level, uint64_t *addr)
+{
+	return fill_take(k, level, addr);
+}
+
 /* As xp_alloc: what lies on the free list first. With `reorder` the list is kept
  * filled, and any of it is taken. */
 static bool entry_take(struct fk *k, uint64_t *addr)
 {
 	unsigned want = XN_MIN(XN_MAX(k->reorder, 1u), FK_AHEAD_MAX), pick;
-	uint32_t level = ring_level(&k->fill);
+	uint32_t level = fk_ring_level(&k->fill);
 
 	while (k->n_ahead < want && level && fill_take(k, &level, &k->ahead[k->n_ahead]))
 		k->n_ahead++;
-	ring_publish(&k->fill, &k->fill.consumer);
+	fk_ring_publish(&k->fill, &k->fill.consumer);
 	if (!k->n_ahead) {
 		k->stat.rx_fill_ring_empty_descs++;
 		return false;
 	}
-	pick = k->reorder ? (unsigned)(next_random(k) % k->n_ahead) : k->n_ahead - 1;
+	pick = k->reorder ? (unsigned)(fk_random(k) % k->n_ahead) : k->n_ahead - 1;
 	*addr = k->ahead[pick];
 	k->ahead[pick] = k->ahead[--k->n_ahead];
 	return true;
 }
 
-static inline void rx_put(struct fk *k, uint64_t fill, uint32_t bytes)
+static inline void rx_put(struct fk *k, uint64_t fill, uint64_t at, uint32_t bytes)
 {
 	struct xdp_desc *rx = k->rx.entries;
 
 	/* xp_get_handle: the entry's address below, the way to the data above. */
 	rx[k->rx.at++ & k->rx.mask] = (struct xdp_desc){
-		.addr = fill | (uint64_t)k->land << XSK_UNALIGNED_BUF_OFFSET_SHIFT,
+		.addr = fill | (at - fill) << XSK_UNALIGNED_BUF_OFFSET_SHIFT,
 		.len = bytes,
 	};
+}
+
+void fk_rx_put(struct fk *k, uint64_t fill, uint64_t at, uint32_t bytes)
+{
+	rx_put(k, fill, at, bytes);
 }
 
 int fk_rx(struct fk *k, const void *frame, uint32_t bytes)
@@ -189,36 +182,36 @@ int fk_rx(struct fk *k, const void *frame, uint32_t bytes)
 	at = fill + k->land;
 	assert(!k->may_write || k->may_write(k->arg, at, k->frame_bytes));
 	memcpy(k->umem + at, frame, bytes);
-	if (!ring_room(&k->rx)) {       /* __xsk_rcv_zc fails: xsk_buff_free */
+	if (!fk_ring_room(&k->rx)) {       /* __xsk_rcv_zc fails: xsk_buff_free */
 		k->ahead[k->n_ahead++] = fill;
 		k->stat.rx_ring_full++;
 		return -ENOBUFS;
 	}
-	rx_put(k, fill, bytes);
-	ring_publish(&k->rx, &k->rx.producer);
+	rx_put(k, fill, at, bytes);
+	fk_ring_publish(&k->rx, &k->rx.producer);
 	k->rx_frames++;
 	return 0;
 }
 
 unsigned fk_rx_many(struct fk *k, unsigned n, uint32_t bytes)
 {
-	uint32_t level = ring_level(&k->fill);
+	uint32_t level = fk_ring_level(&k->fill);
 	uint64_t fill;
 	unsigned i;
 
 	assert(!k->n_ahead && bytes <= k->frame_bytes);
-	n = XN_MIN(n, ring_room(&k->rx));
+	n = XN_MIN(n, fk_ring_room(&k->rx));
 	for (i = 0; i < n && fill_take(k, &level, &fill); i++)
-		rx_put(k, fill, bytes);
-	ring_publish(&k->fill, &k->fill.consumer);
-	ring_publish(&k->rx, &k->rx.producer);
+		rx_put(k, fill, fill + k->land, bytes);
+	fk_ring_publish(&k->fill, &k->fill.consumer);
+	fk_ring_publish(&k->rx, &k->rx.producer);
 	k->rx_frames += i;
 	return i;
 }
 
 uint32_t fk_fill_level(const struct fk *k)
 {
-	return ring_level(&k->fill);
+	return fk_ring_level(&k->fill);
 }
 
 /* ---- completion ---- */
@@ -249,48 +242,73 @@ static inline void chain_complete(struct fk *k)
 	k->n_chain = 0;
 }
 
+void fk_finish(struct fk *k, const struct fk_flying *f)
+{
+	if (k->zero_copy && !f->refused) {
+		k->tx_packets++;
+		for (unsigned i = 0; i < f->n; i++)
+			k->tx_bytes += f->len[i];
+		if (k->capture)
+			fk_capture(k, f->addr, f->len, f->n);
+	}
+	comp_put(k, f->addr, f->n, k->zero_copy || k->keep_bit0);
+}
+
 unsigned fk_complete(struct fk *k, unsigned n)
 {
 	n = XN_MIN(n, k->n_flying);
 	for (unsigned i = 0; i < n; i++) {
-		unsigned pick = k->shuffle ? (unsigned)(next_random(k) % k->n_flying) : 0;
+		unsigned pick = k->shuffle ? (unsigned)(fk_random(k) % k->n_flying) : 0;
 		struct fk_flying f = k->flying[pick];
 
 		memmove(&k->flying[pick], &k->flying[pick + 1],
 			(--k->n_flying - pick) * sizeof(f));
-		comp_put(k, f.addr, f.n, k->keep_bit0);
+		fk_finish(k, &f);
 	}
-	ring_publish(&k->comp, &k->comp.producer);
+	fk_ring_publish(&k->comp, &k->comp.producer);
 	return n;
 }
 
 /* ---- transmit ---- */
 
 /* xp_unaligned_validate_desc, without metadata. */
-static inline bool desc_valid(const struct fk *k, const struct xdp_desc *d)
+bool fk_desc_valid(const struct fk *k, const struct xdp_desc *d)
 {
 	uint64_t addr = xsk_umem__add_offset_to_addr(d->addr);
 
-	return d->len && d->len <= XN_CHUNK_BYTES && addr < k->umem_bytes &&
+	return d->len && d->len <= k->chunk_bytes && addr < k->umem_bytes &&
 	       d->len <= k->umem_bytes - addr && !(d->options & ~(uint32_t)XDP_PKT_CONTD);
 }
 
-static void packet_capture(struct fk *k, uint32_t bytes)
+void fk_capture(struct fk *k, const uint64_t *addr, const uint32_t *len, unsigned n)
 {
 	struct fk_packet *p;
-	uint32_t at = 0;
+	uint32_t bytes = 0, at = 0;
 
 	if (k->n_packets == k->max_packets) {
 		k->max_packets = k->max_packets ? 2 * k->max_packets : 64;
 		k->packets = must(realloc(k->packets, k->max_packets * sizeof(*p)));
 	}
+	for (unsigned i = 0; i < n; i++)
+		bytes += len[i];
 	p = &k->packets[k->n_packets++];
-	*p = (struct fk_packet){ must(malloc(bytes)), bytes, k->n_chain };
-	for (unsigned i = 0; i < k->n_chain; i++) {
-		memcpy(p->data + at, k->umem + xsk_umem__add_offset_to_addr(k->chain[i].addr),
-		       k->chain[i].len);
-		at += k->chain[i].len;
+	*p = (struct fk_packet){ must(malloc(bytes)), bytes, n };
+	for (unsigned i = 0; i < n; i++) {
+		memcpy(p->data + at, k->umem + xsk_umem__add_offset_to_addr(addr[i]), len[i]);
+		at += len[i];
 	}
+}
+
+static void capture_chain(struct fk *k)
+{
+	uint64_t addr[XN_TX_PIECES_MAX];
+	uint32_t len[XN_TX_PIECES_MAX];
+
+	for (unsigned i = 0; i < k->n_chain; i++) {
+		addr[i] = k->chain[i].addr;
+		len[i] = k->chain[i].len;
+	}
+	fk_capture(k, addr, len, k->n_chain);
 }
 
 /* All pieces are there: sends the packet or loses it. 0 or -EBUSY. */
@@ -308,7 +326,7 @@ static inline int packet_send(struct fk *k)
 		k->tx_packets++;
 		k->tx_bytes += bytes;
 		if (k->capture)
-			packet_capture(k, bytes);
+			capture_chain(k);
 	}
 	chain_complete(k);
 	return lost ? -EBUSY : 0;
@@ -351,17 +369,17 @@ static inline int desc_take(struct fk *k, const struct xdp_desc *d)
 static int xmit(struct fk *k)
 {
 	const struct xdp_desc *tx = k->tx.entries;
-	uint32_t level = ring_level(&k->tx), left = k->budget ? k->budget : level;
+	uint32_t level = fk_ring_level(&k->tx), left = k->budget ? k->budget : level;
 	int err = 0;
 
 	while (level-- && !err) {
 		const struct xdp_desc d = tx[k->tx.at & k->tx.mask];
 
-		if (!left-- || ring_room(&k->comp) <= k->comp_reserved)
+		if (!left-- || fk_ring_room(&k->comp) <= k->comp_reserved)
 			return -EAGAIN;
 		k->tx.at++;
 		k->comp_reserved++;
-		if (!desc_valid(k, &d)) {
+		if (!fk_desc_valid(k, &d)) {
 			chain_drop(k);
 			desc_drop(k, &d);
 			return 0;
@@ -380,14 +398,14 @@ int fk_send(struct xn_xsk *x)
 	if (k->send_error)
 		return k->send_error;
 	err = xmit(k);
-	ring_publish(&k->tx, &k->tx.consumer);
-	ring_publish(&k->comp, &k->comp.producer);
+	fk_ring_publish(&k->tx, &k->tx.consumer);
+	fk_ring_publish(&k->comp, &k->comp.producer);
 	return err;
 }
 
 uint32_t fk_tx_level(const struct fk *k)
 {
-	return ring_level(&k->tx);
+	return fk_ring_level(&k->tx);
 }
 
 void fk_forget(struct fk *k)
@@ -403,16 +421,22 @@ struct fk_host fk_host;
 
 void fk_host_reset(void)
 {
+	for (unsigned i = 0; i < FK_QUEUES; i++)
+		free(fk_host.ghost[i].k);
+
 	fk_host = (struct fk_host){
 		.info = { .ifindex = 7, .mtu = 1500, .mac = { 2, 0, 0, 0, 0, 7 }, .up = true,
-			  .driver = "veth", .netns = 1, .speed = 10000, .full_duplex = true },
+			  .driver = "veth", .netns = 1, .speed = 10000, .full_duplex = true,
+			  .release = "7.2.0" },
 	};
 	for (unsigned i = 0; i < FK_QUEUES; i++)
 		fk_host.steered[i] = -1;
 }
 
-int fk_host_rx(unsigned queue, const void *frame, uint32_t bytes)
+/* The XDP program, bpf/steer.bpf.c. */
+static int steer(void *arg, uint32_t bytes)
 {
+	const unsigned queue = (unsigned)((const struct fk *)arg - fk_host.q);
 	const struct xn_xsk *x = fk_host.xsk[queue];
 
 	if (bytes > fk_host.steer.frame_bytes) {
@@ -424,7 +448,33 @@ int fk_host_rx(unsigned queue, const void *frame, uint32_t bytes)
 		return -ENXIO;
 	}
 	fk_host.exits[XN_E_steer_to_guest]++;
-	return fk_rx(&fk_host.q[queue], frame, bytes);
+	return 0;
+}
+
+/* The NIC writes on, though its socket is closed. */
+static int ghost_rx(struct fk *k, const void *frame, uint32_t bytes)
+{
+	uint64_t land;
+
+	if (!k->n_nic)
+		return -ENOMEM;
+	land = k->nic_ring[0] + k->land;
+	memmove(k->nic_ring, k->nic_ring + 1, --k->n_nic * sizeof(k->nic_ring[0]));
+	memcpy(k->umem + land, frame, XN_MIN(bytes, k->frame_bytes));
+	return 1;
+}
+
+int fk_host_rx(unsigned queue, const void *frame, uint32_t bytes)
+{
+	struct fk *k = &fk_host.q[queue];
+	int err;
+
+	if (fk_host.ghost[queue].k)
+		return ghost_rx(fk_host.ghost[queue].k, frame, bytes);
+	if (k->zero_copy)
+		return fk_nic_rx(k, frame, bytes, steer, k);
+	err = steer(k, bytes);
+	return err ? err : fk_rx(k, frame, bytes);
 }
 
 static int host_if_info(const char *ifname, struct xn_if_info *info)
@@ -485,6 +535,41 @@ static int host_xsk_socket(int *fd, const char *ifname)
 	return err;
 }
 
+/* One attempt to bind; a ghost that has been refused often enough is gone. */
+static bool queue_is_free(unsigned queue)
+{
+	unsigned *left = &fk_host.ghost[queue].refusals;
+
+	if (!fk_host.ghost[queue].k)
+		return true;
+	if (fk_host.on_attempt)
+		fk_host.on_attempt(queue);
+	if (*left) {
+		*left -= *left != FK_FOR_EVER;
+		return false;
+	}
+	free(fk_host.ghost[queue].k);
+	fk_host.ghost[queue].k = NULL;
+	return true;
+}
+
+static bool wait_for_queue(unsigned queue, uint32_t ms)
+{
+	while (!queue_is_free(queue))
+		if (!ms--)
+			return false;
+	return true;
+}
+
+static int may_bind(const struct xn_xsk_cfg *cfg)
+{
+	if (fk_host.xsk[cfg->queue] || !wait_for_queue(cfg->queue, cfg->busy_ms ? cfg->busy_ms : 2000))
+		return -EBUSY;
+	if (fk_host.open_error || cfg->mode != XN_XSK_ZERO_COPY)
+		return fk_host.open_error;
+	return fk_host.nic.zero_copy ? fk_host.zc_error : -EOPNOTSUPP;
+}
+
 static int host_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 {
 	int err = cfg->spare_fd < 0 ? may_open_socket() : 0;
@@ -492,13 +577,14 @@ static int host_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 	assert(cfg->queue < FK_QUEUES);
 	*x = (struct xn_xsk){ .fd = -1 };
 	if (!err)
-		err = fk_host.xsk[cfg->queue] ? -EBUSY : fk_host.open_error;
+		err = may_bind(cfg);
 	if (err) {
 		if (cfg->spare_fd >= 0)
 			close(cfg->spare_fd);
 		return err;
 	}
 	fk_init(&fk_host.q[cfg->queue], x, cfg);
+	fk_host.q[cfg->queue].nic = fk_host.nic;
 	fk_host.xsk[cfg->queue] = x;
 	fk_host.opened++;
 	if (fk_host.on_open)
@@ -519,11 +605,37 @@ static unsigned queue_of(const struct xn_xsk *x)
 static void host_xsk_close(struct xn_xsk *x)
 {
 	unsigned i = queue_of(x);
+	struct fk *k = &fk_host.q[i];
 
 	fk_host.xsk[i] = NULL;
 	fk_host.steered[i] = -1;   /* xsk_delete_from_maps */
 	fk_host.closed++;
-	fk_fini(&fk_host.q[i], x);
+	if (k->zero_copy) {
+		fk_host.ghost[i].k = must(aligned_alloc(XN_CACHE_LINE, sizeof(*k)));
+		*fk_host.ghost[i].k = *k;
+		fk_host.ghost[i].refusals = k->nic.refusals;
+	}
+	fk_fini(k, x);
+}
+
+static int host_zc_close(struct xn_xsk *x, unsigned ifindex, unsigned queue, const char *ifname, int fd,
+			 uint32_t ms)
+{
+	int err = fd < 0 ? may_open_socket() : 0;
+
+	assert(ifindex == fk_host.info.ifindex);
+	if (x->fd >= 0) {
+		assert(queue_of(x) == queue);
+		host_xsk_close(x);
+	}
+	if (fd >= 0)
+		close(fd);
+	if (err)
+		return err;
+	if (!wait_for_queue(queue, ms))
+		return xn_fail(ETIMEDOUT, "%s queue %u: the fake driver keeps the queue", ifname, queue);
+	fk_host.proofs++;
+	return 0;
 }
 
 static void host_xsk_statistics(const struct xn_xsk *x, struct xdp_statistics *st)
@@ -577,6 +689,7 @@ const struct xn_xdp_sys fk_host_sys = {
 	.steer_set = host_steer_set, .steer_clear = host_steer_clear,
 	.steer_native = host_steer_native, .steer_counters = host_steer_counters,
 	.xsk_socket = host_xsk_socket, .xsk_open = host_xsk_open, .xsk_close = host_xsk_close,
-	.xsk_statistics = host_xsk_statistics, .barrier = host_barrier,
+	.xsk_statistics = host_xsk_statistics, .zc_close = host_zc_close, .barrier = host_barrier,
+	.ask_ms = 20, .close_ms = 20,
 	.link_open = host_link_open, .announce_open = host_announce_open,
 };

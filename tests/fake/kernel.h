@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The kernel's side of AF_XDP, played on plain memory: with it the whole data path
- * runs without root, and does on request what a kernel does only now and then.
+ * runs without root, and does on request what a kernel does only now and then. In zero-copy
+ * mode the driver is played too: tests/fake/nic.c.
  *
  *	      test                     fake kernel                   engine
  *	fk_rx(frame) ------> takes a fill entry, writes the  ------> rx ring
@@ -52,14 +53,47 @@ struct fk_packet {
 /* A packet on its way: addresses that will be completed. */
 struct fk_flying {
 	uint64_t addr[XN_TX_PIECES_MAX];
+	uint32_t len[XN_TX_PIECES_MAX];   /* zero-copy mode: the memory is read only at the end */
 	unsigned n;
+	bool refused;                     /* ... and this one is not sent */
 };
+
+/*
+ * A NIC, and its driver in zero-copy mode. What it does follows Linux 7.2
+ * (net/xdp/xsk_buff_pool.c, xsk_queue.h) and tests/zc:
+ *   - fill entries go into the NIC's own ring first. One whose chunk crosses into a page
+ *     that does not follow is gone, without a trace;
+ *   - a frame is written into the oldest of them, before the XDP program has seen it. If
+ *     that drops it, the buffer goes to the pool's free list, which is used first;
+ *   - TX descriptors that cross such a page are refused: counted, completed, not sent. A
+ *     packet of more pieces than it takes is not sent, whatever becomes of its pieces;
+ *   - memory that is sent is read when it is completed;
+ *   - after close() it goes on with what it has in its ring, until the queue is taken from
+ *     it; that may take some attempts to bind it again.
+ */
+struct fk_nic {
+	bool zero_copy;         /* has the mode at all */
+	uint32_t ring;          /* buffers that it holds; 0: 64 */
+	uint32_t front;         /* bytes that it writes before each frame ... */
+	uint32_t reach;         /* ... and up to where from the landing on; 0: the frame only */
+	uint32_t shift;         /* so much later each frame begins, behind a timestamp */
+	uint32_t piece;         /* longer frames come in pieces; 0: they are dropped by the NIC */
+	unsigned segments;      /* pieces of a packet in transmit; 0: 1 */
+	bool by_piece;          /* a kernel before 7.2: of a broken packet, a piece a call */
+	bool deaf;              /* takes nothing from the TX ring */
+	bool (*follows)(uint64_t page);   /* does the next page follow? NULL: all do */
+	bool (*loses)(uint64_t fill);     /* forgets this buffer. NULL: none */
+	unsigned refusals;      /* attempts to bind that fail after a close */
+};
+#define FK_FOR_EVER (~0u)
+#define FK_NIC_RING 4096u
 
 struct fk {
 	struct fk_ring fill, rx, tx, comp;
 	uint8_t *umem;
 	uint64_t umem_bytes;
-	uint32_t frame_bytes, land;
+	uint32_t chunk_bytes, frame_bytes, land;
+	bool zero_copy;
 
 	/* -- modes: receive -- */
 	/* May the engine have lent [at, at + bytes)? Called with all that the kernel
@@ -76,10 +110,13 @@ struct fk {
 	bool hold;              /* complete only when fk_complete is called */
 	bool shuffle;           /* ... in any order */
 	bool keep_bit0;         /* a kernel that completes odd addresses as they are */
+	struct fk_nic nic;      /* zero-copy mode */
 
 	/* -- what happened -- */
 	struct xdp_statistics stat;
 	uint64_t fill_invalid;          /* invalid entries swallowed: no kernel counter has them */
+	uint64_t fill_lost;             /* zero-copy mode: crossed pages, or were forgotten */
+	uint64_t taken;                 /* buffers that went into the NIC's ring from the fill ring */
 	uint64_t rx_frames, tx_packets, tx_bytes, tx_lost, sends;
 	struct fk_packet *packets;
 	size_t n_packets, max_packets;
@@ -93,6 +130,9 @@ struct fk {
 	struct fk_flying *flying;
 	unsigned n_flying;
 	uint32_t comp_reserved;
+	uint64_t nic_ring[FK_NIC_RING];   /* oldest first */
+	unsigned n_nic;
+	bool draining;                    /* pieces of a packet that is not sent */
 	uint64_t random;
 };
 
@@ -120,6 +160,18 @@ unsigned fk_complete(struct fk *k, unsigned n);
 /* Forgets the packets captured so far. */
 void fk_forget(struct fk *k);
 
+/* ---- tests/fake/nic.c: zero-copy mode ---- */
+
+/* What the XDP program does with a frame, or piece of one: 0, or -errno as fk_host_rx. */
+typedef int fk_program(void *arg, uint32_t bytes);
+/* A frame comes from the wire. 0, or why (the last piece of) it did not get to the RX ring:
+ * as fk_rx, or what the program says. */
+int  fk_nic_rx(struct fk *k, const void *frame, uint32_t bytes, fk_program *program, void *arg);
+/* The NIC fetches buffers. */
+void fk_nic_refill(struct fk *k);
+/* What x->send does in zero-copy mode. */
+int  fk_nic_send(struct xn_xsk *x);
+
 /* Entries of the fill ring, and descriptors of the TX ring, that were not taken yet. */
 uint32_t fk_fill_level(const struct fk *k);
 uint32_t fk_tx_level(const struct fk *k);
@@ -130,7 +182,9 @@ uint32_t fk_tx_level(const struct fk *k);
 
 struct fk_host {
 	struct xn_if_info info;         /* what if_info says */
+	struct fk_nic nic;              /* of all queues: copied at each open */
 	int open_error;                 /* -errno for xsk_open */
+	int zc_error;                   /* ... for one in zero-copy mode */
 	int socket_error;               /* -errno for every new socket: xsk_socket, and
 					   xsk_open without a spare one */
 	unsigned sockets_left;          /* ... after so many were opened */
@@ -140,6 +194,14 @@ struct fk_host {
 	int steered[FK_QUEUES];         /* socket's fd; -1: none */
 	uint64_t exits[XN_E_COUNT];
 	unsigned barriers, opened, closed;
+	unsigned proofs;                /* zc_close calls that proved the end */
+	/* What a NIC goes on with after close(), until the queue is taken from it. */
+	struct {
+		struct fk *k;           /* NULL: nothing */
+		unsigned refusals;      /* left */
+	} ghost[FK_QUEUES];
+	/* Called for each attempt to bind a queue that a ghost has. */
+	void (*on_attempt)(unsigned queue);
 	/* Called for a socket that has just been opened: sets modes of its fk. */
 	void (*on_open)(struct fk *k, unsigned queue);
 };
@@ -153,7 +215,8 @@ void fk_host_reset(void);
 /* The next frame that was announced on the port opened last; its length, 0: none. */
 uint32_t fk_host_announced(void *frame, uint32_t max);
 /* A frame comes to this queue of the interface, and through the XDP program. As
- * fk_rx; -ENXIO: not steered anywhere, -EMSGSIZE: dropped by the program as too long. */
+ * fk_rx; -ENXIO: not steered anywhere, -EMSGSIZE: dropped by the program as too long.
+ * Without a socket it may be a ghost's: then it is written, and 1 returned. */
 int fk_host_rx(unsigned queue, const void *frame, uint32_t bytes);
 
 #endif

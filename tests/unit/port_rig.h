@@ -93,16 +93,16 @@ static inline struct fk *fk(void)
 struct rig_opts {
 	const char *options, *driver;
 	uint64_t features, window_bytes;
-	uint32_t bounce_frames, spare_sockets;
+	uint32_t bounce_frames, spare_sockets, mtu;
+	const struct fk_nic *nic;            /* its zero-copy mode; NULL: it has none */
 };
 
-static inline void rig_open(struct rig *r, const struct rig_opts *o)
+/* All but the port: rig_open_port, and then rig_start. */
+static inline void rig_prepare(struct rig *r, const struct rig_opts *o)
 {
 	struct xn_region region = { .size = RAM };
 	struct xn_mem_opts mo = { .sz = sizeof(mo), .window_bytes = o->window_bytes,
 				  .bounce_frames = o->bounce_frames ? o->bounce_frames : 1024 };
-	const struct xn_port_opts po = { .spare_sockets = o->spare_sockets };
-	char spec[64];
 
 	memset(r, 0, sizeof(*r));
 	drv_init(&r->drv, RAM, 1);
@@ -114,9 +114,23 @@ static inline void rig_open(struct rig *r, const struct rig_opts *o)
 	rig_of_host = r;
 	if (o->driver)
 		strcpy(fk_host.info.driver, o->driver);
-	strcpy(spec, "fake0");
+	if (o->mtu)
+		fk_host.info.mtu = o->mtu;
+	if (o->nic)
+		fk_host.nic = *o->nic;
+}
+
+static inline int rig_open_port(struct rig *r, const struct rig_opts *o)
+{
+	const struct xn_port_opts po = { .spare_sockets = o->spare_sockets };
+	char spec[64] = "fake0";
+
 	strcat(spec, o->options ? o->options : "");
-	assert_int_equal(xn_port_open_xdp_on(&r->port, spec, &po, &fk_host_sys), 0);
+	return xn_port_open_xdp_on(&r->port, spec, &po, &fk_host_sys);
+}
+
+static inline int rig_start(struct rig *r, const struct rig_opts *o)
+{
 	assert_int_equal(xn_dev_create(&r->dev, r->mem, r->port, NULL), 0);
 	assert_int_equal(xn_dev_set_features(r->dev, VERSION | o->features), 0);
 	for (unsigned i = 0; i < 2; i++) {
@@ -124,8 +138,15 @@ static inline void rig_open(struct rig *r, const struct rig_opts *o)
 
 		assert_int_equal(xn_dev_set_vring(r->dev, i, &v), 0);
 	}
-	assert_int_equal(xn_dev_start(r->dev), 0);
 	r->q = xn_dev_queue(r->dev, 0);
+	return xn_dev_start(r->dev);
+}
+
+static inline void rig_open(struct rig *r, const struct rig_opts *o)
+{
+	rig_prepare(r, o);
+	assert_int_equal(rig_open_port(r, o), 0);
+	assert_int_equal(rig_start(r, o), 0);
 }
 
 static inline void rig_close(struct rig *r)
