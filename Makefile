@@ -95,11 +95,12 @@ LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c \
            port/xdp.c port/xdp_mode.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/stats.c
 # xsknetd, all but its main(): tests link it too.
-VHOST_SRC := vhost/io.c vhost/fds.c vhost/peerlog.c \
+VHOST_SRC := vhost/io.c vhost/fds.c vhost/discard.c vhost/peerlog.c \
              vhost/session.c vhost/session_setup.c vhost/session_mem.c vhost/session_ring.c \
              vhost/session_config.c \
              vhost/vdev.c vhost/vdev_mem.c vhost/vdev_area.c vhost/vdev_ring.c vhost/vdev_pair.c \
-             vhost/tempo.c vhost/worker.c vhost/sigbus.c vhost/listen.c vhost/notify.c vhost/stderr.c \
+             vhost/vdev_ctrl.c \
+             vhost/tempo.c vhost/nudge.c vhost/worker.c vhost/sigbus.c vhost/listen.c vhost/notify.c vhost/stderr.c \
              vhost/opts.c vhost/sandbox.c vhost/seccomp.c vhost/ctl.c vhost/status.c vhost/daemon.c
 # xsknetctl, all but its main(): tests link it too.
 CTL_SRC := ctl/client.c ctl/snapshot.c ctl/show.c ctl/stats.c \
@@ -124,10 +125,10 @@ NET_TESTS    := veth segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor
 TSAN_TESTS   := vq_hostile cross worker session
 # The black-box suite of xsknetd.
-SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c \
+SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c tests/vhost/mute.c \
                 tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
                 tests/vhost/case_guest.c tests/vhost/case_ctrl.c tests/vhost/case_inflight.c \
-                tests/vhost/case_fault.c tests/vhost/case_mutate.c
+                tests/vhost/case_fault.c tests/vhost/case_wait.c tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx ctrl inflight session offload
 FUZZ_RIG     := tests/fuzz/guest.c
 ZC_PROGS     := geometry stop product

@@ -37,8 +37,10 @@
 #include "base/types.h"
 #include "vhost/ctl.h"
 #include "vhost/daemon.h"
+#include "vhost/discard.h"
 #include "vhost/listen.h"
 #include "vhost/notify.h"
+#include "vhost/nudge.h"
 #include "vhost/peerlog.h"
 #include "vhost/sandbox.h"
 #include "vhost/session.h"
@@ -58,6 +60,7 @@ struct daemon {
 	const struct xn_daemon_opts *o;
 	uint64_t began_ns;
 	int sig_fd;
+	struct xn_nudge nudge;
 	struct xn_notify notify;
 
 	struct xn_port *port;
@@ -265,6 +268,8 @@ static int settle_in(struct daemon *d)
 			warn_of_names(&box);
 	}
 	if (!err)
+		err = xn_discard_start();
+	if (!err)
 		err = xn_vdev_create(&d->vdev, d->port, &vo);
 	if (!err && o->sandbox != XN_SANDBOX_OFF)
 		err = xn_sandbox_seal(&box);
@@ -279,6 +284,8 @@ static int start(struct daemon *d)
 	tidy_fds(d->o->fd);
 	err = block_signals(d);
 	prepare_libraries();
+	if (!err)
+		err = xn_nudge_create(&d->nudge);
 	if (!err)
 		err = xn_sigbus_init();
 	xn_notify_open(&d->notify);
@@ -321,21 +328,31 @@ static void end_session(struct daemon *d, const char *why)
 	xn_notify_say(&d->notify, "STATUS=Waiting for a front end.");
 }
 
-static void session_turn(struct daemon *d)
+static void handle_session(struct daemon *d, bool lost_memory)
 {
 	int err;
 
-	if (xn_sigbus_take() && d->session) {
+	if (lost_memory) {
 		xn_peer_log(XN_LOG_WARN, "the front end took away memory that it had shared (its "
 			    "file was truncated): its session is ended");
 		end_session(d, "the front end was disconnected");
-	}
-	if (!d->session)
 		return;
+	}
 	err = xn_session_handle(d->session);
 	if (err)
 		end_session(d, err == -ENOTCONN ? "the front end has gone" :
 						  "the front end was disconnected");
+}
+
+static void session_turn(struct daemon *d)
+{
+	const bool lost_memory = xn_sigbus_take();
+
+	if (!d->session)
+		return;
+	xn_nudge_start(&d->nudge);
+	handle_session(d, lost_memory);
+	xn_nudge_stop(&d->nudge);
 }
 
 /* The next front end comes to us. */
@@ -482,6 +499,7 @@ static void serve(struct daemon *d)
 
 static void stop(struct daemon *d)
 {
+	xn_nudge_start(&d->nudge);
 	xn_session_close(d->session);
 	xn_vdev_destroy(d->vdev);
 	xn_port_close(d->port);

@@ -44,7 +44,20 @@ int xn_fd_check_memory(int fd, const char *what)
 }
 
 /*
- * An eventfd has no type of file. Of those that have none it is the only kind that takes 8
+ * Such files have no type. They are asked with AT_STATX_DONT_SYNC: FUSE tells then what it knows,
+ * instead of asking its server. (Others that ask somebody, network file systems, are mounted
+ * by those that we trust.)
+ */
+bool xn_fd_is_anonymous(int fd)
+{
+	struct statx st;
+
+	return !statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) &&
+	       st.stx_mask & STATX_TYPE && !(st.stx_mode & S_IFMT);
+}
+
+/*
+ * Of those that have no type an eventfd is the only kind that takes 8
  * bytes of zeros, which do not change it but wake up who waits: at the other end of a call
  * eventfd that is the guest, for which it is an interrupt. So those are asked whether they can
  * be written to; what else says yes does no harm when it is.
@@ -55,18 +68,18 @@ int xn_fd_check_memory(int fd, const char *what)
 static bool takes_events(int fd, bool we_wait)
 {
 	static const uint64_t zero;
+	static const struct timespec now;
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
 
-	return (!we_wait && poll(&p, 1, 0) == 1 && p.revents == POLLOUT) ||
+	return (!we_wait && ppoll(&p, 1, &now, NULL) == 1 && p.revents == POLLOUT) ||
 	       write(fd, &zero, sizeof(zero)) == sizeof(zero);
 }
 
 int xn_fd_check_event(int fd, bool we_wait, const char *what)
 {
 	int flags = fcntl(fd, F_GETFL);
-	struct stat st;
 
-	if (flags < 0 || flags & O_PATH || fstat(fd, &st) || st.st_mode & S_IFMT ||
+	if (flags < 0 || flags & O_PATH || !xn_fd_is_anonymous(fd) ||
 	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) || !takes_events(fd, we_wait))
 		return xn_fail(EINVAL, "%s: the fd is not an eventfd", what);
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What an fd from a front end is, found out without waiting for anybody: it may be a pipe,
- * a socket, a directory, /dev/null, a file that somebody else serves, ...
+ * a socket, a directory, /dev/null, a file of a file system that does not answer, ...
  */
 #ifndef XN_VHOST_FDS_H
 #define XN_VHOST_FDS_H
@@ -10,11 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Closes if >= 0. */
+/* Closes if >= 0: what is known. Other fds: vhost/discard.h. */
 void xn_fd_close(int fd);
 /* A duplicate of our own, closed on exec. fd or -errno with a message. */
 int  xn_fd_dup(int fd);
 
+/* An eventfd, or one of its like (epoll, timerfd, ...): no file of any file system. */
+bool xn_fd_is_anonymous(int fd);
 /* A file of memory (memfd, tmpfs, hugetlbfs), open for reading and writing. 0 or -EINVAL. */
 int  xn_fd_check_memory(int fd, const char *what);
 /* An eventfd, that we wait for (kick) or signal (call, err); sets O_NONBLOCK, which is shared

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "vhost/discard.h"
 #include "vhost/io.h"
 
 #define HEADER_BYTES sizeof(struct xn_vu_header)
@@ -27,8 +27,7 @@ void xn_io_init(struct xn_io *io, int fd)
 void xn_io_fini(struct xn_io *io)
 {
 	for (unsigned i = 0; i < io->in.n_fds; i++)
-		if (io->in.fds[i] >= 0)
-			close(io->in.fds[i]);
+		xn_discard(io->in.fds[i]);
 	io->in.n_fds = 0;
 }
 
@@ -50,7 +49,7 @@ static bool collect_fds(struct msghdr *m, struct xn_msg *in)
 			if (in->n_fds < XN_VU_MAX_FDS) {
 				in->fds[in->n_fds++] = fd;
 			} else {
-				close(fd);
+				xn_discard(fd);
 				fits = false;
 			}
 		}
@@ -63,11 +62,15 @@ static int recv_piece(struct xn_io *io, void *at, size_t bytes)
 {
 	union control control;
 	struct iovec iov = { .iov_base = at, .iov_len = bytes };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
-			    .msg_control = control.buf, .msg_controllen = sizeof(control.buf) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	const unsigned fds_before = io->in.n_fds;
 	ssize_t n;
 
+	/* Without room the kernel drops the fds: they never become ours, and need no closing. */
+	if (xn_discard_room() >= XN_VU_MAX_FDS) {
+		m.msg_control = control.buf;
+		m.msg_controllen = sizeof(control.buf);
+	}
 	do
 		n = recvmsg(io->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
@@ -75,7 +78,8 @@ static int recv_piece(struct xn_io *io, void *at, size_t bytes)
 		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -ENOTCONN;
 	if (!collect_fds(&m, &io->in))
 		return xn_fail(EPROTO, "more than %u fds with a message, or no room for them in "
-			       "this process (RLIMIT_NOFILE)", XN_VU_MAX_FDS);
+			       "this process (RLIMIT_NOFILE, or earlier ones that cannot be closed)",
+			       XN_VU_MAX_FDS);
 	if (!n)
 		return -ENOTCONN;
 	if (io->got && io->in.n_fds > fds_before)

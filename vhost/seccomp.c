@@ -50,8 +50,7 @@ static const struct call calls[] = {
 	CALL(sendto,       "AF_XDP: transmit; statistics, systemd, netlink"),
 	CALL(accept4,      "front ends and readers of statistics"),
 	/* waiting */
-	CALL(poll,         "state of one fd"),
-	CALL(ppoll,        "threads and main loop"),
+	CALL(ppoll,        "threads and main loop; state of one fd"),
 	CALL(restart_syscall, "the same, after SIGSTOP and SIGCONT"),
 	CALL(futex,        "parking of threads"),
 	CALL(sched_yield,  "busy polling lets others run"),
@@ -63,6 +62,7 @@ static const struct call calls[] = {
 	CALL(mremap,       "realloc"),
 	CALL(brk,          "malloc"),
 	CALL(madvise,      "guest memory: not in core files, not in children"),
+	IF(statx,          "is an fd of a front end an eventfd", 2, AT_EMPTY_PATH | AT_STATX_DONT_SYNC),
 	CALL(fstatfs,      "is a file of a front end one that can be pinned"),
 	CALL(fstat,        "size of such a file"),
 	IF(newfstatat,     "the same in other versions of libc", 3, AT_EMPTY_PATH),
@@ -72,6 +72,7 @@ static const struct call calls[] = {
 	CALL(ftruncate,    "the same"),
 	CALL(timerfd_create, "a queue that waits for room"),
 	CALL(timerfd_settime, "the same"),
+	CALL(timer_settime, "calls that a front end makes wait are ended"),
 	CALL(close,        "everything"),
 	/* AF_XDP */
 	IF(setsockopt,     "UMEM and rings", 1, SOL_XDP, SOL_SOCKET),

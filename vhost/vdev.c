@@ -80,8 +80,7 @@ void xn_vdev_reset(struct xn_vdev *v)
 		xn_vring_fini(&v->rings[i]);
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		v->pairs[p].due_ns = 0;
-	v->ctrl_due_ns = 0;
-	v->ctrl_began = false;
+	v->ctrl = (struct xn_ctrl_state){ 0 };
 	xn_vdev_forget_areas(v);
 	xn_vdev_forget_mem(v);
 	v->features = 0;

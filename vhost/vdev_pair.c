@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * When queue pairs and the control queue run (the picture is in vhost/vdev.h), and
- * how they are held still for a change.
+ * When queue pairs run (the picture is in vhost/vdev.h), and how they are held still for
+ * a change.
  *
  *	park     the worker is out of the library; the kernel still has guest buffers
  *	stop     nothing has: memory, rings and fds may change
@@ -18,17 +18,15 @@
 #include "vhost/vdev_priv.h"
 
 #define NS_PER_MS     1000000ull
-#define CTRL_BATCH    64u   /* xn_dev_ctrl_run does at most so many */
-#define CTRL_POLL_MS  10    /* of a control queue that does not kick */
 
-static uint64_t in_a_while(void)
+uint64_t xn_vdev_in_a_while(void)
 {
 	return xn_now_ns() + XN_VDEV_GRACE_MS * NS_PER_MS;
 }
 
 /* ---- one ring ---------------------------------------------------------------------- */
 
-static int give_ring(struct xn_vdev *v, unsigned index)
+int xn_vdev_give_ring(struct xn_vdev *v, unsigned index)
 {
 	const struct xn_vring_state *r = &v->rings[index];
 	/* Interrupts go through vdev.c (call eventfds change while rings run). */
@@ -46,8 +44,7 @@ static int give_ring(struct xn_vdev *v, unsigned index)
 	return xn_dev_set_vring(v->dev, index, &ring);
 }
 
-/* Its pair (or the control queue) has just stopped. */
-static void take_ring(struct xn_vdev *v, unsigned index)
+void xn_vdev_take_ring(struct xn_vdev *v, unsigned index)
 {
 	v->rings[index].base = xn_dev_vring_base(v->dev, index);
 	(void)xn_dev_unset_vring(v->dev, index);
@@ -91,7 +88,7 @@ static int start_pair(struct xn_vdev *v, unsigned p, unsigned rings)
 
 	for (unsigned i = 0; i < 2 && !err; i++)
 		if (rings & 1u << i)
-			err = give_ring(v, 2 * p + i);
+			err = xn_vdev_give_ring(v, 2 * p + i);
 	if (!err) {
 		xn_queue_enable(q, enabled(v, 2 * p), enabled(v, 2 * p + 1));
 		err = xn_queue_start(q);
@@ -115,7 +112,7 @@ static void stop_pair(struct xn_vdev *v, unsigned p)
 	(void)xn_queue_stop(xn_dev_queue(v->dev, p));
 	for (unsigned i = 0; i < 2; i++)
 		if (pair->running & 1u << i)
-			take_ring(v, 2 * p + i);
+			xn_vdev_take_ring(v, 2 * p + i);
 	pair->running = 0;
 }
 
@@ -127,47 +124,11 @@ void xn_vdev_apply_enable(struct xn_vdev *v, unsigned p)
 		run_worker(v, p);
 }
 
-/* ---- the control queue ------------------------------------------------------------------ */
-
-static unsigned ctrl_index(const struct xn_vdev *v)
-{
-	return xn_vdev_has(v, VIRTIO_NET_F_MQ) ? 2 * v->opts.pairs : 2;
-}
-
 void xn_vdev_set_active(struct xn_vdev *v, unsigned pairs)
 {
 	v->active = pairs;
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		xn_vdev_apply_enable(v, p);
-}
-
-static int start_ctrl(struct xn_vdev *v)
-{
-	const unsigned index = ctrl_index(v);
-	int err = give_ring(v, index);
-
-	if (!err)
-		err = xn_dev_ctrl_start(v->dev);
-	if (err) {
-		(void)xn_dev_unset_vring(v->dev, index);
-		return err;
-	}
-	v->ctrl_running = true;
-	v->ctrl_due_ns = 0;
-	/* A driver that has just begun uses one pair until it says otherwise (VIRTIO 1.2,
-	 * 5.1.6.5.5). One that has said something already may have said that, to somebody
-	 * else: all pairs, or what it has said to us. */
-	if (xn_vdev_has(v, VIRTIO_NET_F_MQ) && !v->rings[index].base && !v->ctrl_began)
-		xn_vdev_set_active(v, 1);
-	v->ctrl_began = true;
-	return 0;
-}
-
-static void stop_ctrl(struct xn_vdev *v)
-{
-	(void)xn_dev_ctrl_stop(v->dev);
-	v->ctrl_running = v->ctrl_more = false;
-	take_ring(v, ctrl_index(v));
 }
 
 /* ---- when ---------------------------------------------------------------------------------- */
@@ -177,8 +138,8 @@ int xn_vdev_ring_is_ready(struct xn_vdev *v, unsigned index)
 	const unsigned p = index / 2;
 
 	if (xn_vdev_is_ctrl(v, index))
-		return start_ctrl(v);
-	v->pairs[p].due_ns = in_a_while();
+		return xn_vdev_ctrl_start(v);
+	v->pairs[p].due_ns = xn_vdev_in_a_while();
 	return xn_vdev_start_whole(v, p);
 }
 
@@ -197,16 +158,14 @@ void xn_vdev_look_again(struct xn_vdev *v)
 {
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		if (ready_of(v, p) & ~v->pairs[p].running && !v->pairs[p].due_ns)
-			v->pairs[p].due_ns = in_a_while();
-	if (!v->ctrl_running && !v->ctrl_due_ns && xn_vdev_has(v, VIRTIO_NET_F_CTRL_VQ) &&
-	    xn_vdev_ring_ready(v, ctrl_index(v)))
-		v->ctrl_due_ns = in_a_while();
+			v->pairs[p].due_ns = xn_vdev_in_a_while();
+	xn_vdev_ctrl_look_again(v);
 }
 
 bool xn_vdev_ring_runs(const struct xn_vdev *v, unsigned index)
 {
 	if (xn_vdev_is_ctrl(v, index))
-		return v->ctrl_running;
+		return v->ctrl.running;
 	return index < 2 * v->opts.pairs && v->pairs[index / 2].running & 1u << index % 2;
 }
 
@@ -215,7 +174,7 @@ bool xn_vdev_runs(const struct xn_vdev *v)
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		if (v->pairs[p].running)
 			return true;
-	return v->ctrl_running;
+	return v->ctrl.running;
 }
 
 void xn_vdev_ring_halt(struct xn_vdev *v, unsigned index)
@@ -223,11 +182,11 @@ void xn_vdev_ring_halt(struct xn_vdev *v, unsigned index)
 	if (!xn_vdev_ring_runs(v, index))
 		return;
 	if (xn_vdev_is_ctrl(v, index)) {
-		stop_ctrl(v);
+		xn_vdev_ctrl_stop(v);
 		return;
 	}
 	if (v->pairs[index / 2].running == 3)
-		v->pairs[index / 2].due_ns = in_a_while();
+		v->pairs[index / 2].due_ns = xn_vdev_in_a_while();
 	stop_pair(v, index / 2);
 }
 
@@ -235,14 +194,14 @@ void xn_vdev_ring_halt(struct xn_vdev *v, unsigned index)
 
 void xn_vdev_stop_all(struct xn_vdev *v, struct xn_vdev_ran *ran)
 {
-	*ran = (struct xn_vdev_ran){ .ctrl = v->ctrl_running };
+	*ran = (struct xn_vdev_ran){ .ctrl = v->ctrl.running };
 	for (unsigned p = 0; p < v->opts.pairs; p++) {
 		ran->pairs[p] = v->pairs[p].running;
 		if (v->pairs[p].running)
 			stop_pair(v, p);
 	}
-	if (v->ctrl_running)
-		stop_ctrl(v);
+	if (v->ctrl.running)
+		xn_vdev_ctrl_stop(v);
 }
 
 int xn_vdev_start_again(struct xn_vdev *v, const struct xn_vdev_ran *ran)
@@ -254,14 +213,14 @@ int xn_vdev_start_again(struct xn_vdev *v, const struct xn_vdev_ran *ran)
 		int e = rings ? start_pair(v, p, rings) : 0;
 
 		if (e)
-			v->pairs[p].due_ns = in_a_while();
+			v->pairs[p].due_ns = xn_vdev_in_a_while();
 		err = err ? err : e;
 	}
-	if (ran->ctrl && xn_vdev_ring_ready(v, ctrl_index(v))) {
-		int e = start_ctrl(v);
+	if (ran->ctrl && xn_vdev_ring_ready(v, xn_vdev_ctrl_index(v))) {
+		int e = xn_vdev_ctrl_start(v);
 
 		if (e)
-			v->ctrl_due_ns = in_a_while();
+			v->ctrl.due_ns = xn_vdev_in_a_while();
 		err = err ? err : e;
 	}
 	return err;
@@ -301,26 +260,14 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 int xn_vdev_timeout_ms(const struct xn_vdev *v)
 {
-	uint64_t due = v->ctrl_due_ns, now;
+	const uint64_t now = xn_now_ns();
+	uint64_t due = xn_vdev_ctrl_due_ns(v, now);
 
-	if (v->ctrl_more)
-		return 0;
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		due = earlier(due, v->pairs[p].due_ns);
-	now = xn_now_ns();
-	if (v->ctrl_running && v->rings[ctrl_index(v)].kick_fd < 0)
-		due = earlier(due, now + CTRL_POLL_MS * NS_PER_MS);
 	if (!due)
 		return -1;
 	return due <= now ? 0 : (int)((due - now + NS_PER_MS - 1) / NS_PER_MS);
-}
-
-int xn_vdev_ctrl_fd(const struct xn_vdev *v)
-{
-	/* What a broken queue kicks for is not looked at: it would stay readable. */
-	if (!v->ctrl_running || xn_load_once8(&v->rings[ctrl_index(v)].broken))
-		return -1;
-	return xn_dev_ctrl_fd(v->dev);
 }
 
 /* Stops and starts with all that is ready. */
@@ -341,16 +288,6 @@ static void start_due(struct xn_vdev *v, unsigned p)
 			xn_vdev_ring_error(v, 2 * p + i);
 }
 
-static void start_ctrl_due(struct xn_vdev *v)
-{
-	v->ctrl_due_ns = 0;
-	if (v->ctrl_running || !xn_vdev_has(v, VIRTIO_NET_F_CTRL_VQ) ||
-	    !xn_vdev_ring_ready(v, ctrl_index(v)) || !start_ctrl(v))
-		return;
-	xn_peer_log(XN_LOG_ERROR, "the control queue does not start: %s", xn_last_error());
-	xn_vdev_ring_error(v, ctrl_index(v));
-}
-
 void xn_vdev_handle(struct xn_vdev *v)
 {
 	const uint64_t now = xn_now_ns();
@@ -358,8 +295,5 @@ void xn_vdev_handle(struct xn_vdev *v)
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		if (v->pairs[p].due_ns && v->pairs[p].due_ns <= now)
 			start_due(v, p);
-	if (v->ctrl_due_ns && v->ctrl_due_ns <= now)
-		start_ctrl_due(v);
-	if (v->ctrl_running)
-		v->ctrl_more = xn_dev_ctrl_run(v->dev) >= CTRL_BATCH;
+	xn_vdev_ctrl_handle(v, now);
 }

@@ -5,7 +5,8 @@
  *	vdev.c        life, features, events
  *	vdev_mem.c    memory regions, and addresses in them
  *	vdev_ring.c   what a front end says of rings
- *	vdev_pair.c   when pairs and the control queue run
+ *	vdev_pair.c   when pairs run
+ *	vdev_ctrl.c   when the control queue runs
  *	vdev_area.c   dirty log and inflight area
  *
  * The library knows of a vring only while its pair runs: it is set just before a
@@ -50,6 +51,15 @@ struct xn_pair {
 	uint64_t due_ns;                    /* starts then with what is ready; 0: nothing due */
 };
 
+struct xn_ctrl_state {
+	bool running;
+	bool more;                          /* commands, than were answered in one go */
+	bool began;                         /* since the ring was set up anew */
+	uint64_t due_ns;                    /* starts then; 0: nothing due */
+	uint32_t futile;                    /* kicks in a row for nothing */
+	uint64_t rest_ns;                   /* nobody looks at its kick fd until then */
+};
+
 struct xn_vdev {
 	struct xn_port *port;
 	struct xn_dev *dev;
@@ -67,9 +77,7 @@ struct xn_vdev {
 
 	struct xn_vring_state rings[XN_VDEV_MAX_RINGS];
 	struct xn_pair pairs[XN_MAX_PAIRS];
-	bool ctrl_running, ctrl_more;       /* more commands than were answered in one go */
-	bool ctrl_began;                    /* since the ring was set up anew */
-	uint64_t ctrl_due_ns;
+	struct xn_ctrl_state ctrl;
 	unsigned active;                    /* pairs that the driver asked for (control queue) */
 
 	struct xn_area log, inflight;
@@ -113,6 +121,11 @@ void xn_vdev_ring_error(struct xn_vdev *v, unsigned index);
 
 /* What has to happen now that ring `index` is ready. 0 or -errno of a start. */
 int  xn_vdev_ring_is_ready(struct xn_vdev *v, unsigned index);
+/* When something is due that has nothing to wait for but the rest of it: XN_VDEV_GRACE_MS. */
+uint64_t xn_vdev_in_a_while(void);
+/* The library gets to know a ring, just before a start; and its base from it, after a stop. */
+int  xn_vdev_give_ring(struct xn_vdev *v, unsigned index);
+void xn_vdev_take_ring(struct xn_vdev *v, unsigned index);
 /* Something that was missing has come: what is ready now is due. */
 void xn_vdev_look_again(struct xn_vdev *v);
 /* Stops what runs with ring `index`; others of the pair go on after the grace. Its base is in
@@ -143,6 +156,17 @@ void xn_vdev_apply_enable(struct xn_vdev *v, unsigned pair);
 int  xn_vdev_start_whole(struct xn_vdev *v, unsigned pair);
 /* Pairs that the driver uses; the others are disabled. */
 void xn_vdev_set_active(struct xn_vdev *v, unsigned pairs);
+
+/* ---- vdev_ctrl.c ---- */
+
+unsigned xn_vdev_ctrl_index(const struct xn_vdev *v);
+int  xn_vdev_ctrl_start(struct xn_vdev *v);
+/* It runs. */
+void xn_vdev_ctrl_stop(struct xn_vdev *v);
+void xn_vdev_ctrl_look_again(struct xn_vdev *v);
+/* When xn_vdev_ctrl_handle is to be called at the latest; 0: when xn_vdev_ctrl_fd is readable. */
+uint64_t xn_vdev_ctrl_due_ns(const struct xn_vdev *v, uint64_t now_ns);
+void xn_vdev_ctrl_handle(struct xn_vdev *v, uint64_t now_ns);
 
 /* ---- vdev_area.c ---- */
 

@@ -11,6 +11,7 @@
 #include "base/atomics.h"
 #include "base/log.h"
 #include "base/types.h"
+#include "vhost/discard.h"
 #include "vhost/fds.h"
 #include "vhost/peerlog.h"
 #include "vhost/proto.h"
@@ -33,10 +34,7 @@ void xn_vring_fini(struct xn_vring_state *r)
 
 bool xn_vdev_is_ctrl(const struct xn_vdev *v, unsigned index)
 {
-	/* As xn_dev_ctrl_index, for features that the library has not been told yet. */
-	const unsigned at = xn_vdev_has(v, VIRTIO_NET_F_MQ) ? 2 * v->opts.pairs : 2;
-
-	return xn_vdev_has(v, VIRTIO_NET_F_CTRL_VQ) && index == at;
+	return xn_vdev_has(v, VIRTIO_NET_F_CTRL_VQ) && index == xn_vdev_ctrl_index(v);
 }
 
 bool xn_vdev_ring_ready(const struct xn_vdev *v, unsigned index)
@@ -155,7 +153,7 @@ static int take_event(struct xn_vdev *v, unsigned index, int *mine, int fd, cons
 	if (fd >= 0)
 		err = xn_fd_check_event(fd, false, name);
 	if (err) {
-		xn_fd_close(fd);
+		xn_discard(fd);
 		return err;
 	}
 	/* Its worker may be about to signal it. */
@@ -223,7 +221,7 @@ static int kick(struct xn_vdev *v, unsigned index, int fd)
 	if (!err && fd >= 0)
 		err = xn_fd_check_event(fd, true, name);
 	if (err) {
-		xn_fd_close(fd);
+		xn_discard(fd);
 		return err;
 	}
 	/* Another kick fd while it runs: the pair starts again with it. */
@@ -259,7 +257,7 @@ uint16_t xn_vdev_ring_stop(struct xn_vdev *v, unsigned index)
 	r->kick_fd = -1;
 	r->started = false;
 	if (xn_vdev_is_ctrl(v, index))
-		v->ctrl_began = false;
+		v->ctrl.began = false;
 	if (xn_load_once8(&r->broken))
 		xn_peer_log(XN_LOG_WARN, "vring %u was stopped by a fault of the guest's driver (%s) "
 			    "and begins anew", index, r->fault);
@@ -280,7 +278,7 @@ void xn_vdev_rings_reset(struct xn_vdev *v)
 		r->err_fd = err_fd;
 	}
 	v->active = v->opts.pairs;
-	v->ctrl_due_ns = 0;
+	v->ctrl.due_ns = 0;
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		v->pairs[p].due_ns = 0;
 }

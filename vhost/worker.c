@@ -7,7 +7,8 @@
  * the thread alone enters it. A thread that is to leave its loop may be asleep in ppoll
  * or turning: `leave` is for the latter, wake_fd, in every set that it sleeps on, for the
  * former. What the main thread wrote before run() the thread sees through the lock, and the
- * other way round when park() returns.
+ * other way round when park() returns. A call on an eventfd of the front end may not return:
+ * park() sees to it that it does (vhost/nudge.h).
  *
  * Sleeping cannot be trusted to be sleep: an fd that came from a front end may be readable
  * for ever (a regular file, a pipe that was closed), or somebody may signal it a million
@@ -32,6 +33,7 @@
 #include "base/atomics.h"
 #include "base/log.h"
 #include "base/types.h"
+#include "vhost/nudge.h"
 #include "vhost/tempo.h"
 #include "vhost/worker.h"
 
@@ -51,6 +53,9 @@ struct xn_worker {
 	unsigned i;
 	enum xn_poll poll;
 	int wake_fd;
+
+	struct xn_nudge nudge;          /* of the thread, which makes it before it parks first */
+	int err;                        /* of that */
 
 	/* -- under lock -- */
 	pthread_mutex_t lock;
@@ -204,6 +209,7 @@ static void *thread_main(void *arg)
 	snprintf(name, sizeof(name), "xn-q%u", w->i % 1000);
 	pthread_setname_np(pthread_self(), name);
 	prctl(PR_SET_TIMERSLACK, SLACK_NS);
+	w->err = xn_nudge_create(&w->nudge);
 	while (wait_for_queue(w))
 		serve(w);
 	return NULL;
@@ -242,15 +248,18 @@ void xn_worker_park(struct xn_worker *w)
 	if (!w->parked) {
 		xn_store_once32(&w->leave, 1);
 		(void)!write(w->wake_fd, &one, sizeof(one));
+		xn_nudge_start(&w->nudge);
 		await_parked(w);
+		xn_nudge_stop(&w->nudge);
 	}
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* No signal of the process is handled in a worker; faults of its own are. */
+/* No signal of the process is handled in a worker; faults of its own are, and its nudges. */
 static void block_signals(sigset_t *old)
 {
-	static const int own[] = { SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT };
+	static const int own[] = { SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT,
+				  XN_NUDGE_SIGNAL };
 	sigset_t all;
 
 	sigfillset(&all);
@@ -311,7 +320,12 @@ int xn_worker_create(struct xn_worker **out, unsigned i, const struct xn_worker_
 	 * sandbox's list. */
 	pthread_mutex_lock(&w->lock);
 	await_parked(w);
+	err = w->err;
 	pthread_mutex_unlock(&w->lock);
+	if (err) {
+		xn_worker_destroy(w);
+		return err;
+	}
 	*out = w;
 	return 0;
 

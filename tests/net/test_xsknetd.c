@@ -772,7 +772,7 @@ static void is_nobody(const struct xd *d, unsigned threads, bool may_pin)
 		if (!may_pin)
 			assert_non_null(strstr(text, "CapPrm:\t0000000000000000"));
 	}
-	assert_int_equal(seen, threads);
+	assert_int_equal(seen, threads);    /* main, one that closes files, the workers */
 }
 
 static void every_thread_is_nobody(void **state)
@@ -790,7 +790,7 @@ static void every_thread_is_nobody(void **state)
 	xd_guest_plug(&g, d.sock, -1);
 	xd_guest_feed(&g, 64);
 	assert_true(xd_guest_ping(&g, 10));
-	is_nobody(&d, 2, false);
+	is_nobody(&d, 3, false);
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)d.pid);
 	assert_non_null(strstr(file_text(path, text, sizeof(text)), "Uid:\t65534\t65534\t65534\t65534"));
 	assert_non_null(strstr(text, "Groups:\t \n"));
@@ -1003,7 +1003,7 @@ static void it_serves_an_interface_as_nobody(void **state)
 	assert_int_equal(xd_stat(&d, "counters.tx_packets"), 60);
 	if (!XD_SANITIZED) {
 		assert_int_equal(xd_stat(&d, "port.spare_sockets"), 5);
-		is_nobody(&d, 2, xd_count(&d, "CAP_IPC_LOCK is kept") == 1);
+		is_nobody(&d, 3, xd_count(&d, "CAP_IPC_LOCK is kept") == 1);
 	}
 	/* The link goes and comes back. */
 	assert_int_equal(xn_lab_enter_far(&lab), 0);
@@ -1081,7 +1081,7 @@ static void it_starts_with_what_the_unit_gives(void **state)
 	xd_init(&d);
 	chmod(d.dir, 0777);
 	xd_start(&d, &(struct xd_how){ .lab = &lab, .as_unit = true }, "xdp:" XN_LAB_NEAR, NULL);
-	is_nobody(&d, 2, false);
+	is_nobody(&d, 3, false);
 	/* The unit also lifts the limit of locked memory, which not every root may. */
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	if (limit.rlim_max >= 64u << 20) {

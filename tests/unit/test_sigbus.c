@@ -65,6 +65,7 @@ static char touch(const volatile char *p)
 
 static int guarded_reads_zero(void)
 {
+	static const struct timespec now;
 	struct pollfd p = { .events = POLLIN };
 	char *a, *b;
 	int fd[2];
@@ -78,13 +79,13 @@ static int guarded_reads_zero(void)
 	xn_sigbus_guard(a, BYTES);
 	xn_sigbus_guard(b, BYTES - 5);      /* to the end of its page */
 	p.fd = xn_sigbus_fd();
-	if (poll(&p, 1, 0) || xn_sigbus_take())
+	if (ppoll(&p, 1, &now, NULL) || xn_sigbus_take())
 		return 3;
 	if (ftruncate(fd[0], XN_PAGE_SIZE) || touch(a) != 'x' || xn_sigbus_take())
 		return 4;                   /* what is left of the file is still there */
 	if (touch(a + 2 * XN_PAGE_SIZE + 7))
 		return 5;
-	if (poll(&p, 1, 0) != 1 || !xn_sigbus_take() || xn_sigbus_take())
+	if (ppoll(&p, 1, &now, NULL) != 1 || !xn_sigbus_take() || xn_sigbus_take())
 		return 6;
 	a[BYTES - 1] = 'y';                 /* all of it is ours now */
 	if (touch(a) || touch(a + BYTES - 1) != 'y' || xn_sigbus_take())

@@ -306,6 +306,7 @@ static void add_all(void)
 	add_inflight_cases();
 	add_mutate_cases();
 	add_fault_cases();
+	add_wait_cases();
 }
 
 static void usage(void)

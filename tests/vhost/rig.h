@@ -64,6 +64,7 @@ void add_guest_cases(void);
 void add_ctrl_cases(void);
 void add_inflight_cases(void);
 void add_fault_cases(void);
+void add_wait_cases(void);
 void add_mutate_cases(void);
 
 /* Ends the case. Main thread only. */
@@ -153,6 +154,12 @@ struct guest;
  * broke. The number of set-ups so far is returned. */
 void     mutate_start(struct guest *g, uint64_t seed);
 unsigned mutate_turn(struct guest *g);
+
+/* ---- a file system that does not answer (mute.c) ---- */
+
+/* fd of a file of it; closed when the case has ended, and with it the server: whoever waited
+ * is answered then (with an error). Skips the case if it cannot be had. */
+int mute_file(void);
 
 /* ---- a guest behind a front end (guest.c) ---- */
 
