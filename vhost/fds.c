@@ -100,12 +100,18 @@ int xn_fd_check_stream(int fd, const char *what)
 	return 0;
 }
 
-int xn_fd_map(int fd, uint64_t offset, uint64_t bytes, const char *what, void **at)
+/*
+ * The kernel maps huge pages as a whole, and then lets go of them, or puts others in their place
+ * (vhost/sigbus.c), only as a whole. So that is what is asked for. Of other files st_blksize is a
+ * page or more, and mapping some addresses behind their end does no harm.
+ */
+int xn_area_map(struct xn_area *a, int fd, uint64_t offset, uint64_t bytes, const char *what)
 {
 	struct stat st;
 	int err = xn_fd_check_memory(fd, what);
+	void *at;
 
-	*at = NULL;
+	*a = (struct xn_area){ 0 };
 	if (err)
 		return err;
 	if (!bytes || offset % XN_PAGE_SIZE || bytes > UINT64_MAX - offset)
@@ -114,20 +120,24 @@ int xn_fd_map(int fd, uint64_t offset, uint64_t bytes, const char *what, void **
 	if (fstat(fd, &st) || st.st_size < 0 || offset + bytes > (uint64_t)st.st_size)
 		return xn_fail(EINVAL, "%s: reaches to byte %" PRIu64 " of its file, which ends "
 			       "before", what, offset + bytes);
-	*at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
-	if (*at == MAP_FAILED) {
-		*at = NULL;
-		return xn_fail(ENOMEM, "%s: cannot map %" PRIu64 " bytes: %s", what, bytes,
-			       strerror(errno));
+	a->mapped = XN_ALIGN_UP(bytes, XN_MAX((uint64_t)st.st_blksize, XN_PAGE_SIZE));
+	at = mmap(NULL, a->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+	if (at == MAP_FAILED) {
+		a->mapped = 0;
+		return xn_fail(ENOMEM, "%s: cannot map %" PRIu64 " bytes at offset %" PRIu64 ": %s",
+			       what, bytes, offset, strerror(errno));
 	}
-	xn_sigbus_guard(*at, bytes);
+	a->at = at;
+	a->bytes = bytes;
+	xn_sigbus_guard(at, a->mapped);
 	return 0;
 }
 
-void xn_fd_unmap(void *at, uint64_t bytes)
+void xn_area_unmap(struct xn_area *a)
 {
-	if (!at)
-		return;
-	xn_sigbus_unguard(at);
-	munmap(at, bytes);
+	if (a->at) {
+		xn_sigbus_unguard(a->at);
+		munmap(a->at, a->mapped);
+	}
+	*a = (struct xn_area){ 0 };
 }

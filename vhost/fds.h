@@ -25,12 +25,20 @@ int  xn_fd_check_event(int fd, bool we_wait, const char *what);
 /* A connected stream socket of AF_UNIX. 0 or -EINVAL. */
 int  xn_fd_check_stream(int fd, const char *what);
 
+/* A file that a front end shares, mapped. */
+struct xn_area {
+	void    *at;                        /* NULL: none */
+	uint64_t bytes;
+	uint64_t mapped;                    /* whole pages of the file's, which may be huge */
+};
+
 /*
- * Maps `bytes` at `offset` (multiples of 4096 and of 1) of a file of memory for reading and
- * writing, after looking whether the file is that long, and guards the mapping
- * (vhost/sigbus.h). 0; -EINVAL, -ENOMEM with a message.
+ * Maps `bytes` at `offset` (multiples of 1 and of the file's page) of a file of memory for
+ * reading and writing, after looking whether the file is that long, and guards the mapping
+ * (vhost/sigbus.h). 0; -EINVAL, -ENOMEM with a message, *a is empty then.
  */
-int  xn_fd_map(int fd, uint64_t offset, uint64_t bytes, const char *what, void **at);
-void xn_fd_unmap(void *at, uint64_t bytes);
+int  xn_area_map(struct xn_area *a, int fd, uint64_t offset, uint64_t bytes, const char *what);
+/* One that is empty is allowed; is empty afterwards. */
+void xn_area_unmap(struct xn_area *a);
 
 #endif

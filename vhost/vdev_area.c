@@ -22,20 +22,6 @@
 #define LOG_PAGE       0x1000u             /* guest memory that a bit of the log stands for */
 #define MAX_RING_SIZE  32768u
 
-static void unmap_area(struct xn_area *a)
-{
-	xn_fd_unmap(a->at, a->bytes);
-	*a = (struct xn_area){ 0 };
-}
-
-static int map_area(struct xn_area *a, int fd, uint64_t offset, uint64_t bytes, const char *what)
-{
-	int err = xn_fd_map(fd, offset, bytes, what, &a->at);
-
-	a->bytes = err ? 0 : bytes;
-	return err;
-}
-
 /* ---- dirty log ------------------------------------------------------------------ */
 
 static void log_to(struct xn_vdev *v, const struct xn_area *a)
@@ -69,12 +55,12 @@ int xn_vdev_set_log(struct xn_vdev *v, int fd, uint64_t offset, uint64_t bytes)
 	if (v->n_regions && bytes <= highest_gpa(v) / LOG_PAGE / 8)
 		return xn_fail(EINVAL, "dirty log of %" PRIu64 " bytes: guest memory reaches to %#"
 			       PRIx64, bytes, highest_gpa(v));
-	err = map_area(&a, fd, offset, bytes, "dirty log");
+	err = xn_area_map(&a, fd, offset, bytes, "dirty log");
 	if (err)
 		return err;
 	v->log = a;
 	xn_vdev_apply_log(v);
-	unmap_area(&old);
+	xn_area_unmap(&old);
 	return 0;
 }
 
@@ -100,7 +86,7 @@ static int check_sizes(const struct xn_vdev *v, unsigned n, unsigned size)
 
 static void use_inflight(struct xn_vdev *v, const struct xn_area *a, unsigned n, unsigned size)
 {
-	unmap_area(&v->inflight);
+	xn_area_unmap(&v->inflight);
 	v->inflight = *a;
 	v->inflight_rings = n;
 	v->inflight_size = size;
@@ -122,7 +108,7 @@ int xn_vdev_set_inflight(struct xn_vdev *v, int fd, uint64_t offset, uint64_t by
 	if (bytes < n * xn_inflight_bytes(size))
 		return xn_fail(EINVAL, "inflight area of %" PRIu64 " bytes: %" PRIu64 " are needed",
 			       bytes, needed);
-	err = map_area(&a, fd, offset, bytes, "inflight area");
+	err = xn_area_map(&a, fd, offset, bytes, "inflight area");
 	if (!err)
 		use_inflight(v, &a, n, size);
 	return err;
@@ -148,7 +134,7 @@ int xn_vdev_new_inflight(struct xn_vdev *v, unsigned n, unsigned size, int *fd, 
 	/* From the start, if it can be: not every front end gives it back at once. */
 	if (xn_vdev_runs(v) || check_sizes(v, n, size))
 		return 0;
-	err = map_area(&a, *fd, 0, *bytes, "inflight area");
+	err = xn_area_map(&a, *fd, 0, *bytes, "inflight area");
 	if (err)
 		goto out_fd;
 	use_inflight(v, &a, n, size);
@@ -172,7 +158,7 @@ void xn_vdev_forget_areas(struct xn_vdev *v)
 	static const struct xn_area none;
 
 	log_to(v, &none);
-	unmap_area(&v->log);
-	unmap_area(&v->inflight);
+	xn_area_unmap(&v->log);
+	xn_area_unmap(&v->inflight);
 	v->inflight_rings = v->inflight_size = 0;
 }

@@ -18,6 +18,7 @@
 
 #include <sys/types.h>
 
+#include "vhost/fds.h"
 #include "vhost/vdev.h"
 
 #define XN_VDEV_MAX_RINGS (2 * XN_MAX_PAIRS + 1)
@@ -37,12 +38,6 @@ struct xn_region_state {
 	struct xn_vdev_region r;            /* fd is ours */
 	dev_t dev;
 	ino_t ino;
-};
-
-/* A file that a front end shares, mapped. */
-struct xn_area {
-	void    *at;                        /* NULL: none */
-	uint64_t bytes;
 };
 
 struct xn_pair {

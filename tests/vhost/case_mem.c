@@ -637,6 +637,35 @@ static void log_truncated(const void *arg)
 	guest_loop(g, 64);
 }
 
+/*
+ * On huge pages, and not a multiple of them: the kernel maps whole ones, and unmaps nothing
+ * less. Each log replaces the one before; the last is truncated in traffic.
+ */
+static void log_on_huge_pages(const void *arg)
+{
+	struct guest *g = guest_open(&(struct guest_cfg){ 0 });
+	struct footprint before, after;
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+	void *p;
+
+	if (fd < 0 || ftruncate(own_fd(fd), 2 << 20))
+		skip("no huge pages of 2 MiB");
+	p = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		skip("no huge page of 2 MiB is free");
+	munmap(p, 2 << 20);
+	set_log(g, fd, 4096, 0);
+	daemon_footprint(&the_daemon, &before);
+	for (unsigned i = 0; i < 20; i++)
+		set_log(g, fd, 4096 * (i + 1), 0);
+	daemon_footprint(&the_daemon, &after);
+	CHECK(after.memfd_maps <= before.memfd_maps, "%u mappings became %u", before.memfd_maps,
+	      after.memfd_maps);
+	check_loop(g, 8);
+	CHECK(!ftruncate(fd, 0), "ftruncate: %s", strerror(errno));
+	guest_loop(g, 64);
+}
+
 /* ---- registration ---- */
 
 static void add_table_cases(void)
@@ -733,4 +762,5 @@ void add_mem_cases(void)
 		add_case(log_beyond, &far[i], "V25", "dirty log: used ring logged at %#llx",
 			 (unsigned long long)far[i]);
 	add_case(log_truncated, NULL, "V24", "dirty log truncated in traffic");
+	add_case(log_on_huge_pages, NULL, "V24", "dirty log on huge pages, truncated in traffic");
 }
