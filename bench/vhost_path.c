@@ -138,17 +138,17 @@ static int front_failed(const struct vhost_path *v, int err, const char *what)
 static int negotiate(struct vhost_path *v)
 {
 	const uint64_t protocol = 1ull << XN_VU_P_REPLY_ACK | 1ull << XN_VU_P_MQ;
-	uint64_t pairs = 1;
+	uint64_t most = 1;      /* pairs or vrings: back ends do not agree */
 	int err = front_negotiate(&v->front, F_VERSION_1 | F_MRG_RXBUF | F_EVENT_IDX,
 				  F_VERSION_1, protocol);
 
 	if (!err && v->front.protocol_acked >> XN_VU_P_MQ & 1)
-		err = front_get_u64(&v->front, XN_VU_GET_QUEUE_NUM, &pairs);
+		err = front_get_u64(&v->front, XN_VU_GET_QUEUE_NUM, &most);
 	if (err)
 		return front_failed(v, err, "features");
-	if (v->p.queues > pairs)
-		return xn_fail(EINVAL, "--queues %u: the back end has %llu queue pair(s)",
-			       v->p.queues, (unsigned long long)pairs);
+	if (v->p.queues > most)
+		return xn_fail(EINVAL, "--queues %u: the back end has %llu", v->p.queues,
+			       (unsigned long long)most);
 	return 0;
 }
 

@@ -10,8 +10,9 @@
 static int check_index(const struct xn_session *s, uint64_t index)
 {
 	if (index >= xn_vdev_rings(s->v))
-		return xn_fail(EINVAL, "vring %" PRIu64 ": there are %u", index,
-			       xn_vdev_rings(s->v));
+		return xn_fail(EINVAL, "vring %" PRIu64 ": there are %u (%u queue pairs, and a control "
+			       "queue): give the VMM as many queues as --port has", index,
+			       xn_vdev_rings(s->v), xn_vdev_opts(s->v)->pairs);
 	return 0;
 }
 

@@ -54,10 +54,15 @@ int xn_vu_reset_owner(struct xn_session *s, struct xn_msg *m, struct xn_answer *
 	return 0;
 }
 
-/* Queue pairs: so do QEMU (net/vhost-user.c) and DPDK understand it. */
+/*
+ * Vrings, the control queue among them. The specification says "queues"; QEMU's own back ends, Cloud
+ * Hypervisor and crosvm take that as vrings: the second refuses a back end with fewer than it
+ * wants, the third makes a device with so many. QEMU's net/vhost-user.c and DPDK take it as pairs:
+ * for them it is an upper limit, which is too high now, and vrings that are not there are refused.
+ */
 int xn_vu_get_queue_num(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
 {
-	a->p.u64 = xn_vdev_opts(s->v)->pairs;
+	a->p.u64 = xn_vdev_rings(s->v);
 	return 0;
 }
 
