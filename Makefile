@@ -126,7 +126,7 @@ CTL_TESTS    := stats doctor
 TSAN_TESTS   := vq_hostile cross worker session
 # The black-box suite of xsknetd.
 SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c tests/vhost/mute.c \
-                tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
+                tests/vhost/case_front.c tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
                 tests/vhost/case_guest.c tests/vhost/case_ctrl.c tests/vhost/case_inflight.c \
                 tests/vhost/case_fault.c tests/vhost/case_wait.c tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx ctrl inflight session offload

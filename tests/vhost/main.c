@@ -298,6 +298,7 @@ static int run_case(unsigned i, struct footprint *idle, bool verbose)
 
 static void add_all(void)
 {
+	add_front_cases();
 	add_msg_cases();
 	add_mem_cases();
 	add_ring_cases();

@@ -57,6 +57,7 @@ void add_case(case_fn run, const void *arg, const char *id, const char *name, ..
 	__attribute__((format(printf, 4, 5)));
 
 /* Each file's own. */
+void add_front_cases(void);
 void add_msg_cases(void);
 void add_mem_cases(void);
 void add_ring_cases(void);
