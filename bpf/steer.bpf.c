@@ -1,25 +1,68 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0) */
 /*
- * The XDP program: each frame goes to the AF_XDP socket of the queue it came on.
+ * The XDP program: each frame goes to an AF_XDP socket of the queue it came on.
  *
  *	filter=mac and not to the guest ------> XDP_PASS      steer_not_ours
  *	longer than the guest's buffers ------> XDP_DROP      steer_too_long
+ *	RSS: see below
  *	no socket on this queue --------------> XDP_DROP      steer_no_socket
  *	else ---------------------------------> XDP_REDIRECT  steer_to_guest
  *
  * It runs on the core that bounds the receive rate, so it does as little as that.
  * The settings are read-only data: the verifier knows their values and removes the
- * branches that are not taken. The map is looked up once, by the redirect itself.
+ * branches that are not taken. The map is looked up once, by the redirect itself. RSS is
+ * a program of its own.
  *
  * It never calls bpf_xdp_adjust_meta or bpf_xdp_adjust_head: the kernel copies
  * metadata in front of the frame (Linux net/xdp/xsk.c, __xsk_rcv), and there lies
  * guest memory that was not offered for it.
+ *
+ * RSS. The guest's configuration (rss/image.h) names a guest queue g for each frame. But a
+ * frame that came on host queue h can only be given to sockets that are bound to h, and is
+ * written into a buffer of h's one fill ring, whichever of them gets it. So the host has to
+ * bring the frames of g on its own host queue, first_queue + g; those that come elsewhere are
+ * missteered, and have to be copied once. There is a socket S(h, g) for each pair of queues:
+ *
+ *	                guest queue 0   1       2       each reads the RX rings of its column
+ *	host queue 0    S(0,0)  S(0,1)  S(0,2)          each row: one fill ring, which belongs to
+ *	           1    S(1,0)  S(1,1)  S(1,2)          the guest queue of its diagonal, and whose
+ *	           2    S(2,0)  S(2,1)  S(2,2)          buffers are lent there
+ *
+ *	the diagonal: `xsks`, as without RSS; the others: `grid`, at h * rss_pairs + g
+ *
+ *	g disabled ---------------------------> XDP_DROP      steer_disabled
+ *	h is g's own host queue: S(h, h) -----> XDP_REDIRECT  steer_to_guest
+ *	S(h, g) is there ---------------------> XDP_REDIRECT  steer_missteered
+ *	h's own guest queue is disabled ------> XDP_DROP      steer_disabled
+ *	else S(h, h) -------------------------> XDP_REDIRECT  steer_unfixed
+ *
+ * Whose is the buffer of a missteered frame? Guest queue h has lent it. The thread of guest
+ * queue g finds it in the RX ring of S(h, g), and may read it, until it hands the address
+ * back to h's thread: through a ring of one writer and one reader for each (h, g), with as
+ * many entries as h's fill ring, so that it is never full. Before that it copies the frame
+ * into a buffer of its own guest queue. h's thread posts an address that comes back once more,
+ * as it was: h's guest has not seen that buffer again. Only h's thread touches h's fill ring,
+ * and frames on the diagonal meet no other thread.
+ *
+ * To stop queue q, so that nothing reads or writes its buffers any more:
+ *	1. xn_steer_enable(q, false); row q out of both maps; xn_xsk_barrier
+ *	2. read the RX rings of row q empty, S(q, g) with the consent of g's thread, which may be
+ *	   copying; and those of column q, whose buffers go back to their owners
+ *	3. what was lent and has not come back is in the fill ring, which nobody reads now
+ *
+ * Swapping configurations. One is an array of one element, `image_a` or `image_b`, and
+ * `images` holds that which is in force. The program looks there once for each frame, and
+ * uses what it found to the end. An update of a map of maps returns when no program that
+ * found the old one is still running (Linux kernel/bpf/syscall.c, maybe_wait_bpf_programs);
+ * then the old one may be written, for the next swap. (The element of an array is not
+ * replaced but copied, under the eyes of programs; a hash map may use an element again at once.)
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/steer.h"
+#include "rss/image.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -41,7 +84,47 @@ struct {
 	__type(value, struct counts);
 } exits SEC(".maps");
 
+/* ---- RSS. The loader makes these maps only for it, as large as rss_pairs wants them. ---- */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} grid SEC(".maps");
+
+struct queue_counts {
+	__u64 v[XN_Q_COUNT];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct queue_counts);
+} queues SEC(".maps");
+
+struct image_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xn_rss_image);
+} image_a SEC(".maps"), image_b SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct image_map);
+} images SEC(".maps");
+
+/* By guest queue; user space writes it. */
+__u8 disabled[XN_STEER_MAX_QUEUES];
+
+/* ---- settings ---- */
+
 const volatile __u32 frame_bytes;
+const volatile __u32 rss_pairs, first_queue;
 const volatile __u8 filter_mac;
 const volatile __u8 mac[8] __attribute__((aligned(4)));   /* 6, and padding */
 
@@ -62,16 +145,117 @@ static __always_inline int leave(enum xn_steer_exit exit, int action)
 	return action;
 }
 
+static __always_inline int to_own_socket(__u32 host_queue)
+{
+	return (int)bpf_redirect_map(&xsks, host_queue, XDP_DROP);
+}
+
+static __always_inline int plain(const struct xdp_md *ctx)
+{
+	int action = to_own_socket(ctx->rx_queue_index);
+
+	return leave(action == XDP_REDIRECT ? XN_E_steer_to_guest : XN_E_steer_no_socket, action);
+}
+
+/* The configuration in force. */
+static __always_inline const struct xn_rss_image *image(void)
+{
+	__u32 zero = 0;
+	void *in_force = bpf_map_lookup_elem(&images, &zero);
+
+	return in_force ? bpf_map_lookup_elem(in_force, &zero) : NULL;
+}
+
+static __always_inline int is_disabled(__u32 guest_queue)
+{
+	return disabled[guest_queue & (XN_STEER_MAX_QUEUES - 1)];
+}
+
+/* A frame for guest queue `to` that came on host queue `from`, its own one being another. */
+static __always_inline int correct(struct queue_counts *c, __u32 from, __u32 to)
+{
+	int action = (int)bpf_redirect_map(&grid, from * rss_pairs + to, XDP_DROP);
+
+	if (action == XDP_REDIRECT) {
+		c->v[XN_Q_missteered]++;
+		return action;
+	}
+	if (is_disabled(from)) {
+		c->v[XN_Q_disabled]++;
+		return XDP_DROP;
+	}
+	action = to_own_socket(first_queue + from);
+	if (action != XDP_REDIRECT)
+		return leave(XN_E_steer_no_socket, action);
+	c->v[XN_Q_unfixed]++;
+	return action;
+}
+
+static __always_inline int by_rss(const struct xdp_md *ctx, const struct xn_rss_image *img)
+{
+	const __u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 from = ctx->rx_queue_index - first_queue, to = img->unclassified;
+	struct queue_counts *c;
+	__u32 hash, known;
+	int action;
+
+	if (from >= rss_pairs)
+		return plain(ctx);
+	known = xn_rss_hash(img, data, end, &hash);
+	if (known)
+		to = xn_rss_queue(img, hash);
+	c = bpf_map_lookup_elem(&queues, &to);
+	if (!c)   /* no configuration names such a queue */
+		return leave(XN_E_steer_no_socket, XDP_DROP);
+	if (!known)
+		c->v[XN_Q_unclassified]++;
+	if (is_disabled(to)) {
+		c->v[XN_Q_disabled]++;
+		return XDP_DROP;
+	}
+	if (from != to)
+		return correct(c, from, to);
+	action = to_own_socket(first_queue + from);
+	if (action != XDP_REDIRECT)
+		return leave(XN_E_steer_no_socket, action);
+	c->v[XN_Q_exact]++;
+	return action;
+}
+
+/* What comes before the choice of a socket: true, and the action, if there is none to make. */
+static __always_inline int decided(const struct xdp_md *ctx, int *action)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+
+	if (filter_mac && (data + ETH_HLEN > end || !is_ours(data))) {
+		*action = leave(XN_E_steer_not_ours, XDP_PASS);
+		return 1;
+	}
+	if (end - data > frame_bytes) {
+		*action = leave(XN_E_steer_too_long, XDP_DROP);
+		return 1;
+	}
+	return 0;
+}
+
+/* One of the two is loaded: this one, which knows nothing of RSS, */
 SEC("xdp")
 int xn_steer(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	int action;
 
-	if (filter_mac && (data + ETH_HLEN > end || !is_ours(data)))
-		return leave(XN_E_steer_not_ours, XDP_PASS);
-	if (end - data > frame_bytes)
-		return leave(XN_E_steer_too_long, XDP_DROP);
-	action = (int)bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_DROP);
-	return leave(action == XDP_REDIRECT ? XN_E_steer_to_guest : XN_E_steer_no_socket, action);
+	return decided(ctx, &action) ? action : plain(ctx);
+}
+
+/* ... or this one. */
+SEC("xdp")
+int xn_steer_rss(struct xdp_md *ctx)
+{
+	const struct xn_rss_image *img;
+	int action;
+
+	if (decided(ctx, &action))
+		return action;
+	img = image();
+	return img ? by_rss(ctx, img) : plain(ctx);
 }

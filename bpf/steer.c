@@ -12,6 +12,7 @@
  * libbpf 1.0 and later raises RLIMIT_MEMLOCK by itself where the kernel still
  * charges maps to it (before Linux 5.11), so nothing of that is found here.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,10 +25,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "base/atomics.h"
 #include "base/log.h"
 #include "base/types.h"
 #include "bpf/steer.h"
 #include "bpf/steer.skel.h"
+#include "rss/config.h"
 
 struct xn_steer {
 	struct steer_bpf *skel;
@@ -35,6 +38,11 @@ struct xn_steer {
 	int xsks_fd, exits_fd;
 	int n_cpus;
 	bool native;
+	struct bpf_program *prog;
+	/* -- RSS -- */
+	unsigned pairs, first_queue;
+	struct xn_rss_image *image;      /* where the next one is made */
+	unsigned next;                   /* which of the two maps is not in force */
 };
 
 static const struct {
@@ -45,6 +53,16 @@ static const struct {
 #undef XN_X
 };
 
+static const struct {
+	const char *name, *text;
+} queue_counters[XN_Q_COUNT] = {
+#define XN_X(name, text) { #name, text },
+	XN_STEER_QUEUE_COUNTERS(XN_X)
+#undef XN_X
+};
+
+const char *xn_steer_queue_counter_name(unsigned i) { return queue_counters[i].name; }
+const char *xn_steer_queue_counter_text(unsigned i) { return queue_counters[i].text; }
 const char *xn_steer_exit_name(unsigned i) { return exits[i].name; }
 const char *xn_steer_exit_text(unsigned i) { return exits[i].text; }
 
@@ -148,6 +166,31 @@ static int fail_attach(int err, const struct xn_steer_cfg *cfg)
 
 /* ---- life cycle ---- */
 
+/* Which of the two programs, with what maps. 0 or -errno; no message. */
+static int choose(struct xn_steer *s)
+{
+	struct bpf_map *rss_maps[] = {
+		s->skel->maps.grid, s->skel->maps.queues, s->skel->maps.images,
+		s->skel->maps.image_a, s->skel->maps.image_b,
+	};
+	int err;
+
+	s->prog = s->pairs ? s->skel->progs.xn_steer_rss : s->skel->progs.xn_steer;
+	err = bpf_program__set_autoload(s->pairs ? s->skel->progs.xn_steer :
+					s->skel->progs.xn_steer_rss, false);
+	if (!s->pairs) {
+		for (unsigned i = 0; i < XN_ARRAY_SIZE(rss_maps) && !err; i++)
+			err = bpf_map__set_autocreate(rss_maps[i], false);
+		return err;
+	}
+	s->image = malloc(sizeof(*s->image));
+	if (!s->image)
+		return -ENOMEM;
+	if (!err)
+		err = bpf_map__set_max_entries(s->skel->maps.grid, s->pairs * s->pairs);
+	return err ? err : bpf_map__set_max_entries(s->skel->maps.queues, s->pairs);
+}
+
 /* 0 or -errno; no message. */
 static int load(struct xn_steer *s, const struct xn_steer_cfg *cfg)
 {
@@ -159,6 +202,11 @@ static int load(struct xn_steer *s, const struct xn_steer_cfg *cfg)
 	s->skel->rodata->frame_bytes = cfg->frame_bytes;
 	s->skel->rodata->filter_mac = cfg->filter_mac;
 	memcpy(s->skel->rodata->mac, cfg->mac, sizeof(cfg->mac));
+	s->skel->rodata->rss_pairs = cfg->rss_pairs;
+	s->skel->rodata->first_queue = cfg->first_queue;
+	err = choose(s);
+	if (err)
+		return err;
 	err = steer_bpf__load(s->skel);
 	if (err)
 		return err;
@@ -172,7 +220,7 @@ static int load(struct xn_steer *s, const struct xn_steer_cfg *cfg)
 static int attach_as(struct xn_steer *s, const struct xn_steer_cfg *cfg, uint32_t flags)
 {
 	const struct bpf_link_create_opts opts = { .sz = sizeof(opts), .flags = flags };
-	int fd = bpf_link_create(bpf_program__fd(s->skel->progs.xn_steer), (int)cfg->ifindex,
+	int fd = bpf_link_create(bpf_program__fd(s->prog), (int)cfg->ifindex,
 				 BPF_XDP, &opts);
 
 	if (fd < 0)
@@ -214,10 +262,17 @@ int xn_steer_open(struct xn_steer **out, const struct xn_steer_cfg *cfg)
 	int err;
 
 	*out = NULL;
+	if (cfg->rss_pairs > XN_STEER_MAX_QUEUES ||
+	    cfg->first_queue > XN_STEER_MAX_QUEUES - cfg->rss_pairs)
+		return xn_fail(EINVAL, "%s: %u queues from queue %u on: only queues 0..%u can be "
+			       "steered", cfg->ifname, cfg->rss_pairs, cfg->first_queue,
+			       XN_STEER_MAX_QUEUES - 1);
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return xn_fail(ENOMEM, "%s: out of memory", cfg->ifname);
 	s->link_fd = -1;
+	s->pairs = cfg->rss_pairs;
+	s->first_queue = cfg->first_queue;
 	/* libbpf has one print function for the process: it may be the VMM's. */
 	before = libbpf_set_print(print_debug);
 	err = load(s, cfg);
@@ -237,6 +292,7 @@ void xn_steer_close(struct xn_steer *s)
 	if (s->link_fd >= 0)
 		close(s->link_fd);
 	steer_bpf__destroy(s->skel);
+	free(s->image);
 	free(s);
 }
 
@@ -264,14 +320,110 @@ bool xn_steer_native(const struct xn_steer *s)
 	return s->native;
 }
 
+/* Adds up element `key` of a map that has one for each processor, of `n` numbers. */
+static void sum_cpus(const struct xn_steer *s, int map, uint32_t key, uint64_t *out, unsigned n)
+{
+	uint64_t *v = calloc((size_t)s->n_cpus * n, sizeof(*v));
+
+	memset(out, 0, n * sizeof(*out));
+	if (v && !bpf_map_lookup_elem(map, &key, v))
+		for (unsigned i = 0; i < (unsigned)s->n_cpus * n; i++)
+			out[i % n] += v[i];
+	free(v);
+}
+
 void xn_steer_counters(const struct xn_steer *s, uint64_t out[XN_E_COUNT])
 {
-	uint64_t *v = calloc((size_t)s->n_cpus * XN_E_COUNT, sizeof(*v));
-	uint32_t zero = 0;
+	sum_cpus(s, s->exits_fd, 0, out, XN_E_COUNT);
+	/* What RSS has steered is counted by queue only: one counter for each frame. */
+	for (unsigned g = 0; g < s->pairs; g++) {
+		uint64_t q[XN_Q_COUNT];
 
-	memset(out, 0, XN_E_COUNT * sizeof(*out));
-	if (v && !bpf_map_lookup_elem(s->exits_fd, &zero, v))
-		for (unsigned i = 0; i < (unsigned)s->n_cpus * XN_E_COUNT; i++)
-			out[i % XN_E_COUNT] += v[i];
-	free(v);
+		xn_steer_queue_counters(s, g, q);
+		out[XN_E_steer_to_guest] += q[XN_Q_exact];
+		out[XN_E_steer_missteered] += q[XN_Q_missteered];
+		out[XN_E_steer_unfixed] += q[XN_Q_unfixed];
+		out[XN_E_steer_disabled] += q[XN_Q_disabled];
+	}
+}
+
+/* ---- RSS ---- */
+
+void xn_steer_queue_counters(const struct xn_steer *s, unsigned guest_queue,
+			     uint64_t out[XN_Q_COUNT])
+{
+	assert(guest_queue < s->pairs);
+	sum_cpus(s, bpf_map__fd(s->skel->maps.queues), guest_queue, out, XN_Q_COUNT);
+}
+
+static int check_queues(const struct xn_steer *s, const struct xn_rss_config *cfg)
+{
+	bool good = cfg->unclassified < s->pairs;
+
+	for (unsigned i = 0; i < cfg->entries; i++)
+		good = good && cfg->table[i] < s->pairs;
+	return good ? 0 : xn_fail(EINVAL, "RSS: only queue pairs 0..%u can be steered to",
+				  s->pairs - 1);
+}
+
+int xn_steer_set_rss(struct xn_steer *s, const struct xn_rss_config *cfg)
+{
+	int images = bpf_map__fd(s->skel->maps.images);
+	int map = bpf_map__fd(s->next ? s->skel->maps.image_b : s->skel->maps.image_a);
+	uint32_t zero = 0;
+	int err;
+
+	if (!s->pairs)
+		return xn_fail(EINVAL, "RSS: the port was opened without it");
+	if (!cfg) {
+		/* That there was none is no failure. */
+		bpf_map_delete_elem(images, &zero);
+		return 0;
+	}
+	err = check_queues(s, cfg);
+	if (err)
+		return err;
+	xn_rss_image_make(s->image, cfg);
+	if (bpf_map_update_elem(map, &zero, s->image, BPF_ANY) ||
+	    bpf_map_update_elem(images, &zero, &map, BPF_ANY))
+		return xn_fail(errno, "RSS: giving the configuration to the kernel: %s",
+			       strerror(errno));
+	s->next = !s->next;
+	return 0;
+}
+
+int xn_steer_set_at(struct xn_steer *s, unsigned host_queue, unsigned guest_queue, int xsk_fd)
+{
+	unsigned from = host_queue - s->first_queue;
+	uint32_t at = from * s->pairs + guest_queue;
+
+	if (guest_queue >= s->pairs || from >= s->pairs)
+		return xn_fail(EINVAL, "RSS: queue %u cannot be steered to guest queue %u",
+			       host_queue, guest_queue);
+	if (from == guest_queue)
+		return xn_steer_set(s, host_queue, xsk_fd);
+	if (bpf_map_update_elem(bpf_map__fd(s->skel->maps.grid), &at, &xsk_fd, BPF_ANY))
+		return xn_fail(errno, "RSS: steering queue %u to guest queue %u: %s", host_queue,
+			       guest_queue, strerror(errno));
+	return 0;
+}
+
+void xn_steer_clear_at(struct xn_steer *s, unsigned host_queue, unsigned guest_queue)
+{
+	unsigned from = host_queue - s->first_queue;
+	uint32_t at = from * s->pairs + guest_queue;
+
+	assert(guest_queue < s->pairs && from < s->pairs);
+	if (from == guest_queue)
+		xn_steer_clear(s, host_queue);
+	else
+		bpf_map_delete_elem(bpf_map__fd(s->skel->maps.grid), &at);
+}
+
+void xn_steer_enable(struct xn_steer *s, unsigned guest_queue, bool on)
+{
+	assert(guest_queue < s->pairs);
+	/* Read by programs on other processors, at any time; xn_xsk_barrier says until when they
+	 * may still have seen the old value. */
+	xn_store_once8(&s->skel->bss->disabled[guest_queue], !on);
 }

@@ -231,7 +231,7 @@ static void judge_program(const struct xn_facts *f, struct xn_verdict *v)
 	}
 	xn_say(v, XN_LEVEL_BAD, "%s (id %" PRIu32 ") is attached%s",
 	       n->prog_name[0] ? n->prog_name : "a program", n->prog_id,
-	       !strcmp(n->prog_name, "xn_steer") ? ": an xsknetd has this interface already" : "");
+	       !strncmp(n->prog_name, "xn_steer", 8) ? ": an xsknetd has this interface already" : "");
 	if (!strcmp(n->prog_name, "xdp_dispatcher"))
 		xn_mend(v, "xdp-loader unload %s --all", n->name);
 	else if (n->prog_link)

@@ -24,7 +24,7 @@ static bool is_loss(const char *name)
 {
 	return strstr(name, "drop") || !strncmp(name, "kernel_", 7) ||
 	       !strcmp(name, "steer_too_long") || !strcmp(name, "steer_no_socket") ||
-	       !strcmp(name, "dirty_log_missed");
+	       !strcmp(name, "steer_disabled") || !strcmp(name, "dirty_log_missed");
 }
 
 /* ---- what it is ---- */
