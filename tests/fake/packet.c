@@ -235,3 +235,15 @@ uint32_t pkt_segment(const uint8_t *data, uint32_t bytes, uint32_t ip_at, uint32
 	put16(l4 + 16, 0xffff - pkt_sum_l4(ip, out + dst_at, 6, l4, n - l4_at));
 	return n;
 }
+
+void pkt_make_zero(struct pkt *p, const struct pkt_spec *s)
+{
+	static uint8_t out[PKT_MAX];
+	uint8_t *word = p->data + p->payload_at, *field = out + p->l4_at + (s->udp ? 6 : 16);
+	const uint32_t size = s->gso_size ? s->gso_size : PKT_MAX;
+
+	/* Without it the checksum is as much as is missing. */
+	put16(word, 0);
+	pkt_segment(p->data, p->bytes, p->ip_at, p->l4_at, pkt_dst_at(p, s), s->udp, size, 0, out);
+	put16(word, get16(field));
+}

@@ -58,6 +58,9 @@ uint16_t pkt_sum_l4(const uint8_t *ip, const uint8_t *dst, uint8_t proto, const 
  * the final destination's address lies in it. */
 uint32_t pkt_segment(const uint8_t *data, uint32_t bytes, uint32_t ip_at, uint32_t l4_at,
 		     uint32_t dst_at, bool udp, uint32_t gso_size, uint32_t i, uint8_t *out);
+/* Changes the payload's first two bytes so that the checksum of its first segment (of the whole,
+ * without gso_size) is zero, which protocols write in different ways. Payload of 2 and more. */
+void pkt_make_zero(struct pkt *p, const struct pkt_spec *s);
 /* Where the final destination's address lies in a packet that pkt_build made. */
 uint32_t pkt_dst_at(const struct pkt *p, const struct pkt_spec *s);
 

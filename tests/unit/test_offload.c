@@ -463,6 +463,53 @@ static void headers_that_are_cut_off_are_not_made_up(void **state)
 	}
 }
 
+/* The parser by itself: what it says does not depend on bytes that are not there. */
+static void no_place_is_beyond_the_bytes_that_there_are(void **state)
+{
+	struct pkt_spec s;
+	uint32_t rnd = 41;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		uint8_t a[XN_HEAD_BYTES + 300], b[XN_HEAD_BYTES + 300];
+		struct xn_packet p, q;
+		uint32_t have;
+
+		pkt_spec_random(&s, &rnd, 400);
+		pkt_build(&pkt, &s);
+		have = pkt_random(&rnd) % XN_HEAD_BYTES;
+		if (i & 1)
+			pkt.data[pkt_random(&rnd) % 100] = (uint8_t)pkt_random(&rnd);
+		for (uint32_t k = 0; k < sizeof(a); k++) {
+			a[k] = k < have ? pkt.data[k] : (uint8_t)(k & 1 ? 6 : 0);
+			b[k] = k < have ? pkt.data[k] : 0x11;
+		}
+		xn_packet_parse(&p, a, have, 0);
+		xn_packet_parse(&q, b, have, 0);
+		assert_memory_equal(&p, &q, sizeof(p));
+		if (p.version) {
+			assert_true(p.ip_at < p.l4_at && p.l4_at <= have);
+			assert_true(p.dst_at + (p.version == 4 ? 4u : 16u) <= p.l4_at);
+		}
+	}
+}
+
+static void a_length_of_ip_that_is_too_short_is_none(void **state)
+{
+	struct xn_packet p;
+
+	for (unsigned v = 0; v < 2; v++) {
+		build((struct pkt_spec){ .version = v ? 6 : 4, .ip6_ext = 1, .payload = 100 });
+		for (unsigned n = 0; n < 30; n++) {
+			const unsigned headers = v ? 8 : 20;
+
+			xn_put_be16(pkt.data + (v ? 18 : 16), (uint16_t)n);
+			xn_packet_parse(&p, pkt.data, 100, 0);
+			assert_int_equal(p.version, v ? 6 : 4);
+			assert_int_equal(p.l4_bytes, n > headers ? n - headers : 0);
+		}
+	}
+}
+
 static void headers_longer_than_the_copy_are_refused(void **state)
 {
 	build((struct pkt_spec){ .version = 6, .ip6_ext = 1, .payload = 2000, .gso_size = 500 });
@@ -549,6 +596,8 @@ int main(void)
 		cmocka_unit_test(a_packet_is_no_longer_than_ip_can_say),
 		cmocka_unit_test(what_fits_a_frame_is_left_whole_only_if_asked_to),
 		cmocka_unit_test(headers_that_are_cut_off_are_not_made_up),
+		cmocka_unit_test(no_place_is_beyond_the_bytes_that_there_are),
+		cmocka_unit_test(a_length_of_ip_that_is_too_short_is_none),
 		cmocka_unit_test(headers_longer_than_the_copy_are_refused),
 		cmocka_unit_test(any_header_of_any_bytes_is_judged),
 		cmocka_unit_test(every_fault_has_a_name_and_a_meaning_of_its_own),

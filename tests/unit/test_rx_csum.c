@@ -178,6 +178,24 @@ static void frames_that_are_cut_off_anywhere_are_left_alone(void **state)
 	}
 }
 
+/* An extension header that grows pushes the field out of what is looked at. */
+static void a_field_behind_what_is_looked_at_is_left_alone(void **state)
+{
+	static uint8_t frame[PKT_MAX];
+	struct xn_rx_csum c;
+
+	spec = (struct pkt_spec){ .version = 6, .ip6_ext = 1, .seed = 12, .payload = 300 };
+	pkt_build(&pkt, &spec);
+	for (uint32_t more = 0; more < 256; more += 8) {
+		memcpy(frame, pkt.data, 62);
+		memset(frame + 62, 0, more);
+		memcpy(frame + 62 + more, pkt.data + 62, pkt.bytes - 62);
+		frame[55] = (uint8_t)(more / 8);
+		xn_put_be16(frame + 18, (uint16_t)(pkt.bytes - 54 + more));
+		assert_int_equal(unfinished(frame, pkt.bytes + more, &c), 62 + more + 18 <= XN_HEAD_BYTES);
+	}
+}
+
 /* ---- tunnels ---- */
 
 /* The frame in pkt, behind these headers; of Ethernet frame or IP packet. */
@@ -312,6 +330,7 @@ int main(void)
 		cmocka_unit_test(padding_is_not_part_of_it),
 		cmocka_unit_test(what_has_no_checksum_field_is_left_alone),
 		cmocka_unit_test(frames_that_are_cut_off_anywhere_are_left_alone),
+		cmocka_unit_test(a_field_behind_what_is_looked_at_is_left_alone),
 		cmocka_unit_test(an_unfinished_checksum_in_a_tunnel_is_recognised),
 		cmocka_unit_test(any_bytes_are_survived),
 	};

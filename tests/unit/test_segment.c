@@ -255,6 +255,36 @@ static void flags_of_first_and_last_are_only_theirs(void **state)
 	}
 }
 
+/* UDP writes its other form, since 0 says that there is none; TCP does not (as Linux). */
+static void a_segment_whose_checksum_is_zero_says_so_as_its_protocol_does(void **state)
+{
+	unsigned tcp = 0, udp = 0;
+
+	for (unsigned i = 0; i < 500; i++) {
+		const struct xn_chunks to = chunks(4096, 4096);
+		struct xn_segs s;
+		uint8_t *field;
+
+		pkt_spec_random(&spec, &rnd, 3000);
+		spec.payload += 2;
+		pkt_build(&pkt, &spec);
+		pkt_make_zero(&pkt, &spec);
+		lay_by_chance();
+		if (take(1518) != XN_OFFLOAD_OK || !off.gso)
+			continue;
+		assert_all_segments_gathered(4096);
+		chunks(4096, 4096);
+		xn_segs_begin(&s, &off, base, pieces);
+		xn_segs_gather(&s, &to);
+		field = chunk[0] + off.csum_at;
+		assert_int_equal(field[0], spec.udp ? 0xff : 0);
+		assert_int_equal(field[1], spec.udp ? 0xff : 0);
+		tcp += !spec.udp;
+		udp += spec.udp;
+	}
+	assert_true(tcp > 50 && udp > 20);
+}
+
 /* What Linux leaves there is needed for nothing; what other guests leave there differs. */
 static void what_the_guest_left_in_rewritten_fields_does_not_matter(void **state)
 {
@@ -420,6 +450,7 @@ int main(void)
 		cmocka_unit_test(segments_longer_than_a_chunk_go_on_in_the_next),
 		cmocka_unit_test(numbers_wrap_around),
 		cmocka_unit_test(flags_of_first_and_last_are_only_theirs),
+		cmocka_unit_test(a_segment_whose_checksum_is_zero_says_so_as_its_protocol_does),
 		cmocka_unit_test(what_the_guest_left_in_rewritten_fields_does_not_matter),
 		cmocka_unit_test(headers_are_those_that_were_checked),
 		cmocka_unit_test(any_range_of_any_packet_is_summed),
