@@ -125,16 +125,25 @@ static void parse_tunnel(struct xn_packet *in, const struct xn_packet *out, cons
 	}
 }
 
-bool xn_rx_csum_unfinished(struct xn_rx_csum *c, const uint8_t *head, uint32_t have,
-			   uint32_t bytes)
+static bool unfinished(struct xn_rx_csum *c, const struct xn_packet *p, const uint8_t *head,
+		       uint32_t have, uint32_t bytes)
+{
+	return field_of(c, p, head, have, bytes) && word_at(head + c->at) == c->pseudo;
+}
+
+unsigned xn_rx_csum_unfinished(struct xn_rx_csum c[2], const uint8_t *head, uint32_t have,
+			       uint32_t bytes)
 {
 	struct xn_packet p, in;
+	unsigned n = 0;
 
 	xn_packet_parse(&p, head, have, 0);
-	if (field_of(c, &p, head, have, bytes) && word_at(head + c->at) == c->pseudo)
-		return true;
 	parse_tunnel(&in, &p, head, have);
-	return field_of(c, &in, head, have, bytes) && word_at(head + c->at) == c->pseudo;
+	if (in.version && unfinished(&c[0], &in, head, have, bytes))
+		n++;
+	if (unfinished(&c[n], &p, head, have, bytes))
+		n++;
+	return n;
 }
 
 void xn_rx_csum_finish(const struct xn_rx_csum *c, uint8_t *frame)

@@ -32,11 +32,15 @@
  *
  * P is never 0 (IP's protocol number is in it), so UDP's "none" is not mistaken for it.
  *
- * Tunnels: the field of the innermost headers is the one that is left unfinished, and an
- * outer one, if there is, is right once the inner is (Linux lco_csum). One level of VXLAN,
- * Geneve, GRE, and IP in IP is looked into. Not seen: deeper ones, fragments (which are
- * sent finished), SCTP, whose checksum is not this one; there the peer has to be told:
- * ethtool -K IFNAME tx off.
+ * Tunnels: one field of a frame is left unfinished, the innermost that the sender's stack
+ * made; an outer one is right once the inner is (Linux lco_csum). If both are P, one of them
+ * is so by chance, and it shows that it does not matter which: finish the inner first. If it
+ * was the unfinished one, the frame is intact now, and finishing the outer changes nothing;
+ * if not, that changed nothing, and the outer is to be finished. One level of VXLAN, Geneve,
+ * GRE, and IP in IP is looked into.
+ *
+ * Not seen: deeper tunnels, fragments (which are sent finished), SCTP, whose checksum is
+ * not this one; there the peer has to be told: ethtool -K IFNAME tx off.
  */
 #ifndef XN_PORT_RX_CSUM_H
 #define XN_PORT_RX_CSUM_H
@@ -60,12 +64,14 @@ struct xn_rx_csum {
 bool xn_rx_csum_find(struct xn_rx_csum *c, const uint8_t *head, uint32_t have, uint32_t bytes);
 
 /*
- * The same for one that is unfinished, in a tunnel too. With GUEST_CSUM: the guest gets
- * NEEDS_CSUM, start, and at - start; unless there is padding (end < bytes), which it might
- * take for payload. Then, and without, it has to be finished here.
+ * Those of them that are unfinished, in a tunnel too: returns how many.
+ * 1: with GUEST_CSUM the guest gets NEEDS_CSUM, start, and at - start; unless there is padding
+ *    (end < bytes), which it might take for payload. Then, and without, it has to be finished
+ *    here.
+ * 2: by chance, in a tunnel: finish the first here, then do with the second as above.
  */
-bool xn_rx_csum_unfinished(struct xn_rx_csum *c, const uint8_t *head, uint32_t have,
-			   uint32_t bytes);
+unsigned xn_rx_csum_unfinished(struct xn_rx_csum c[2], const uint8_t *head, uint32_t have,
+			       uint32_t bytes);
 
 /* What belongs in an unfinished field, as it lies in memory. `sum` is of bytes [start, end)
  * as they are, the field among them. */

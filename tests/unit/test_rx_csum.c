@@ -16,17 +16,28 @@ static struct pkt_spec spec;
 static uint32_t rnd = 515;
 
 /* A copy that is exactly as long as what may be looked at: a sanitizer sees the rest. */
-static bool unfinished(const uint8_t *frame, uint32_t bytes, struct xn_rx_csum *c)
+static unsigned unfinished_in(const uint8_t *frame, uint32_t bytes, struct xn_rx_csum c[2])
 {
 	const uint32_t have = XN_MIN(bytes, XN_HEAD_BYTES);
 	uint8_t *head = malloc(have + 1);
-	bool is;
+	unsigned is;
 
 	assert_non_null(head);
 	memcpy(head + 1, frame, have);
 	is = xn_rx_csum_unfinished(c, head + 1, have, bytes);
 	free(head);
 	return is;
+}
+
+/* Of frames in which it can only be one. */
+static bool unfinished(const uint8_t *frame, uint32_t bytes, struct xn_rx_csum *c)
+{
+	struct xn_rx_csum both[2];
+	const unsigned n = unfinished_in(frame, bytes, both);
+
+	assert_in_range(n, 0, 1);
+	*c = both[0];
+	return n;
 }
 
 static bool find(const uint8_t *frame, uint32_t bytes, struct xn_rx_csum *c)
@@ -94,6 +105,12 @@ static void a_finished_checksum_is_not_unfinished_but_good(void **state)
 	assert_true(chance < 5);
 }
 
+/* With 0 in an even place and `now` as checksum: what belongs there for it to be `want`. */
+static uint16_t missing(uint16_t now, uint16_t want)
+{
+	return (uint16_t)(((uint32_t)now + 0xffff - want) % 0xffff);
+}
+
 /* The payload is chosen so that the finished checksum is the sum of the pseudo-header: to
  * finish it "again" changes nothing. */
 static void if_both_readings_are_possible_both_give_the_same_frame(void **state)
@@ -102,19 +119,17 @@ static void if_both_readings_are_possible_both_give_the_same_frame(void **state)
 	struct xn_rx_csum c;
 
 	for (unsigned i = 0; i < 3000; i++) {
-		uint16_t pseudo, now;
-		uint8_t *last;
+		uint8_t *word;
+		uint16_t pseudo;
 
 		build_by_chance(800);
 		if (pkt.bytes - pkt.payload_at < 4)
 			continue;
 		pseudo = xn_be16(field());
-		/* In an even place: what it takes for the checksum to become `pseudo`. */
-		last = pkt.data + pkt.payload_at;
-		memset(last, 0, 2);
+		word = pkt.data + pkt.payload_at;
+		memset(word, 0, 2);
 		finish_slowly();
-		now = xn_be16(field());
-		xn_put_be16(last, (uint16_t)(((uint32_t)now + 0xffff - pseudo) % 0xffff));
+		xn_put_be16(word, missing(xn_be16(field()), pseudo));
 		finish_slowly();
 		assert_int_equal(xn_be16(field()) % 0xffff, pseudo % 0xffff);
 		xn_put_be16(field(), pseudo);        /* of two zeros, the sender's */
@@ -192,7 +207,8 @@ static void a_field_behind_what_is_looked_at_is_left_alone(void **state)
 		memcpy(frame + 62 + more, pkt.data + 62, pkt.bytes - 62);
 		frame[55] = (uint8_t)(more / 8);
 		xn_put_be16(frame + 18, (uint16_t)(pkt.bytes - 54 + more));
-		assert_int_equal(unfinished(frame, pkt.bytes + more, &c), 62 + more + 18 <= XN_HEAD_BYTES);
+		assert_int_equal(unfinished(frame, pkt.bytes + more, &c),
+				 62 + more + 18 <= XN_HEAD_BYTES);
 	}
 }
 
@@ -300,10 +316,68 @@ static void an_unfinished_checksum_in_a_tunnel_is_recognised(void **state)
 		assert_true(seen[k] > 300);
 }
 
+/* Outer and inner UDP of the frame, as they have to be on a wire. */
+static void finish_both_slowly(uint8_t *frame, uint32_t bytes)
+{
+	uint16_t sum;
+
+	finish_slowly();
+	memcpy(frame + 50 + pkt.l4_at, pkt.data + pkt.l4_at, pkt.bytes - pkt.l4_at);
+	memset(frame + 40, 0, 2);
+	sum = (uint16_t)~pkt_sum_l4(frame + 14, frame + 30, 17, frame + 34, bytes - 34);
+	xn_put_be16(frame + 40, sum ? sum : 0xffff);
+}
+
+/* Two frames that look the same so far as the fields go: in one the outer checksum is finished
+ * and the inner is not, in the other it is the other way round. Payload and VXLAN's number make
+ * the finished one what the unfinished one would be. */
+static void in_a_tunnel_it_does_not_matter_which_of_two_is_unfinished(void **state)
+{
+	static uint8_t frame[PKT_MAX], wire[PKT_MAX];
+	struct xn_rx_csum c[2];
+
+	for (unsigned i = 0; i < 400; i++) {
+		uint16_t pseudo_in, pseudo_out;
+		uint32_t bytes;
+
+		build_by_chance(500);
+		if (pkt.bytes - pkt.payload_at < 4 || 50 + pkt.l4_at + 20 > XN_HEAD_BYTES)
+			continue;
+		pseudo_in = xn_be16(field());
+		bytes = tunnel(frame, VXLAN, 4);
+		pseudo_out = pkt_sum_l4(frame + 14, frame + 30, 17, NULL, bytes - 34);
+		if (i & 1) {
+			/* Outer is finished, to P, by VXLAN's reserved bytes. */
+			finish_both_slowly(frame, bytes);
+			xn_put_be16(frame + 44, missing(xn_be16(frame + 40), pseudo_out));
+			finish_both_slowly(frame, bytes);
+		} else {
+			/* Inner is, by its payload. */
+			memset(pkt.data + pkt.payload_at, 0, 2);
+			finish_slowly();
+			xn_put_be16(pkt.data + pkt.payload_at, missing(xn_be16(field()), pseudo_in));
+			memcpy(frame + 50, pkt.data, pkt.bytes);
+			finish_both_slowly(frame, bytes);
+		}
+		memcpy(wire, frame, bytes);
+		assert_int_equal(xn_be16(frame + (i & 1 ? 40 : 50 + pkt.l4_at +
+						  (spec.udp ? 6 : 16))) % 0xffff,
+				 (i & 1 ? pseudo_out : pseudo_in) % 0xffff);
+		xn_put_be16(frame + 50 + pkt.l4_at + (spec.udp ? 6 : 16), pseudo_in);
+		xn_put_be16(frame + 40, pseudo_out);
+
+		assert_int_equal(unfinished_in(frame, bytes, c), 2);
+		xn_rx_csum_finish(&c[0], frame);
+		xn_rx_csum_finish(&c[1], frame);
+		assert_memory_equal(frame, wire, bytes);
+	}
+}
+
 static void any_bytes_are_survived(void **state)
 {
 	static uint8_t frame[2048];
-	struct xn_rx_csum c;
+	struct xn_rx_csum c[2];
+	unsigned n;
 
 	for (unsigned i = 0; i < 100000; i++) {
 		uint32_t bytes;
@@ -314,9 +388,12 @@ static void any_bytes_are_survived(void **state)
 		}
 		frame[pkt_random(&rnd) % 130] = (uint8_t)pkt_random(&rnd);
 		bytes = pkt_random(&rnd) % 800;
-		if (unfinished(frame, bytes, &c)) {
-			assert_true(c.start < c.at && c.at + 2u <= c.end && c.end <= bytes);
-			xn_rx_csum_finish(&c, frame);
+		n = unfinished_in(frame, bytes, c);
+		assert_in_range(n, 0, 2);
+		for (unsigned k = 0; k < n; k++) {
+			assert_true(c[k].start < c[k].at && c[k].at + 2u <= c[k].end);
+			assert_true(c[k].end <= bytes);
+			xn_rx_csum_finish(&c[k], frame);
 		}
 	}
 }
@@ -332,6 +409,7 @@ int main(void)
 		cmocka_unit_test(frames_that_are_cut_off_anywhere_are_left_alone),
 		cmocka_unit_test(a_field_behind_what_is_looked_at_is_left_alone),
 		cmocka_unit_test(an_unfinished_checksum_in_a_tunnel_is_recognised),
+		cmocka_unit_test(in_a_tunnel_it_does_not_matter_which_of_two_is_unfinished),
 		cmocka_unit_test(any_bytes_are_survived),
 	};
 
