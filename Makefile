@@ -121,7 +121,7 @@ RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/p
 
 UNIT_TESTS   := base rss csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits port_zc zc cross engine worker sigbus session check bench
 KERNEL_TESTS := facts rss
-NET_TESTS    := veth segments faults privileges example xsknetd
+NET_TESTS    := veth rss segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor
 TSAN_TESTS   := vq_hostile cross worker session
 # The black-box suite of xsknetd.
@@ -129,7 +129,7 @@ SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c test
                 tests/vhost/case_front.c tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
                 tests/vhost/case_guest.c tests/vhost/case_ctrl.c tests/vhost/case_inflight.c \
                 tests/vhost/case_fault.c tests/vhost/case_wait.c tests/vhost/case_mutate.c
-FUZZ_TARGETS := rx tx ctrl inflight session offload
+FUZZ_TARGETS := rx tx ctrl inflight session offload rss
 FUZZ_RIG     := tests/fuzz/guest.c
 ZC_PROGS     := geometry stop product
 ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c

@@ -21,9 +21,9 @@
  * frame that came on host queue h can only be given to sockets that are bound to h, and is
  * written into a buffer of h's one fill ring, whichever of them gets it. So the host has to
  * bring the frames of g on its own host queue, first_queue + g; those that come elsewhere are
- * missteered, and have to be copied once. There is a socket S(h, g) for each pair of queues:
+ * missteered, and have to be copied once. There is a place for a socket for each pair:
  *
- *	                guest queue 0   1       2       each reads the RX rings of its column
+ *	                guest queue 0   1       2
  *	host queue 0    S(0,0)  S(0,1)  S(0,2)          each row: one fill ring, which belongs to
  *	           1    S(1,0)  S(1,1)  S(1,2)          the guest queue of its diagonal, and whose
  *	           2    S(2,0)  S(2,1)  S(2,2)          buffers are lent there
@@ -36,19 +36,23 @@
  *	h's own guest queue is disabled ------> XDP_DROP      steer_disabled
  *	else S(h, h) -------------------------> XDP_REDIRECT  steer_unfixed
  *
- * Whose is the buffer of a missteered frame? Guest queue h has lent it. The thread of guest
- * queue g finds it in the RX ring of S(h, g), and may read it, until it hands the address
- * back to h's thread: through a ring of one writer and one reader for each (h, g), with as
- * many entries as h's fill ring, so that it is never full. Before that it copies the frame
- * into a buffer of its own guest queue. h's thread posts an address that comes back once more,
- * as it was: h's guest has not seen that buffer again. Only h's thread touches h's fill ring,
- * and frames on the diagonal meet no other thread.
+ * The diagonal alone carries frames that need no second look, and on it no thread meets
+ * another. Off it, one and the same socket may stand in all places of a row: then there
+ * are two for each host queue, and whoever reads the second one asks rss/ once more which queue
+ * it was.
+ *
+ * Whose is the buffer of a missteered frame? It came out of h's fill ring, and only the thread of
+ * h's guest queue puts anything there. So it is simplest if this thread reads all RX rings
+ * of its row (the frames of all of them together come in the order of the fill ring), and lends
+ * a missteered frame to the thread of g, which copies it into a buffer of its own guest queue
+ * and gives it back; then the buffer is posted once more, as it was. h's guest
+ * has not seen it again in between.
  *
  * To stop queue q, so that nothing reads or writes its buffers any more:
  *	1. xn_steer_enable(q, false); row q out of both maps; xn_xsk_barrier
- *	2. read the RX rings of row q empty, S(q, g) with the consent of g's thread, which may be
- *	   copying; and those of column q, whose buffers go back to their owners
- *	3. what was lent and has not come back is in the fill ring, which nobody reads now
+ *	2. the RX rings of row q are read empty; what was lent to other threads is taken back
+ *	3. all else that was posted is in the fill ring, which nobody reads now
+ * While row q is out of the maps, frames of other queues that come on it have no socket either.
  *
  * Swapping configurations. One is an array of one element, `image_a` or `image_b`, and
  * `images` holds that which is in force. The program looks there once for each frame, and

@@ -93,8 +93,8 @@ int  xn_steer_set_rss(struct xn_steer *s, const struct xn_rss_config *cfg);
 
 /*
  * Frames for guest_queue that arrive on host_queue go to this socket, which has to be bound
- * to host_queue and shares its fill ring. On the guest queue's own host queue that is
- * xn_steer_set. Any thread. 0 or -errno.
+ * to host_queue and shares its fill ring; it may be the same for several guest queues. On the
+ * guest queue's own host queue that is xn_steer_set. Any thread. 0 or -errno.
  */
 int  xn_steer_set_at(struct xn_steer *s, unsigned host_queue, unsigned guest_queue, int xsk_fd);
 void xn_steer_clear_at(struct xn_steer *s, unsigned host_queue, unsigned guest_queue);
