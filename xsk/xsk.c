@@ -225,6 +225,7 @@ static int add_umem(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 
 /* ---- rings ---- */
 
+/* Of size 0: none. */
 static int size_rings(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 {
 	const struct { int opt; uint32_t entries; const char *name; } rings[] = {
@@ -235,7 +236,7 @@ static int size_rings(const struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 	};
 
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(rings); i++)
-		if (setsockopt(x->fd, SOL_XDP, rings[i].opt, &rings[i].entries,
+		if (rings[i].entries && setsockopt(x->fd, SOL_XDP, rings[i].opt, &rings[i].entries,
 			       sizeof(rings[i].entries)))
 			return xn_fail(errno, "%s queue %u: %s ring of %u entries: %s", cfg->ifname,
 				       cfg->queue, rings[i].name, rings[i].entries,
@@ -297,6 +298,13 @@ static int map_cons(struct xn_xsk *x, struct xsk_ring_cons *r, unsigned i, uint6
 	return 0;
 }
 
+static int map_rx_only(struct xn_xsk *x, const struct xn_xsk_cfg *cfg,
+		       const struct xdp_mmap_offsets *off)
+{
+	return map_cons(x, &x->rx, MAP_RX, XDP_PGOFF_RX_RING, &off->rx, cfg->rx_size,
+			sizeof(struct xdp_desc));
+}
+
 static int map_rings(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 {
 	struct xdp_mmap_offsets off;
@@ -307,12 +315,13 @@ static int map_rings(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 		err = -errno;
 	else if (bytes != sizeof(off))     /* before Linux 5.4: no flags words */
 		err = -EOPNOTSUPP;
+	else if (!cfg->fill_size)
+		err = map_rx_only(x, cfg, &off);
 	else if (!(err = map_prod(x, &x->fill, MAP_FILL, XDP_UMEM_PGOFF_FILL_RING, &off.fr,
 				  cfg->fill_size, sizeof(uint64_t))) &&
 		 !(err = map_cons(x, &x->comp, MAP_COMP, XDP_UMEM_PGOFF_COMPLETION_RING, &off.cr,
 				  cfg->comp_size, sizeof(uint64_t))) &&
-		 !(err = map_cons(x, &x->rx, MAP_RX, XDP_PGOFF_RX_RING, &off.rx,
-				  cfg->rx_size, sizeof(struct xdp_desc))))
+		 !(err = map_rx_only(x, cfg, &off)))
 		err = map_prod(x, &x->tx, MAP_TX, XDP_PGOFF_TX_RING, &off.tx,
 			       cfg->tx_size, sizeof(struct xdp_desc));
 	return err ? xn_fail(-err, "%s queue %u: mapping the rings: %s", cfg->ifname, cfg->queue,
@@ -472,6 +481,35 @@ int xn_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 		return 0;
 out_close:
 	xn_xsk_close(x);
+	return err;
+}
+
+int xn_xsk_open_rx(struct xn_xsk *x, const struct xn_xsk *of, const struct xn_xsk_cfg *cfg)
+{
+	const struct xn_xsk_cfg rx = {
+		.ifindex = cfg->ifindex, .queue = cfg->queue, .ifname = cfg->ifname,
+		.rx_size = cfg->rx_size, .mode = of->zero_copy ? XN_XSK_ZERO_COPY : XN_XSK_COPY,
+		.share_fd = of->fd, .spare_fd = cfg->spare_fd, .spares_spent = cfg->spares_spent,
+	};
+	int err = 0;
+
+	assert(xn_is_pow2(rx.rx_size));
+	*x = (struct xn_xsk){
+		.send = of->send, .statistics = of->statistics, .chunk_bytes = of->chunk_bytes,
+		.frame_bytes = of->frame_bytes, .land = of->land, .fd = rx.spare_fd,
+	};
+	if (x->fd < 0)
+		err = open_socket(&x->fd, rx.ifname, rx.spares_spent);
+	if (!err)
+		err = size_rings(x, &rx);
+	if (!err)
+		err = map_rings(x, &rx);
+	if (!err)
+		err = bind_queue(x, &rx);
+	if (!err)
+		err = read_mode(x, &rx);
+	if (err)
+		xn_xsk_close(x);
 	return err;
 }
 

@@ -94,6 +94,15 @@ int xn_xsk_socket(int *fd, const char *ifname);
 int xn_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg);
 
 /*
+ * A further socket on the queue of `of`, which is bound: it has an RX ring of cfg->rx_size
+ * entries and nothing else. Frames that the XDP program gives to it lie in buffers that
+ * `of` has posted, and go back there. Of cfg it takes ifindex, queue, ifname, rx_size (again
+ * more than fill_size), spare_fd and spares_spent. The queue is free when both are closed.
+ * Errors as xn_xsk_open.
+ */
+int xn_xsk_open_rx(struct xn_xsk *x, const struct xn_xsk *of, const struct xn_xsk_cfg *cfg);
+
+/*
  * Unmaps all rings (a mapped ring keeps the socket alive) and closes. In copy
  * mode nothing is written to the UMEM after it returns (Linux xsk_release calls
  * synchronize_net). Accepts a half-made or zeroed-with-fd--1 object.

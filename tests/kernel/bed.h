@@ -23,7 +23,7 @@
 #define BED_TX    256u
 #define BED_COMP  512u
 #define BED_FRAME 1518u    /* frame_bytes where a test does not ask for others */
-#define BED_WAIT_MS 1000   /* for what has to come */
+#define BED_WAIT_MS 5000   /* for what has to come */
 #define BED_NONE_MS 50     /* for what must not come */
 
 struct bed {

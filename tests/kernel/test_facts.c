@@ -803,6 +803,42 @@ static void second_queue_shares_the_umem_with_rings_of_its_own(void **state)
 	xn_xsk_close(&second);
 }
 
+/* One frame to each socket of a queue in turns: buffers come from the first's fill ring, in its
+ * order, whichever socket gets the frame. */
+static void further_socket_of_a_queue_gets_frames_in_the_buffers_of_the_first(void **state)
+{
+	struct xn_xsk_cfg cfg = bed_cfg(&bed);
+	uint64_t fill[8];
+	struct xn_xsk also;
+	uint8_t f[60];
+
+	bed_socket(&bed, NULL);
+	assert_int_equal(xn_xsk_open_rx(&also, &bed.x, &cfg), 0);
+	assert_false(also.zero_copy);
+	assert_null(also.fill.ring);
+	for (unsigned i = 0; i < 8; i++)
+		fill[i] = 0x20001 + i * 0x3000;
+	bed_fill(&bed.x, fill, 8);
+	for (unsigned i = 0; i < 8; i++) {
+		struct xn_xsk *to = i % 2 ? &also : &bed.x;
+
+		assert_int_equal(xn_steer_set(bed.steer, 0, to->fd), 0);
+		bed_frame(&bed, f, sizeof(f), i);
+		bed_far_send(&bed, f, sizeof(f));
+		assert_int_equal(base_of(bed_rx(to).addr), fill[i]);
+		bed_wrote(&bed, fill[i] + bed.x.land, f, sizeof(f));
+	}
+	bed_check(&bed);
+
+	/* The queue is taken as long as one of them is open. */
+	xn_xsk_close(&bed.x);
+	cfg.busy_ms = 100;
+	assert_int_equal(xn_xsk_open(&bed.x, &cfg), -EBUSY);
+	xn_xsk_close(&also);
+	cfg.busy_ms = 0;
+	assert_int_equal(xn_xsk_open(&bed.x, &cfg), 0);
+}
+
 static int open_without_privileges(void *arg)
 {
 	struct xn_xsk_cfg cfg = bed_cfg(&bed);
@@ -1204,6 +1240,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			second_queue_shares_the_umem_with_rings_of_its_own, setup_two_queues,
 			teardown),
+		CASE(further_socket_of_a_queue_gets_frames_in_the_buffers_of_the_first),
 		CASE(missing_privileges_are_named),
 		CASE(probes_know_this_kernel),
 		CASE(each_way_out_of_the_program_is_counted),
