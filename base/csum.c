@@ -16,9 +16,8 @@
  */
 #include "base/csum.h"
 
-/* Also of volatile memory: __builtin_memcpy takes none. */
+/* Anywhere, and also of volatile memory, which __builtin_memcpy does not take. */
 typedef uint64_t word64 __attribute__((aligned(1), may_alias));
-
 typedef uint32_t word32 __attribute__((aligned(1), may_alias));
 typedef uint16_t word16 __attribute__((aligned(1), may_alias));
 

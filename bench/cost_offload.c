@@ -115,7 +115,8 @@ static void run_segments(const struct job *j, uint32_t n, bool cold)
 
 static void run_segments_chained(const struct job *j, uint32_t n, bool cold)
 {
-	struct xn_piece pieces[80], out[18];
+	struct xn_piece pieces[80], chained[17];
+	const struct xn_pieces out = { chained, XN_ARRAY_SIZE(chained), CHUNK_BYTES };
 	struct xn_segs s;
 	uint32_t i = 0, packet = 0;
 
@@ -123,7 +124,7 @@ static void run_segments_chained(const struct job *j, uint32_t n, bool cold)
 		lay(j, packet++, cold, pieces);
 		xn_segs_begin(&s, &off, guest, pieces);
 		while (!xn_segs_done(&s))
-			sink += xn_segs_chain(&s, target(i++, cold), out, XN_ARRAY_SIZE(out));
+			sink += xn_segs_chain(&s, target(i++, cold), &out);
 	}
 }
 

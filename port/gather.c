@@ -23,17 +23,17 @@ xn_sum xn_cursor_sum(struct xn_cursor *c, uint32_t n)
 	return sum;
 }
 
-unsigned xn_cursor_pieces(struct xn_cursor *c, uint32_t n, struct xn_piece *out, unsigned max)
+unsigned xn_cursor_pieces(struct xn_cursor *c, uint32_t n, const struct xn_pieces *out)
 {
 	unsigned k = 0;
 	uint32_t got;
 
 	for (; n; n -= got, k++) {
-		const uint8_t *src = xn_cursor_run(c, n, &got);
+		const uint8_t *src = xn_cursor_run(c, XN_MIN(n, out->piece_max), &got);
 
-		if (k == max)
+		if (k == out->max)
 			return 0;
-		out[k] = (struct xn_piece){ .at = XN_UOFF(src - c->base), .len = got };
+		out->at[k] = (struct xn_piece){ .at = XN_UOFF(src - c->base), .len = got };
 	}
 	return k;
 }
@@ -109,7 +109,7 @@ void xn_gather_csum(const struct xn_offload *o, const uint8_t *base, const struc
 uint32_t xn_chain_csum(const struct xn_offload *o, const uint8_t *base,
 		       const struct xn_piece *pieces, uint32_t min_head,
 		       uint8_t *head, uint32_t head_max,
-		       struct xn_piece *out, unsigned max, unsigned *n_out)
+		       const struct xn_pieces *out, unsigned *n_out)
 {
 	const uint32_t n = XN_MIN(XN_MAX(o->csum_at + 2, min_head), o->bytes);
 	const struct xn_chunks to = { &head, head_max };
@@ -122,7 +122,7 @@ uint32_t xn_chain_csum(const struct xn_offload *o, const uint8_t *base,
 	xn_gather(&c, &to, 0, start);
 	sum = xn_gather_sum(&c, &to, start, n - start);
 	rest = c;
-	*n_out = xn_cursor_pieces(&rest, o->bytes - n, out, max);
+	*n_out = xn_cursor_pieces(&rest, o->bytes - n, out);
 	if (!*n_out && n < o->bytes)
 		return 0;
 	sum = xn_sum_add(sum, xn_sum_at(xn_cursor_sum(&c, o->bytes - n), n - start));

@@ -51,8 +51,16 @@ static inline const uint8_t *xn_cursor_run(struct xn_cursor *c, uint32_t n, uint
 void xn_cursor_skip(struct xn_cursor *c, uint32_t n);
 /* Of the next n bytes, which begin at an even place of what is summed. */
 xn_sum xn_cursor_sum(struct xn_cursor *c, uint32_t n);
-/* The next n bytes as pieces, for descriptors: how many; 0 if more than max. */
-unsigned xn_cursor_pieces(struct xn_cursor *c, uint32_t n, struct xn_piece *out, unsigned max);
+
+/* Where a chain's pieces go, as descriptors take them. */
+struct xn_pieces {
+	struct xn_piece *at;
+	unsigned max;          /* pieces */
+	uint32_t piece_max;    /* bytes in each: a chunk, for AF_XDP */
+};
+
+/* The next n bytes as such pieces: how many; 0 if they do not fit. */
+unsigned xn_cursor_pieces(struct xn_cursor *c, uint32_t n, const struct xn_pieces *out);
 
 /* Where gathered bytes go: chunks of equal size, which are filled one after the other. */
 struct xn_chunks {
@@ -81,12 +89,12 @@ void xn_gather_csum(const struct xn_offload *o, const uint8_t *base, const struc
 /*
  * The same with only the front copied: up to behind the checksum field, and at least
  * min_head bytes (drivers want an Ethernet header in the first descriptor). Returns how
- * many bytes; behind them the packet goes on in out[0..*n_out) where it lies. 0 if there
- * is no such way: front longer than head_max, or more than `max` pieces.
+ * many bytes; behind them the packet goes on in out->at[0..*n_out) where it lies. 0 if there
+ * is no such way: front longer than head_max, or pieces that do not fit.
  */
 uint32_t xn_chain_csum(const struct xn_offload *o, const uint8_t *base,
 		       const struct xn_piece *pieces, uint32_t min_head,
 		       uint8_t *head, uint32_t head_max,
-		       struct xn_piece *out, unsigned max, unsigned *n_out);
+		       const struct xn_pieces *out, unsigned *n_out);
 
 #endif

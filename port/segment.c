@@ -173,11 +173,11 @@ uint32_t xn_segs_gather(struct xn_segs *s, const struct xn_chunks *to)
 	return bytes;
 }
 
-unsigned xn_segs_chain(struct xn_segs *s, uint8_t *head, struct xn_piece *out, unsigned max)
+unsigned xn_segs_chain(struct xn_segs *s, uint8_t *head, const struct xn_pieces *out)
 {
 	const uint32_t payload = xn_seg_payload(s->o, s->next);
 	struct xn_cursor c = s->payload;
-	const unsigned n = xn_cursor_pieces(&c, payload, out, max);
+	const unsigned n = xn_cursor_pieces(&c, payload, out);
 
 	if (!n)
 		return 0;

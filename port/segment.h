@@ -63,8 +63,8 @@ uint32_t xn_segs_gather(struct xn_segs *s, const struct xn_chunks *to);
 
 /*
  * The next segment as its headers (o->payload_at bytes, to head) and its payload where it
- * lies, in out[0..n): returns n. 0: more than `max` pieces; then it is still the next.
+ * lies, in out->at[0..n): returns n. 0: the pieces do not fit; then it is still the next.
  */
-unsigned xn_segs_chain(struct xn_segs *s, uint8_t *head, struct xn_piece *out, unsigned max);
+unsigned xn_segs_chain(struct xn_segs *s, uint8_t *head, const struct xn_pieces *out);
 
 #endif

@@ -113,7 +113,8 @@ static void check_segments(const struct xn_offload *o, uint32_t chunk)
 {
 	static uint8_t want[PKT_MAX];
 	struct xn_segs s, chained;
-	struct xn_piece pieces[64];
+	struct xn_piece pieces[1024];
+	const struct xn_pieces list = { pieces, XN_ARRAY_SIZE(pieces), chunk };
 	uint8_t *head;
 	struct out out;
 
@@ -130,7 +131,7 @@ static void check_segments(const struct xn_offload *o, uint32_t chunk)
 				 o->gso == XN_GSO_UDP, o->gso_size, i, want) == n);
 		out_end(&out, want, n);
 		head = take_exactly(NULL, o->payload_at);
-		must(xn_segs_chain(&chained, head, pieces, XN_ARRAY_SIZE(pieces)) > 0);
+		must(xn_segs_chain(&chained, head, &list) > 0);
 		must(!memcmp(head, want, o->payload_at));
 		free(head);
 	}
@@ -141,7 +142,8 @@ static void check_csum(const struct xn_offload *o, uint32_t chunk)
 {
 	uint8_t *want = take_exactly(in.packet, in.bytes), *head = take_exactly(NULL, 4096);
 	const uint16_t sum = (uint16_t)~pkt_sum(want + o->csum_start, in.bytes - o->csum_start);
-	struct xn_piece pieces[64];
+	struct xn_piece pieces[1024];
+	const struct xn_pieces list = { pieces, XN_ARRAY_SIZE(pieces), chunk };
 	struct xn_chunks to;
 	struct out out;
 	unsigned k;
@@ -151,7 +153,7 @@ static void check_csum(const struct xn_offload *o, uint32_t chunk)
 	to = out_begin(&out, in.bytes, chunk);
 	xn_gather_csum(o, in.memory, in.pieces, &to);
 	out_end(&out, want, in.bytes);
-	n = xn_chain_csum(o, in.memory, in.pieces, 14, head, 4096, pieces, 64, &k);
+	n = xn_chain_csum(o, in.memory, in.pieces, 14, head, 4096, &list, &k);
 	must(n == 0 ? o->csum_at + 2 > 4096 : !memcmp(head, want, n));
 	free(head);
 	free(want);

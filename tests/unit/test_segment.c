@@ -151,7 +151,8 @@ static void assert_all_segments_gathered(uint32_t chunk_bytes)
 
 static void assert_all_segments_chained(void)
 {
-	struct xn_piece out[PIECES_MAX];
+	struct xn_piece at[PIECES_MAX];
+	struct xn_pieces out = { at, PIECES_MAX, 200 + pkt_random(&rnd) % 4000 };
 	uint8_t head[XN_HEAD_BYTES];
 	struct xn_segs s;
 	uint32_t i = 0;
@@ -159,23 +160,25 @@ static void assert_all_segments_chained(void)
 	xn_segs_begin(&s, &off, base, pieces);
 	for (; !xn_segs_done(&s); i++) {
 		uint32_t n = off.payload_at;
-		unsigned k = xn_segs_chain(&s, head, out, PIECES_MAX);
+		unsigned k = xn_segs_chain(&s, head, &out);
 
 		assert_true(k > 0);
 		memcpy(got, head, n);
 		for (unsigned p = 0; p < k; p++) {
-			memcpy(got + n, base + out[p].at.v, out[p].len);
-			n += out[p].len;
+			assert_in_range(at[p].len, 1, out.piece_max);
+			memcpy(got + n, base + at[p].at.v, at[p].len);
+			n += at[p].len;
 		}
 		assert_segment(i, n);
 		/* One piece less than there are: it is not done, and can be done again. */
 		if (!xn_segs_done(&s)) {
 			const struct xn_segs before = s;
 
-			k = xn_segs_chain(&s, head, out, PIECES_MAX);
+			out.max = xn_segs_chain(&s, head, &out) - 1;
 			s = before;
-			assert_int_equal(xn_segs_chain(&s, head, out, k - 1), 0);
+			assert_int_equal(xn_segs_chain(&s, head, &out), 0);
 			assert_memory_equal(&s, &before, sizeof(s));
+			out.max = PIECES_MAX;
 		}
 	}
 	assert_int_equal(i, off.segs);
@@ -359,27 +362,32 @@ static void assert_csum_gathered(uint32_t chunk_bytes)
 static void assert_csum_chained(uint32_t min_head)
 {
 	const uint32_t front = XN_MIN(XN_MAX(off.csum_at + 2, min_head), pkt.bytes);
-	struct xn_piece out[PIECES_MAX];
+	struct xn_piece at[PIECES_MAX];
+	struct xn_pieces out = { at, PIECES_MAX, 1 + pkt_random(&rnd) % 4096 };
 	uint8_t head[4096];
 	unsigned k, n_out;
 	uint32_t n;
 
 	memset(head, 0xee, sizeof(head));
-	assert_int_equal(xn_chain_csum(&off, base, pieces, min_head, head, front - 1, out,
-				       PIECES_MAX, &n_out), 0);
-	n = xn_chain_csum(&off, base, pieces, min_head, head, sizeof(head), out, PIECES_MAX, &n_out);
+	assert_int_equal(xn_chain_csum(&off, base, pieces, min_head, head, front - 1, &out,
+				       &n_out), 0);
+	out.piece_max = XN_MAX(out.piece_max, pkt.bytes / 200);
+	n = xn_chain_csum(&off, base, pieces, min_head, head, sizeof(head), &out, &n_out);
 	assert_int_equal(n, front);
 	assert_int_equal(head[n], 0xee);
 	memcpy(got, head, n);
 	for (k = 0; k < n_out; k++) {
-		memcpy(got + n, base + out[k].at.v, out[k].len);
-		n += out[k].len;
+		assert_in_range(at[k].len, 1, out.piece_max);
+		memcpy(got + n, base + at[k].at.v, at[k].len);
+		n += at[k].len;
 	}
 	assert_int_equal(n, pkt.bytes);
 	assert_memory_equal(got, want, n);
-	if (n_out > 1)
-		assert_int_equal(xn_chain_csum(&off, base, pieces, min_head, head, sizeof(head), out,
-					       n_out - 1, &k), 0);
+	if (n_out > 1) {
+		out.max = n_out - 1;
+		assert_int_equal(xn_chain_csum(&off, base, pieces, min_head, head, sizeof(head), &out,
+					       &k), 0);
+	}
 }
 
 static void any_range_of_any_packet_is_summed(void **state)
