@@ -131,7 +131,7 @@ SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c test
                 tests/vhost/case_fault.c tests/vhost/case_wait.c tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx ctrl inflight session offload rss
 FUZZ_RIG     := tests/fuzz/guest.c
-ZC_PROGS     := geometry stop product
+ZC_PROGS     := geometry stop product rings
 ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
