@@ -47,6 +47,7 @@ int xn_zc_shape_choose(struct xn_zc_shape *s, const struct xn_zc_driver *d, uint
 	s->reach = xn_zc_reach(d, frame);
 	s->front = d->front;
 	s->keep = d->keep;
+	s->tx_in_page = d->tx_in_page;
 	return 0;
 }
 

@@ -39,6 +39,7 @@ struct xn_zc_shape {
 	uint32_t reach;           /* bytes from the landing on that may be written */
 	uint32_t front;           /* bytes before the landing that are written */
 	uint32_t keep;            /* buffers that stay with the driver: see below; 0: none */
+	bool tx_in_page;          /* what is sent must not cross pages: xn_zc_whole_to_send */
 };
 
 /*
@@ -103,6 +104,14 @@ static inline bool xn_zc_whole_for_device(const struct xn_zc_map *map, uint64_t 
 	uint64_t page = at / XN_PAGE_SIZE;
 
 	return (at + bytes - 1) / XN_PAGE_SIZE == page || (map->bits[page / 64] >> page % 64 & 1);
+}
+
+/* May it be sent as it lies? */
+static inline bool xn_zc_whole_to_send(const struct xn_zc_shape *s, const struct xn_zc_map *map,
+				       uint64_t at, uint32_t bytes)
+{
+	return s->tx_in_page ? at % XN_PAGE_SIZE + bytes <= XN_PAGE_SIZE :
+			       xn_zc_whole_for_device(map, at, bytes);
 }
 
 /*
