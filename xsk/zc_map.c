@@ -42,11 +42,13 @@
 #define NS_PER_MS     1000000ull
 #define PAUSE_NS      1000000l
 #define EAGER         64u          /* calls without a pause */
+#define LATE_NS       (20 * NS_PER_MS)   /* to wait for the last completions, if any come */
 
 struct asking {
 	struct xn_xsk *x;
 	struct xn_zc_map *map;
 	uint64_t refused;        /* by the kernel's count, before the question */
+	uint64_t posted, completed;   /* pieces */
 	uint32_t range, group;   /* borders in one question: the first, and a weighted one */
 	uint64_t patience_ns, until;
 	bool sensible;
@@ -77,17 +79,31 @@ static uint64_t refused_so_far(const struct xn_xsk *x)
 /* ---- one question ---- */
 
 /* What it has completed is of no interest: nothing was sent. */
-static void drop_completions(struct xn_xsk *x)
+static void drop_completions(struct asking *a)
 {
+	struct xn_xsk *x = a->x;
 	uint32_t at, n = xsk_ring_cons__peek(&x->comp, x->comp.size, &at);
 
 	if (n)
 		xsk_ring_cons__release(&x->comp, n);
+	a->completed += n;
+}
+
+/* Completions come behind the index of the TX ring, and who goes on too early takes them for
+ * those of frames. Kernels that complete no refused pieces are not waited for for long. */
+static void drop_late_completions(struct asking *a)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_NS / 10 };
+	const uint64_t until = xn_now_ns() + LATE_NS;
+
+	for (drop_completions(a); a->completed < a->posted && xn_now_ns() < until; drop_completions(a))
+		nanosleep(&pause, NULL);
 }
 
 /* Has the kernel take all that is posted. False: for so long it has taken nothing. */
-static bool taken(struct xn_xsk *x, uint64_t patience_ns)
+static bool taken(struct asking *a, uint64_t patience_ns)
 {
+	struct xn_xsk *x = a->x;
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	const uint32_t upto = *x->tx.producer;
 	uint64_t give_up = xn_now_ns() + patience_ns;
@@ -98,7 +114,7 @@ static bool taken(struct xn_xsk *x, uint64_t patience_ns)
 		 * __xskq_cons_release. */
 		uint32_t now = xn_load_acquire32(x->tx.consumer);
 
-		drop_completions(x);
+		drop_completions(a);
 		if (now == upto)
 			return true;
 		if (now != last) {
@@ -141,7 +157,8 @@ static int ask(struct asking *a, uint64_t from, uint32_t n, bool weighted, uint3
 	/* Store-release of the producer index behind the pieces; pairs with the kernel's
 	 * load-acquire in xskq_cons_nb_entries. */
 	xsk_ring_prod__submit(&a->x->tx, pieces + 1);
-	if (!taken(a->x, a->patience_ns))
+	a->posted += pieces + 1;
+	if (!taken(a, a->patience_ns))
 		return -EAGAIN;
 	count = refused_so_far(a->x) - a->refused;
 	a->refused += count;
@@ -240,6 +257,7 @@ int xn_zc_map_read(struct xn_zc_map *map, struct xn_xsk *x, uint64_t umem_bytes,
 	a.until = xn_now_ns() + PATIENCES * a.patience_ns;
 	a.refused = refused_so_far(x);
 	err = ask_all(&a);
+	drop_late_completions(&a);
 	map->read = !err && a.sensible;
 	if (!map->read)
 		clear(map);
