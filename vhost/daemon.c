@@ -100,16 +100,24 @@ static json_t *stats_of(void *arg)
 	return xn_status_json(&s);
 }
 
-static int block_signals(struct daemon *d)
+/* What ends us comes by an fd; unless whoever started us wants it ignored (nohup). What would
+ * end us besides is an error of the call that it belongs to: a peer that has gone, a file that
+ * gets too long. All others have to come through: SIGBUS, nudges. */
+static int take_signals(struct daemon *d)
 {
+	static const int ends[] = { SIGTERM, SIGINT, SIGHUP };
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(ends); i++) {
+		struct sigaction was;
+
+		if (ends[i] == SIGTERM || (!sigaction(ends[i], NULL, &was) && was.sa_handler != SIG_IGN))
+			sigaddset(&set, ends[i]);
+	}
+	sigprocmask(SIG_SETMASK, &set, NULL);
 	d->sig_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	return d->sig_fd < 0 ? xn_fail(errno, "signalfd: %s", strerror(errno)) : 0;
 }
@@ -282,7 +290,7 @@ static int start(struct daemon *d)
 
 	umask(077);
 	tidy_fds(d->o->fd);
-	err = block_signals(d);
+	err = take_signals(d);
 	prepare_libraries();
 	if (!err)
 		err = xn_nudge_create(&d->nudge);

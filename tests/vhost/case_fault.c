@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -123,19 +124,27 @@ static void second_front_end(const void *arg)
 
 /* ---- the daemon itself ---- */
 
-static struct daemon *own_daemon(const char *name, const char *port)
+/* NULL: it does not start. */
+static struct daemon *own_daemon_started(const char *name, const char *port)
 {
 	static const char *const unboxed[] = { "--sandbox", "off", NULL };
 	static struct daemon d[3];
 	static unsigned next;
 	struct daemon *mine = &d[next++ % ARRAY_SIZE(d)];
 
-	if (!daemon_start(mine, name, port, SANITIZED ? unboxed : NULL)) {
-		daemon_undo(mine);
-		fail("does not start: see %s", mine->log);
-	}
-	at_end(daemon_undo, mine);
-	return mine;
+	if (daemon_start(mine, name, port, SANITIZED ? unboxed : NULL))
+		return mine;
+	daemon_undo(mine);
+	return NULL;
+}
+
+static struct daemon *own_daemon(const char *name, const char *port)
+{
+	struct daemon *d = own_daemon_started(name, port);
+
+	CHECK(d, "does not start: see the log of %s", name);
+	at_end(daemon_undo, d);
+	return d;
 }
 
 static bool exists(const char *path)
@@ -214,6 +223,74 @@ static void stopped_and_continued(const void *arg)
 		CHECK(ring_wait(&g->ring[TX], &head, &len, 1000), "heads stay behind");
 	CHECK(!guest_restart_rings(g), "%s", g->front.error);
 	check_loop(g, 64);
+}
+
+/* ---- what it inherits ---- */
+
+/* A file that gets too long ends a process, unless it ignores that. */
+static void small_files(const void *arg)
+{
+	struct xn_vu_inflight want = { .num_queues = 2, .queue_size = 32768 }, got;
+	struct rlimit was, now;
+	struct daemon *d;
+	struct guest *g;
+	size_t bytes;
+	int fd = -1;
+
+	CHECK(!getrlimit(RLIMIT_FSIZE, &was), "getrlimit");
+	now = (struct rlimit){ 65536, was.rlim_max };
+	setrlimit(RLIMIT_FSIZE, &now);
+	d = own_daemon_started("small", "loopback");
+	setrlimit(RLIMIT_FSIZE, &was);
+	CHECK(d, "does not start");
+	at_end(daemon_undo, d);
+	g = guest_open(&(struct guest_cfg){ .daemon = d, .stage = MEMORY });
+	CHECK(!front_get(&g->front, XN_VU_GET_INFLIGHT_FD, &want, sizeof(want), &got, sizeof(got),
+			 &bytes, &fd), "%s", g->front.error);
+	if (fd >= 0)
+		close(fd);
+	CHECK(fd < 0 && !got.mmap_size, "an inflight area, in spite of the limit");
+	check_in_step(g);
+	CHECK(daemon_alive(d), "the daemon has died");
+}
+
+/* Signals that its parent has blocked: it takes those that it needs all the same. */
+static void blocked_signals(const void *arg)
+{
+	sigset_t all, old;
+	struct daemon *d;
+	struct guest *g;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	d = own_daemon_started("blocked", "loopback");
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	CHECK(d, "does not start");
+	at_end(daemon_undo, d);
+	g = guest_open(&(struct guest_cfg){ .daemon = d });
+	check_loop(g, 8);
+	CHECK(!ftruncate(g->fd, 0), "ftruncate: %s", strerror(errno));
+	ring_kick(&g->ring[TX]);
+	nap_ms(50);
+	CHECK(daemon_alive(d), "memory that was lost has ended the daemon");
+	CHECK(!daemon_end(d, SIGTERM, 2000), "SIGTERM does not end it");
+}
+
+/* nohup, and jobs in the background of a script. */
+static void ignored_signals(const void *arg)
+{
+	struct daemon *d;
+
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	d = own_daemon_started("nohup", "loopback");
+	signal(SIGHUP, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	CHECK(d, "does not start");
+	at_end(daemon_undo, d);
+	CHECK(daemon_end(d, SIGHUP, 100) == -1 && daemon_end(d, SIGINT, 100) == -1,
+	      "it ends by a signal that it was told to ignore");
+	CHECK(!daemon_end(d, SIGTERM, 2000), "SIGTERM does not end it");
 }
 
 static void null_port(const void *arg)
@@ -588,6 +665,9 @@ void add_fault_cases(void)
 	add_case(terminated_idle, NULL, "F2", "SIGTERM without a front end");
 	add_case(second_instance, NULL, "F22", "a second daemon on the same socket fails, and says why");
 	add_case(stopped_and_continued, NULL, "F16", "SIGSTOP and SIGCONT in traffic");
+	add_case(small_files, NULL, "P8", "a small limit of the size of files: an inflight area is refused");
+	add_case(blocked_signals, NULL, "P8", "signals blocked by who started it");
+	add_case(ignored_signals, NULL, "P8", "SIGHUP and SIGINT ignored by who started it");
 	add_case(null_port, NULL, "H16", "port null takes everything");
 	add_case(idle_costs_nothing, NULL, "F6", "an idle guest costs no processor");
 	for (unsigned i = 0; i < ARRAY_SIZE(losses); i++)
