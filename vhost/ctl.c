@@ -17,7 +17,8 @@
 #include "base/types.h"
 #include "vhost/ctl.h"
 
-#define SOCKET_BYTES 65536
+#define SOCKET_BYTES   65536
+#define ACCEPT_WAIT_NS 100000000ull     /* out of fds: not at full speed */
 
 struct client {
 	int fd;                         /* -1: free */
@@ -26,6 +27,7 @@ struct client {
 	char *answer;                   /* NULL: asking */
 	size_t bytes, sent;
 	uint64_t until_ns;              /* for the answer to be read; 0: not said yet */
+	uint64_t heard_ns;              /* when it last said or read something */
 };
 
 struct xn_ctl {
@@ -33,6 +35,7 @@ struct xn_ctl {
 	json_t *(*stats)(void *arg);
 	void *arg;
 	struct xn_log_limit limit;
+	uint64_t accept_ns;             /* nobody is let in before; 0: at any time */
 	struct client client[XN_CTL_CLIENTS];
 };
 
@@ -94,7 +97,7 @@ unsigned xn_ctl_fds(const struct xn_ctl *c, struct pollfd *fds)
 {
 	unsigned n = 0;
 
-	fds[n++] = (struct pollfd){ .fd = c->listen.fd, .events = POLLIN };
+	fds[n++] = (struct pollfd){ .fd = c->accept_ns ? -1 : c->listen.fd, .events = POLLIN };
 	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++)
 		if (c->client[i].fd >= 0)
 			fds[n++] = (struct pollfd){ .fd = c->client[i].fd,
@@ -179,20 +182,45 @@ static bool serve(const struct xn_ctl *c, struct client *k)
 
 /* ---- clients ---- */
 
+/* A place for one more: that of a client that has been silent for longest, if there is no other;
+ * nobody keeps the others out by saying nothing. NULL: all are busy. */
+static struct client *make_room(struct xn_ctl *c, uint64_t now_ns)
+{
+	struct client *silent = NULL;
+
+	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++) {
+		struct client *k = &c->client[i];
+
+		if (k->fd < 0)
+			return k;
+		if (!waits_to_answer(k) && (!silent || k->heard_ns < silent->heard_ns))
+			silent = k;
+	}
+	if (!silent || now_ns - silent->heard_ns < XN_CTL_PATIENCE_NS)
+		return NULL;
+	drop(silent);
+	return silent;
+}
+
 static void let_in(struct xn_ctl *c, uint64_t now_ns)
 {
 	static const int room = SOCKET_BYTES;
 	int fd = xn_listen_accept(&c->listen);
+	struct client *k;
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (fd != -EAGAIN)
+			c->accept_ns = now_ns + ACCEPT_WAIT_NS;
 		return;
-	/* What the kernel keeps for a client that does not read, whatever the default is. */
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++)
-		if (c->client[i].fd < 0) {
-			c->client[i].fd = fd;
-			return;
-		}
+	}
+	k = make_room(c, now_ns);
+	if (k) {
+		/* What the kernel keeps for a client that does not read, whatever the default is. */
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+		k->fd = fd;
+		k->heard_ns = now_ns;
+		return;
+	}
 	close(fd);
 	if (xn_log_allowed(&c->limit, now_ns))
 		xn_log(XN_LOG_WARN, "statistics socket: %u clients at most, another was turned away",
@@ -207,6 +235,26 @@ static short events_of(const struct pollfd *fds, unsigned n, int fd)
 	return 0;
 }
 
+/* Its turn. How long it waits for something else than its fd. */
+static uint64_t client_turn(const struct xn_ctl *c, struct client *k, bool ready, uint64_t now_ns)
+{
+	if (ready) {
+		k->heard_ns = now_ns;
+		if (!serve(c, k)) {
+			drop(k);
+			return UINT64_MAX;
+		}
+	}
+	if (!waits_to_answer(k))
+		return UINT64_MAX;
+	if (!k->until_ns)
+		k->until_ns = now_ns + XN_CTL_PATIENCE_NS;
+	if (now_ns < k->until_ns)
+		return k->until_ns - now_ns;
+	drop(k);
+	return UINT64_MAX;
+}
+
 uint64_t xn_ctl_handle(struct xn_ctl *c, const struct pollfd *fds, unsigned n, uint64_t now_ns)
 {
 	uint64_t wait_ns = UINT64_MAX;
@@ -214,22 +262,15 @@ uint64_t xn_ctl_handle(struct xn_ctl *c, const struct pollfd *fds, unsigned n, u
 	for (unsigned i = 0; i < XN_CTL_CLIENTS; i++) {
 		struct client *k = &c->client[i];
 
-		if (k->fd < 0)
-			continue;
-		if (events_of(fds, n, k->fd) && !serve(c, k)) {
-			drop(k);
-			continue;
+		if (k->fd >= 0) {
+			uint64_t ns = client_turn(c, k, events_of(fds, n, k->fd), now_ns);
+
+			wait_ns = XN_MIN(wait_ns, ns);
 		}
-		if (!waits_to_answer(k))
-			continue;
-		if (!k->until_ns)
-			k->until_ns = now_ns + XN_CTL_PATIENCE_NS;
-		if (now_ns >= k->until_ns)
-			drop(k);
-		else
-			wait_ns = XN_MIN(wait_ns, k->until_ns - now_ns);
 	}
+	if (c->accept_ns && now_ns >= c->accept_ns)
+		c->accept_ns = 0;
 	if (events_of(fds, n, c->listen.fd))
 		let_in(c, now_ns);
-	return wait_ns;
+	return c->accept_ns ? XN_MIN(wait_ns, c->accept_ns - now_ns) : wait_ns;
 }

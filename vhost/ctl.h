@@ -9,7 +9,7 @@
  *
  * Whoever may connect may read, and nothing else. Nobody can hold up the daemon: there are
  * XN_CTL_CLIENTS at most, each with one answer in hand, and who does not read it is
- * dropped.
+ * dropped. Nor can anybody keep others out: who has been silent for longest makes room.
  */
 #ifndef XN_VHOST_CTL_H
 #define XN_VHOST_CTL_H
@@ -21,7 +21,7 @@
 
 #define XN_CTL_CLIENTS    8u
 #define XN_CTL_LINE_BYTES 4096u     /* longer ones end the connection */
-#define XN_CTL_PATIENCE_NS 1000000000ull
+#define XN_CTL_PATIENCE_NS 1000000000ull    /* with an answer not read; with silence, when full */
 #define XN_CTL_FDS        (1 + XN_CTL_CLIENTS)
 
 struct xn_ctl;

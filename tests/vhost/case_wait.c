@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/atomics.h"
@@ -192,6 +193,47 @@ static void ctrl_always_readable(const void *arg)
 	check_loop(g, 8);
 }
 
+/* ---- the statistics socket ---- */
+
+static void silent_clients(const void *arg)
+{
+	for (unsigned i = 0; i < 8; i++)
+		own_fd(daemon_ctl_connect(&the_daemon));
+	nap_ms(1100);
+	check_answers();
+}
+
+static void restore_limit(void *arg)
+{
+	prlimit(the_daemon.pid, RLIMIT_NOFILE, arg, NULL);
+}
+
+/* As many fds as are open, and not one more: nobody can be let in. */
+static void no_fds_left(const void *arg)
+{
+	static struct rlimit was;
+	struct footprint f;
+	struct rlimit none;
+	struct front front;
+	uint64_t cpu;
+	int ctl;
+
+	daemon_footprint(&the_daemon, &f);
+	CHECK(!prlimit(the_daemon.pid, RLIMIT_NOFILE, NULL, &was), "prlimit: %s", strerror(errno));
+	none = (struct rlimit){ f.fds - 2, was.rlim_max };    /* without . and .. */
+	CHECK(!prlimit(the_daemon.pid, RLIMIT_NOFILE, &none, NULL), "prlimit: %s", strerror(errno));
+	at_end(restore_limit, &was);
+	ctl = own_fd(daemon_ctl_connect(&the_daemon));
+	CHECK(!front_connect(&front, the_daemon.sock, 1000), "%s", front.error);
+	own_fd(front.fd);
+	CHECK(ctl >= 0, "connect");
+	cpu = cpu_ms_of(300);
+	CHECK(cpu < 60, "%llu ms of processor in 300 ms", (unsigned long long)cpu);
+	restore_limit(&was);
+	nap_ms(150);
+	check_answers();
+}
+
 void add_wait_cases(void)
 {
 	static const struct mute_arg mutes[] = {
@@ -216,5 +258,7 @@ void add_wait_cases(void)
 		add_case(mute_fd, &mutes[i], "V4", "fd of a file system that does not answer: %s",
 			 mutes[i].name);
 	add_case(ctrl_always_readable, NULL, "G37", "kicks of the control queue: a semaphore that says 2^40");
+	add_case(silent_clients, NULL, "P7", "statistics socket: 8 clients that say nothing");
+	add_case(no_fds_left, NULL, "P7", "no fds are left for whoever connects");
 	add_case(many_mute_fds, NULL, "V4", "fds of a file system that does not answer: 160");
 }
