@@ -7,12 +7,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "vhost/listen.h"
 
-#define BACKLOG 16
+#define BACKLOG      16
+#define LOCK_WAIT_NS 2000000000ull
 
 static int address_of(struct sockaddr_un *a, const char *path)
 {
@@ -42,10 +44,26 @@ int xn_listen_dial(const char *path)
 	return err;
 }
 
+/* Of who starts beside us, that is not long. Whoever may read a directory may also lock it, and
+ * need not let go. */
+static int lock_dir(int dir)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	const uint64_t until = xn_now_ns() + LOCK_WAIT_NS;
+
+	while (flock(dir, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK || xn_now_ns() > until)
+			return -errno;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 /* Opens and locks the directory, and keeps the name in it. */
 static int open_dir(struct xn_listen *l, const char *path)
 {
 	char copy[108], *slash;
+	int err;
 
 	strcpy(copy, path);
 	slash = strrchr(copy, '/');
@@ -56,9 +74,12 @@ static int open_dir(struct xn_listen *l, const char *path)
 	if (l->dir < 0)
 		return xn_fail(errno, "%s: the directory cannot be opened: %s", path,
 			       strerror(errno));
-	if (flock(l->dir, LOCK_EX))
-		return xn_fail(errno, "%s: the directory cannot be locked: %s", path,
-			       strerror(errno));
+	err = lock_dir(l->dir);
+	if (err == -EWOULDBLOCK)
+		return xn_fail(EAGAIN, "%s: another process has locked the directory, and does not let "
+			       "go of it (lslocks shows who): give the socket a directory of its own", path);
+	if (err)
+		return xn_fail(-err, "%s: the directory cannot be locked: %s", path, strerror(-err));
 	return 0;
 }
 

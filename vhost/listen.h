@@ -3,8 +3,8 @@
  * A listening socket of AF_UNIX with a name in the file system.
  *
  * A name that is left over from a process that died is replaced, one that somebody
- * listens on is not. The directory is locked meanwhile (flock), so that of two who start
- * at once one loses and says so. At the end the name is taken away, if it is still ours.
+ * listens on is not. The directory is locked meanwhile (flock, for two seconds at most), so that
+ * of two who start at once one loses and says so. At the end the name is taken away, if it is still ours.
  */
 #ifndef XN_VHOST_LISTEN_H
 #define XN_VHOST_LISTEN_H
@@ -28,7 +28,8 @@ struct xn_listen {
 /* Not open: what xn_listen_close takes. */
 #define XN_LISTEN_NONE ((struct xn_listen){ .fd = -1, .dir = -1 })
 
-/* 0 or -errno with a message: -EADDRINUSE somebody listens there; -EEXIST no socket. */
+/* 0 or -errno with a message: -EADDRINUSE somebody listens there; -EEXIST no socket;
+ * -EAGAIN the directory stays locked. */
 int  xn_listen_open(struct xn_listen *l, const struct xn_listen_cfg *cfg);
 /* A socket that listens already (socket activation, --fd). Taken. */
 void xn_listen_adopt(struct xn_listen *l, int fd);

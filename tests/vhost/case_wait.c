@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -234,6 +236,24 @@ static void no_fds_left(const void *arg)
 	check_answers();
 }
 
+/* ---- a directory that somebody has locked ---- */
+
+static void locked_directory(const void *arg)
+{
+	const char *dir = getenv("XN_VHOST_DIR");
+	char path[100], said[500];
+	const char *const words[] = { "--socket", path, "--port", "loopback", NULL };
+	int fd = own_fd(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)), status;
+	uint64_t from = now_ms();
+
+	snprintf(path, sizeof(path), "%s/locked.sock", dir);
+	CHECK(!flock(fd, LOCK_EX), "flock: %s", strerror(errno));
+	status = daemon_run(words, said, sizeof(said));
+	CHECK(status == 1, "exit status %d", status);
+	CHECK(now_ms() - from < 5000, "%llu ms", (unsigned long long)(now_ms() - from));
+	CHECK(strstr(said, "locked"), "it does not say why: %s", said);
+}
+
 void add_wait_cases(void)
 {
 	static const struct mute_arg mutes[] = {
@@ -260,5 +280,6 @@ void add_wait_cases(void)
 	add_case(ctrl_always_readable, NULL, "G37", "kicks of the control queue: a semaphore that says 2^40");
 	add_case(silent_clients, NULL, "P7", "statistics socket: 8 clients that say nothing");
 	add_case(no_fds_left, NULL, "P7", "no fds are left for whoever connects");
+	add_case(locked_directory, NULL, "F22", "the socket's directory is locked by somebody: told at the start");
 	add_case(many_mute_fds, NULL, "V4", "fds of a file system that does not answer: 160");
 }
