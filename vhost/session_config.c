@@ -117,17 +117,11 @@ int xn_vu_set_backend_req_fd(struct xn_session *s, struct xn_msg *m, struct xn_a
 	return 0;
 }
 
-/* Nothing is asked that has an answer. What comes all the same is thrown away (and its fds with
- * it: there is no room for them). */
-static void drain(int fd)
-{
-	char waste[512];
-
-	for (unsigned i = 0; i < 64; i++)
-		if (recv(fd, waste, sizeof(waste), MSG_DONTWAIT) <= 0)
-			return;
-}
-
+/*
+ * Nothing is asked that has an answer; so nothing is read. (Reading could wait, even with
+ * MSG_DONTWAIT, for somebody else who is reading from this socket: the front end has it, too, and
+ * may read into memory whose page faults it does not answer.)
+ */
 void xn_session_config_changed(struct xn_session *s)
 {
 	const struct xn_vu_header h = { .request = XN_VU_BACK_CONFIG_CHANGE_MSG,
@@ -135,7 +129,6 @@ void xn_session_config_changed(struct xn_session *s)
 
 	if (s->back_fd < 0 || !xn_session_has(s, XN_VU_P_CONFIG))
 		return;
-	drain(s->back_fd);
 	/* Full: it has not read the last one, which says the same. */
 	if (xn_io_send(s->back_fd, &h, NULL, -1) != -ENOTCONN)
 		return;

@@ -4,8 +4,10 @@
  * specification says of each message, refuses what is wrong without changing
  * anything, keeps or closes every fd, and moves frames meanwhile.
  */
+#include <linux/userfaultfd.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 
@@ -747,7 +749,8 @@ static void the_same_table_again_keeps_the_memory(void **state)
 struct guest {
 	struct rig *r;
 	uint32_t stop;
-	unsigned pings, failed;
+	uint32_t pings;             /* others read it */
+	bool failed;
 };
 
 static void *ping_on(void *arg)
@@ -756,9 +759,20 @@ static void *ping_on(void *arg)
 
 	while (!xn_load_acquire32(&g->stop) && !g->failed) {
 		g->failed = !rig_try_ping(g->r, 0, 60 + g->pings % 1000);
-		g->pings++;
+		xn_store_once32(&g->pings, g->pings + 1);
 	}
 	return NULL;
+}
+
+/* It has begun. */
+static void await_pings(struct guest *g)
+{
+	const uint64_t until = xn_now_ns() + WAIT_NS;
+
+	while (xn_load_once32(&g->pings) < 2) {
+		assert_true(xn_now_ns() < until);
+		usleep(1000);
+	}
 }
 
 static void memory_is_replaced_in_traffic(void **state)
@@ -858,12 +872,14 @@ static void a_table_that_cannot_be_started_with_changes_nothing(void **state)
 /* Whoever shares memory can take it away. */
 static void memory_that_is_cut_off_harms_its_guest_only(void **state)
 {
+	struct pollfd p = { .events = POLLIN };
 	struct front_region region;
 	struct rig r;
 	uint64_t features;
 	int fd;
 
 	assert_int_equal(xn_sigbus_init(), 0);
+	xn_sigbus_take();
 	rig_open(&r, "loopback", 1);
 	fd = new_memory(RAM);
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
@@ -875,7 +891,8 @@ static void memory_that_is_cut_off_harms_its_guest_only(void **state)
 	assert_int_equal(ftruncate(fd, 0), 0);
 	rig_kick(&r, 0);
 	rig_kick(&r, 1);
-	usleep(20000);
+	p.fd = xn_sigbus_fd();
+	assert_int_equal(poll(&p, 1, 2000), 1);
 	/* It answers, and stops rings as ever. */
 	assert_int_equal(front_get_u64(&r.f, XN_VU_GET_FEATURES, &features), 0);
 	assert_int_equal(front_set_mem(&r.f, &region, 1), -EREMOTEIO);
@@ -1392,12 +1409,11 @@ static void reset_in_traffic(struct rig *r, int request, unsigned bytes)
 	uint16_t base;
 
 	assert_int_equal(pthread_create(&guest, NULL, ping_on, &g), 0);
-	usleep(10000);
+	await_pings(&g);
 	assert_true(rig_says_yes(r, (unsigned)request, &zero, bytes, NULL, 0));
 	assert_int_equal(rig_info(r).running, 0);
 	xn_store_release32(&g.stop, 1);
 	pthread_join(guest, NULL);
-	assert_true(g.pings > 1);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(front_stop_ring(&r->f, i, &base), 0);
 		assert_int_equal(base, 0);
@@ -1555,6 +1571,65 @@ static void a_change_of_configuration_is_told_and_never_waits(void **state)
 	info = rig_session_info(&r);
 	assert_false(info.back_channel);
 	assert_int_equal(open_fds(), before);
+	rig_close(&r);
+}
+
+/* A page whose first access waits until somebody answers for it. NULL: cannot be had. */
+static void *page_that_waits(int *uffd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	void *p = mmap(NULL, XN_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	*uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	reg.range.start = (uintptr_t)p;
+	reg.range.len = XN_PAGE_SIZE;
+	if (*uffd < 0 || p == MAP_FAILED || ioctl(*uffd, UFFDIO_API, &api) ||
+	    ioctl(*uffd, UFFDIO_REGISTER, &reg))
+		return NULL;
+	return p;
+}
+
+struct reader { int fd; void *to; };
+
+static void *read_into(void *arg)
+{
+	const struct reader *r = arg;
+
+	(void)!recv(r->fd, r->to, 8, 0);
+	return NULL;
+}
+
+static void whoever_reads_the_back_channel_holds_nobody_up(void **state)
+{
+	struct uffdio_zeropage zero = { .range.len = XN_PAGE_SIZE };
+	struct reader reader;
+	pthread_t t;
+	struct rig r;
+	int back[2], uffd;
+
+	reader.to = page_that_waits(&uffd);
+	if (!reader.to)
+		skip();     /* userfaultfd, for accesses by the kernel, needs a privilege */
+	rig_open(&r, "null", 1);
+	rig_negotiate(&r);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, back), 0);
+	assert_true(rig_says_yes(&r, XN_VU_SET_BACKEND_REQ_FD, NULL, 0, &back[1], 1));
+	/* The front end reads at our end, and waits with what it reads in its hands. */
+	assert_int_equal(write(back[0], "12345678", 8), 8);
+	reader.fd = back[1];
+	assert_int_equal(pthread_create(&t, NULL, read_into, &reader), 0);
+	usleep(20000);
+	alarm(10);
+	rig_config_changed(&r);
+	alarm(0);
+	zero.range.start = (uintptr_t)reader.to;
+	assert_int_equal(ioctl(uffd, UFFDIO_ZEROPAGE, &zero), 0);
+	pthread_join(t, NULL);
+	munmap(reader.to, XN_PAGE_SIZE);
+	close(uffd);
+	close(back[0]);
+	close(back[1]);
 	rig_close(&r);
 }
 
@@ -1908,6 +1983,7 @@ int main(void)
 		cmocka_unit_test(the_mtu_is_what_fits_the_port),
 		cmocka_unit_test(an_announcement_is_made_for_stations_only),
 		cmocka_unit_test(a_change_of_configuration_is_told_and_never_waits),
+		cmocka_unit_test(whoever_reads_the_back_channel_holds_nobody_up),
 		cmocka_unit_test(bad_logs_are_refused),
 		cmocka_unit_test(pages_that_are_written_are_logged),
 		cmocka_unit_test(inflight_areas_are_made_as_asked),
