@@ -231,8 +231,8 @@ $(B)/librig.a: $(RIG_OBJ)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(TEST_BIN): LIBS += -lcmocka -ljansson -lseccomp -lpthread -lm
-# Starts that fail, when the test wants it.
-$(B)/tests/unit/session: XN_LDFLAGS += -Wl,--wrap=xn_queue_start
+# Starts that fail, and stops that take their time, when the test wants it.
+$(B)/tests/unit/session: XN_LDFLAGS += -Wl,--wrap=xn_queue_start -Wl,--wrap=xn_queue_stop
 $(UNIT_BIN): $(B)/tests/unit/%: $(B)/tests/unit/test_%.o $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)

@@ -104,16 +104,22 @@ static int start_pair(struct xn_vdev *v, unsigned p, unsigned rings)
 	return 0;
 }
 
-static void stop_pair(struct xn_vdev *v, unsigned p)
+/* The library has stopped it. */
+static void pair_stopped(struct xn_vdev *v, unsigned p)
 {
 	struct xn_pair *pair = &v->pairs[p];
 
-	xn_worker_park(pair->worker);
-	(void)xn_queue_stop(xn_dev_queue(v->dev, p));
 	for (unsigned i = 0; i < 2; i++)
 		if (pair->running & 1u << i)
 			xn_vdev_take_ring(v, 2 * p + i);
 	pair->running = 0;
+}
+
+static void stop_pair(struct xn_vdev *v, unsigned p)
+{
+	xn_worker_park(v->pairs[p].worker);
+	(void)xn_queue_stop(xn_dev_queue(v->dev, p));
+	pair_stopped(v, p);
 }
 
 void xn_vdev_apply_enable(struct xn_vdev *v, unsigned p)
@@ -194,11 +200,19 @@ void xn_vdev_ring_halt(struct xn_vdev *v, unsigned index)
 
 void xn_vdev_stop_all(struct xn_vdev *v, struct xn_vdev_ran *ran)
 {
+	bool any = false;
+
 	*ran = (struct xn_vdev_ran){ .ctrl = v->ctrl.running };
 	for (unsigned p = 0; p < v->opts.pairs; p++) {
 		ran->pairs[p] = v->pairs[p].running;
-		if (v->pairs[p].running)
-			stop_pair(v, p);
+		any |= v->pairs[p].running != 0;
+	}
+	if (any) {
+		/* Together: packets that do not leave are waited for once, not pair by pair. */
+		xn_vdev_park(v);
+		(void)xn_dev_stop(v->dev);
+		for (unsigned p = 0; p < v->opts.pairs; p++)
+			pair_stopped(v, p);
 	}
 	if (v->ctrl.running)
 		xn_vdev_ctrl_stop(v);

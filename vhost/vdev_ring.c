@@ -267,6 +267,9 @@ uint16_t xn_vdev_ring_stop(struct xn_vdev *v, unsigned index)
 
 void xn_vdev_rings_reset(struct xn_vdev *v)
 {
+	struct xn_vdev_ran ran;
+
+	xn_vdev_stop_all(v, &ran);
 	for (unsigned i = 0; i < xn_vdev_rings(v); i++)
 		(void)xn_vdev_ring_stop(v, i);
 	for (unsigned i = 0; i < xn_vdev_rings(v); i++) {

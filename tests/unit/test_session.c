@@ -38,6 +38,20 @@ static void fail_starts(uint32_t n)
 	xn_store_once32(&starts_to_fail, n);
 }
 
+/* ---- stops that take their time ---- */
+
+int __real_xn_queue_stop(struct xn_queue *q);
+int __wrap_xn_queue_stop(struct xn_queue *q);
+
+static uint32_t stop_ms;
+
+/* As one whose packets do not leave. */
+int __wrap_xn_queue_stop(struct xn_queue *q)
+{
+	usleep(1000 * xn_load_once32(&stop_ms));
+	return __real_xn_queue_stop(q);
+}
+
 /* ---- the usual life ---- */
 
 static void a_whole_session_moves_frames(void **state)
@@ -1421,6 +1435,32 @@ static void reset_in_traffic(struct rig *r, int request, unsigned bytes)
 	drv_reset_rings(&r->drv, 1);
 }
 
+static void pairs_are_stopped_together(void **state)
+{
+	uint64_t from;
+	struct rig r;
+
+	rig_open(&r, "loopback:queues=4", 4);
+	rig_negotiate(&r);
+	rig_set_mem(&r);
+	for (unsigned p = 0; p < 4; p++)
+		rig_start_pair(&r, p);
+	assert_int_equal(rig_info(&r).running, 4);
+	xn_store_once32(&stop_ms, 200);
+	from = xn_now_ns();
+	assert_true(rig_says_yes(&r, XN_VU_RESET_DEVICE, NULL, 0, NULL, 0));
+	assert_int_equal(rig_info(&r).running, 0);
+	assert_true(xn_now_ns() - from < 400000000);
+	drv_reset_rings(&r.drv, 4);
+	for (unsigned p = 0; p < 4; p++)
+		rig_start_pair(&r, p);
+	rig_ping(&r, 3, 100);
+	from = xn_now_ns();
+	rig_close(&r);
+	assert_true(xn_now_ns() - from < 400000000);
+	xn_store_once32(&stop_ms, 0);
+}
+
 static void a_reset_leaves_what_front_ends_do_not_say_again(void **state)
 {
 	const struct { int request; unsigned bytes; } how[] = { { XN_VU_RESET_DEVICE, 0 },
@@ -1978,6 +2018,7 @@ int main(void)
 		cmocka_unit_test(what_waits_for_rings_to_be_enabled_is_sent),
 		cmocka_unit_test(a_ring_that_cannot_start_is_told_by_its_eventfd),
 		cmocka_unit_test(a_broken_ring_is_told_and_begins_anew),
+		cmocka_unit_test(pairs_are_stopped_together),
 		cmocka_unit_test(a_reset_leaves_what_front_ends_do_not_say_again),
 		cmocka_unit_test(the_configuration_space_can_be_read),
 		cmocka_unit_test(the_mtu_is_what_fits_the_port),
