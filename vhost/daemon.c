@@ -30,6 +30,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -139,6 +140,7 @@ static void tidy_fds(int keep)
 	do
 		fd = open("/dev/null", O_RDWR);
 	while (fd >= 0 && fd <= STDERR_FILENO);
+	close(fd);
 	if (keep < 0) {
 		close_range(STDERR_FILENO + 1, ~0u, 0);
 		return;
@@ -167,17 +169,21 @@ static int adopt(struct daemon *d, int fd)
 {
 	int domain = 0, type = 0, listens = 0;
 	socklen_t n = sizeof(int);
+	struct sockaddr_un peer;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) ||
 	    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) ||
 	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n))
-		return xn_fail(errno, "fd %d is no socket: %s", fd, strerror(errno));
+		return xn_fail(errno, "fd %d is no socket", fd);
 	if (domain != AF_UNIX || type != SOCK_STREAM)
 		return xn_fail(EINVAL, "fd %d must be a stream socket of AF_UNIX", fd);
 	if (listens) {
 		xn_listen_adopt(&d->listen, fd);
 		return 0;
 	}
+	n = sizeof(peer);
+	if (getpeername(fd, (struct sockaddr *)&peer, &n))
+		return xn_fail(errno, "fd %d is a socket that neither listens nor is connected", fd);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	d->connected_fd = fd;
 	return 0;
@@ -286,11 +292,15 @@ static int settle_in(struct daemon *d)
 
 static int start(struct daemon *d)
 {
-	int err;
+	int err = 0;
 
 	umask(077);
 	tidy_fds(d->o->fd);
-	err = take_signals(d);
+	/* Before others come that could have its number. */
+	if (d->o->fd >= 0 && fcntl(d->o->fd, F_GETFD) < 0)
+		err = xn_fail(errno, "fd %d is not open", d->o->fd);
+	if (!err)
+		err = take_signals(d);
 	prepare_libraries();
 	if (!err)
 		err = xn_nudge_create(&d->nudge);

@@ -70,6 +70,8 @@ static int open_dir(struct xn_listen *l, const char *path)
 	strcpy(l->name, slash ? slash + 1 : copy);
 	if (slash)
 		slash[slash == copy] = '\0';
+	if (!*l->name)
+		return xn_fail(EISDIR, "%s: names a directory, and not the socket in it", path);
 	l->dir = open(slash ? copy : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (l->dir < 0)
 		return xn_fail(errno, "%s: the directory cannot be opened: %s", path,

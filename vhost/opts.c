@@ -102,13 +102,18 @@ static bool take_number(const char *opt, const char *arg, int base, unsigned min
 	return true;
 }
 
-static bool take_word(const char *opt, const char *arg, const char *const *words, unsigned n,
-		      unsigned *v)
+/* words: up to a NULL. */
+static bool take_word(const char *opt, const char *arg, const char *const *words, unsigned *v)
 {
-	for (*v = 0; *v < n; ++*v)
+	char all[100] = "";
+
+	for (*v = 0; words[*v]; ++*v) {
 		if (!strcmp(arg, words[*v]))
 			return true;
-	return bad("--%s %s: not a word that is known", opt, arg);
+		strcat(all, *v ? words[*v + 1] ? ", " : " or " : "");
+		strcat(all, words[*v]);
+	}
+	return bad("--%s %s: must be %s", opt, arg, all);
 }
 
 static bool take_mac(struct xn_daemon_opts *o, const char *arg)
@@ -169,8 +174,8 @@ static bool take_group(struct xn_daemon_opts *o, const char *arg)
 
 static bool take(struct xn_daemon_opts *o, int c, const char *arg)
 {
-	static const char *const polls[] = { "adaptive", "busy", "sleep" };
-	static const char *const boxes[] = { "on", "off", "log" };
+	static const char *const polls[] = { "adaptive", "busy", "sleep", NULL };
+	static const char *const boxes[] = { "on", "off", "log", NULL };
 	unsigned v = 0;
 
 	switch (c) {
@@ -201,7 +206,7 @@ static bool take(struct xn_daemon_opts *o, int c, const char *arg)
 	case O_CPUS:
 		return take_cpus(o, arg);
 	case O_POLL:
-		if (!take_word("poll", arg, polls, XN_ARRAY_SIZE(polls), &v))
+		if (!take_word("poll", arg, polls, &v))
 			return false;
 		o->poll = (enum xn_poll)v;
 		return true;
@@ -218,7 +223,7 @@ static bool take(struct xn_daemon_opts *o, int c, const char *arg)
 		o->mode = (mode_t)v;
 		return true;
 	default:
-		if (!take_word("sandbox", arg, boxes, XN_ARRAY_SIZE(boxes), &v))
+		if (!take_word("sandbox", arg, boxes, &v))
 			return false;
 		o->sandbox = (enum xn_sandboxing)v;
 		return true;
@@ -254,6 +259,8 @@ static bool settle(struct xn_daemon_opts *o)
 		return bad("--client needs --socket PATH: where the VMM listens");
 	if (o->user && o->sandbox == XN_SANDBOX_OFF)
 		return bad("--user is a part of the sandbox: leave out --sandbox off");
+	if (o->ctl && o->socket && !strcmp(o->ctl, o->socket))
+		return bad("--ctl and --socket are two sockets: give them two names");
 	if (o->fd >= 0 && o->fd <= STDERR_FILENO)
 		return bad("--fd %d: is standard input, output or error", o->fd);
 	return true;
@@ -285,7 +292,11 @@ int xn_daemon_opts_parse(struct xn_daemon_opts *o, int argc, char **argv)
 			printf("xsknetd %s\n", xn_version());
 			return 1 + EXIT_SUCCESS;
 		case '?':
-			bad("%s: no such option", argv[optind - 1]);
+			/* Of a row of short ones getopt names only the letter. */
+			if (optopt && optopt < O_SOCKET)
+				bad("-%c: no such option", optopt);
+			else
+				bad("%s: no such option", argv[optind - 1]);
 			return 1 + USAGE;
 		case ':':
 			bad("%s: needs a value", argv[optind - 1]);

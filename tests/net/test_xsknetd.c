@@ -102,12 +102,14 @@ static void wrong_options_are_told(void **state)
 		{ { "--port", "null", "--socket", "@S", "--cpus", "3-2" }, "a list like" },
 		{ { "--port", "null", "--socket", "@S", "--cpus", "0-4096" }, "below 1024" },
 		{ { "--port", "null", "--socket", "@S", "--cpus", "0-999" }, "at most 64" },
-		{ { "--port", "null", "--socket", "@S", "--poll", "lazy" }, "not a word" },
-		{ { "--port", "null", "--socket", "@S", "--sandbox", "maybe" }, "not a word" },
+		{ { "--port", "null", "--socket", "@S", "--poll", "lazy" }, "must be adaptive, busy or sleep" },
+		{ { "--port", "null", "--socket", "@S", "--sandbox", "maybe" }, "must be on, off or log" },
 		{ { "--port", "null", "--socket", "@S", "--socket-mode", "888" }, "octal" },
 		{ { "--port", "null", "--socket", "@S", "--socket-group", "no-such-group" }, "no such group" },
 		{ { "--port", "null", "--socket", "@S", "--spare-sockets", "70000" }, "65536" },
-		{ { "--port", "null", "--nonsense" }, "no such option" },
+		{ { "--port", "null", "--nonsense" }, "--nonsense: no such option" },
+		{ { "--port", "null", "-xh" }, "-x: no such option" },
+		{ { "--port", "null", "--socket", "@S", "--ctl", "@S" }, "two names" },
 		{ { "--port" }, "needs a value" },
 		{ { "--port", "null", "--socket", "@S", "word" }, "not an option" },
 	};
@@ -151,7 +153,9 @@ static void what_cannot_be_had_is_told_and_leaves_nothing(void **state)
 		{ { "--port", "null", "--socket", "/nonexistent/s", "--ctl", "@C" }, "/nonexistent" },
 		{ { "--port", "null", "--socket", "@S", "--ctl", "/nonexistent/c" }, "/nonexistent" },
 		{ { "--port", "null", "--socket", "@S", "--ctl", "@C", "--mtu", "9000" }, "raise that" },
-		{ { "--port", "null", "--fd", "77", "--ctl", "@C" }, "fd 77" },
+		{ { "--port", "null", "--fd", "77", "--ctl", "@C" }, "fd 77 is not open" },
+		{ { "--port", "null", "--fd", "4", "--ctl", "@C" }, "fd 4 is not open" },
+		{ { "--port", "null", "--socket", "/tmp/", "--ctl", "@C" }, "names a directory" },
 		{ { "--port", "null", "--socket", "@S", "--ctl", "@C", "--cpus", "1023" }, "1023" },
 		{ { "--port", "null", "--socket",
 		    "/tmp/0123456789012345678901234567890123456789012345678901234567890123456789"
@@ -417,6 +421,11 @@ static void what_is_given_has_to_be_such_a_socket(void **state)
 	xd_spawn(&d, &(struct xd_how){ .fd3 = fd }, XD_ARGS("--port", "loopback", "--fd", "3"));
 	assert_int_equal(xd_wait(&d, 5000), 1);
 	assert_true(xd_said(&d, "stream socket", 0));
+	close(fd);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	xd_spawn(&d, &(struct xd_how){ .fd3 = fd }, XD_ARGS("--port", "loopback", "--fd", "3"));
+	assert_int_equal(xd_wait(&d, 5000), 1);
+	assert_true(xd_said(&d, "neither listens nor is connected", 0));
 	close(fd);
 	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	xd_spawn(&d, &(struct xd_how){ .fd3 = fd, .activated = true }, XD_ARGS("--port", "loopback"));
