@@ -37,6 +37,11 @@
 #define TX_BUDGET 1024u     /* as the engine's default (xsknet.h, budget=) */
 #define FCS_AND_VLAN 18u    /* beyond the MTU: Ethernet header and a VLAN tag */
 
+/* Entries of the RX ring: more than buffers; in zero-copy mode few, where some have to stay
+ * with the driver (xsk/zc.h: a ring that runs dry). */
+#define RX_RING      (2 * XN_RING_SIZE)
+#define RX_RING_KEEP 256u
+
 #define FLIGHT_MAX (2 * XN_RING_SIZE)   /* all buffers of both kinds */
 
 struct flight {
@@ -49,6 +54,7 @@ struct raw_queue {
 	uint64_t rx_at[XN_RING_SIZE];      /* where frames land */
 	uint64_t tx_at[XN_RING_SIZE];      /* free transmit buffers, a stack */
 	uint32_t n_free;
+	uint32_t held, held_max;           /* receive buffers that are not with the driver */
 	struct flight flight[FLIGHT_MAX];  /* being sent, in order */
 	uint32_t posted, done;             /* free running: entries of flight[] */
 };
@@ -209,19 +215,31 @@ static int choose_shape(struct raw_path *r)
 	return 0;
 }
 
-static int open_queue(struct raw_path *r, unsigned i)
+static int open_socket(struct raw_path *r, unsigned i, enum xn_xsk_mode mode)
 {
+	const uint32_t keep = mode == XN_XSK_ZERO_COPY ? r->shape.keep : 0;
 	const struct xn_xsk_cfg cfg = {
 		.ifindex = if_nametoindex(r->p.ifname), .ifname = r->p.ifname, .queue = i,
 		.mem = r->mem, .chunk_bytes = r->shape.chunk_bytes, .frame_bytes = r->shape.frame_bytes,
-		.fill_size = XN_RING_SIZE, .rx_size = 2 * XN_RING_SIZE,
+		.fill_size = XN_RING_SIZE, .rx_size = keep ? RX_RING_KEEP : RX_RING,
 		.tx_size = XN_RING_SIZE, .comp_size = 2 * XN_RING_SIZE,
-		.mode = XN_XSK_AUTO, .tx_budget = TX_BUDGET,
+		.mode = mode, .tx_budget = TX_BUDGET,
 		.share_fd = i ? r->q[0].x.fd : -1,
 		.spare_fd = -1,
 	};
-	int err = xn_xsk_open(&r->q[i].x, &cfg);
 
+	r->q[i].held_max = keep ? XN_RING_SIZE - RX_RING_KEEP - keep : XN_RING_SIZE;
+	return xn_xsk_open(&r->q[i].x, &cfg);
+}
+
+/* All queues in the mode of the first: they share its memory. */
+static int open_queue(struct raw_path *r, unsigned i)
+{
+	const bool driver = i ? r->q[0].x.zero_copy : r->in_chunks;
+	int err = driver ? open_socket(r, i, XN_XSK_ZERO_COPY) : -EOPNOTSUPP;
+
+	if (err && (!driver || !i))
+		err = open_socket(r, i, XN_XSK_COPY);
 	if (err)
 		return err;
 	r->n_open++;
@@ -278,7 +296,9 @@ static unsigned take(struct raw_queue *q, struct xdp_desc *d, unsigned n)
 {
 	uint32_t idx;
 
+	n = XN_MIN(n, q->held_max - q->held);
 	n = xsk_ring_cons__peek(&q->x.rx, n, &idx);
+	q->held += n;
 	for (unsigned i = 0; i < n; i++)
 		d[i] = *xsk_ring_cons__rx_desc(&q->x.rx, idx + i);
 	xsk_ring_cons__release(&q->x.rx, n);
@@ -294,6 +314,7 @@ static void give_back(struct raw_queue *q, const struct xdp_desc *d, unsigned n)
 		return;
 	for (unsigned i = 0; i < n; i++)
 		*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) = xsk_umem__extract_addr(d[i].addr);
+	q->held -= n;
 	fill_submit(q, n);
 }
 
@@ -339,6 +360,7 @@ static unsigned settle(struct raw_queue *q)
 	if (k && xsk_ring_prod__reserve(&q->x.fill, k, &idx)) {
 		for (uint32_t i = 0; i < k; i++)
 			*xsk_ring_prod__fill_addr(&q->x.fill, idx + i) = back[i];
+		q->held -= k;
 		fill_submit(q, k);
 	}
 	return n;

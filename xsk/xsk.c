@@ -427,7 +427,7 @@ static void check_cfg(const struct xn_xsk_cfg *cfg, uint32_t chunk_bytes)
 	assert(cfg->frame_bytes <= chunk_bytes - XN_XDP_HEADROOM);
 	assert(xn_is_pow2(cfg->fill_size) && xn_is_pow2(cfg->rx_size));
 	assert(xn_is_pow2(cfg->tx_size) && xn_is_pow2(cfg->comp_size));
-	assert(cfg->rx_size > cfg->fill_size);
+	assert(cfg->rx_size > cfg->fill_size || cfg->mode == XN_XSK_ZERO_COPY);
 }
 
 static int open_socket(int *fd, const char *ifname, uint32_t spares_spent)

@@ -49,7 +49,8 @@ struct xn_xsk_cfg {
 	const struct xn_mem *mem;
 	uint32_t chunk_bytes;           /* 2048 or 4096; 0: XN_CHUNK_BYTES */
 	uint32_t frame_bytes;           /* XN_FRAME_BYTES_MIN..chunk - XN_XDP_HEADROOM */
-	uint32_t fill_size, rx_size, tx_size, comp_size;  /* powers of two; rx_size > fill_size */
+	uint32_t fill_size, rx_size, tx_size, comp_size;  /* powers of two; rx_size > fill_size,
+					 * but for XN_XSK_ZERO_COPY */
 	enum xn_xsk_mode mode;
 	uint32_t tx_budget;             /* packets a sendto may send; 0: the kernel's default */
 	int share_fd;                   /* bound socket of the same mem, or -1: register mem */
