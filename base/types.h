@@ -41,7 +41,7 @@ struct xn_chain {
 	uint16_t head;       /* names it on its way, until it is given back */
 	uint16_t n_pieces;   /* 1 and more */
 	uint32_t first;      /* with several pieces: index of the first in the array */
-	uint32_t pad;
+	uint32_t slots;      /* of a packed ring: how many of its descriptors it is */
 };
 
 /* The pieces of a chain, where there may be only one (which is not in the array). */

@@ -170,22 +170,20 @@ void xn_inflight_close(struct xn_inflight *f)
 
 /* ---- a publication ---- */
 
-void xn_inflight_batch(struct xn_inflight *f, const struct vring_used_elem *g_used_ring,
+void xn_inflight_batch(struct xn_inflight *f, const struct vring_used_elem *list, uint32_t mask,
 		       uint16_t from, uint16_t to)
 {
-	const uint32_t mask = f->size - 1;
-
 	/* A guest that offers heads again before they are used can make a batch longer than
 	 * the ring, which holds the last of it. */
 	if ((uint16_t)(to - from) > f->size)
 		from = (uint16_t)(to - f->size);
 	f->n_batch = 0;
 	for (; from != to; from++) {
-		uint32_t head = xn_load_once32(&g_used_ring[from & mask].id);
+		uint32_t head = xn_load_once32(&list[from & mask].id);
 
 		if (head >= f->size)
 			continue;
-		head &= mask;
+		head &= f->size - 1;
 		/* All before the used index: the list is whole when somebody has to follow it. */
 		xn_store_release16(&f->g->desc[head].next, f->last);
 		xn_store_release16(&f->g->last_batch_head, (uint16_t)head);

@@ -101,10 +101,10 @@ static inline void xn_inflight_unmark(struct xn_inflight *f, uint16_t head)
 
 /*
  * First and second half of a publication: before and behind the store of the used index.
- * The entries [from, to) of the used ring are read back, so the guest may have
- * changed them: then wrong heads of its ring stay marked.
+ * The entries [from, to) of the list, which has mask + 1. Where that is the used ring they
+ * are read back, so the guest may have changed them: then wrong heads of its ring stay marked.
  */
-void xn_inflight_batch(struct xn_inflight *f, const struct vring_used_elem *g_used_ring,
+void xn_inflight_batch(struct xn_inflight *f, const struct vring_used_elem *list, uint32_t mask,
 		       uint16_t from, uint16_t to);
 void xn_inflight_batch_done(struct xn_inflight *f, uint16_t used_idx);
 
