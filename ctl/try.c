@@ -201,18 +201,30 @@ static uint64_t decided(const struct counts *c)
 	return n;
 }
 
+/* What the port lends only once the driver has proven itself on frames that arrive, or keeps
+ * as one of a few: nothing is in the way of lending it (port/xdp_rx.c, judge). */
+static bool could_be_lent(const char *name)
+{
+	return !strcmp(name, "rx_buf_lent") || !strcmp(name, "rx_bounce_probe") ||
+	       !strcmp(name, "rx_bounce_sentinel");
+}
+
+static void name_reason(struct xn_try_size *s, const char *name, uint64_t count)
+{
+	snprintf(s->why[s->n_why].name, sizeof(s->why[0].name), "%s", name);
+	s->why[s->n_why++].count = count;
+}
+
 static void note(struct xn_try_size *s, const struct counts *then, const struct counts *now)
 {
 	for (unsigned i = 0; i < now->n; i++) {
 		const struct xn_stat *c = &now->of[i];
 		const uint64_t n = c->value - then->of[i].value;
 
-		if (!strcmp(c->name, "rx_buf_lent"))
-			s->lent = n;
-		if (!n || !is_reason(c) || s->n_why == XN_TRY_REASONS)
-			continue;
-		snprintf(s->why[s->n_why].name, sizeof(s->why[0].name), "%s", c->name);
-		s->why[s->n_why++].count = n;
+		if (could_be_lent(c->name))
+			s->lent += n;
+		else if (n && is_reason(c) && s->n_why < XN_TRY_REASONS)
+			name_reason(s, c->name, n);
 	}
 }
 
@@ -282,7 +294,7 @@ static void judge_size(const struct xn_try_size *s, struct xn_verdict *v)
 	for (unsigned i = 0; i < XN_LEND_SIZES; i++)
 		if (xn_lend_sizes[i] == s->bytes)
 			v->subject = subjects[i];
-	xn_say(v, share(s) >= ALL_BUT ? XN_LEVEL_OK : XN_LEVEL_WARN, "%.1f %% lent%s", 100 * share(s), why);
+	xn_say(v, share(s) >= ALL_BUT ? XN_LEVEL_OK : XN_LEVEL_WARN, "%.1f %% can be lent%s", 100 * share(s), why);
 }
 
 unsigned xn_try_judge(const struct xn_try *t, struct xn_verdict *v, unsigned n)

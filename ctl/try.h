@@ -18,7 +18,8 @@
 
 struct xn_try_size {
 	uint32_t bytes;              /* of a buffer */
-	uint64_t offered, lent;
+	uint64_t offered;
+	uint64_t lent;               /* or would be, as soon as frames arrive */
 	struct { char name[32]; uint64_t count; } why[XN_TRY_REASONS];   /* not lent: counters */
 	unsigned n_why;
 };
