@@ -13,6 +13,9 @@
 #define MTU     1500u
 #define MTU_MIN 68u
 #define MTU_MAX 65535u
+/* Releases of Linux between which xn_zc_map_askable makes a difference. */
+#define FIRST   "6.6"
+#define LATER   "7.2"
 
 static int parse(uint32_t *mtu, int argc, char **argv)
 {
@@ -55,11 +58,14 @@ static void print(const struct xn_zc_driver *d, uint32_t mtu)
 	char chunk[16], from[16], usual[16];
 	struct xn_zc_shape s;
 
+	const char *asked = d->trust == XN_ZC_DENIED ? "-" : xn_zc_map_askable(d, FIRST) ? "yes" :
+			    xn_zc_map_askable(d, LATER) ? LATER : "no";
+
 	if (xn_zc_shape_choose(&s, d, mtu, ""))
 		s = (struct xn_zc_shape){ 0 };
-	printf("%-13s  %-9s  %5s  %12s  %14s  %s\n", d->name, trust[d->trust], cell(chunk, s.chunk_bytes),
-	       cell(from, s.chunk_bytes ? xn_lend_from(&s) : 0), cell(usual, xn_lend_mtu(d, mtu, xn_lend_sizes[0])),
-	       d->source);
+	printf("%-13s  %-9s  %5s  %5s  %12s  %14s  %s\n", d->name, trust[d->trust], asked,
+	       cell(chunk, s.chunk_bytes), cell(from, s.chunk_bytes ? xn_lend_from(&s) : 0),
+	       cell(usual, xn_lend_mtu(d, mtu, xn_lend_sizes[0])), d->source);
 }
 
 int xn_cmd_drivers(int argc, char **argv)
@@ -69,8 +75,8 @@ int xn_cmd_drivers(int argc, char **argv)
 
 	if (err)
 		return err;
-	printf("for MTU %" PRIu32 "; sources: Linux drivers/net/\n%-13s  %-9s  %5s  %12s  %14s  %s\n", mtu, "driver",
-	       "known", "chunk", "buffers from", "1536 up to MTU", "source");
+	printf("for MTU %" PRIu32 "; sources: Linux drivers/net/\n%-13s  %-9s  %5s  %5s  %12s  %14s  %s\n", mtu, "driver",
+	       "known", "pages", "chunk", "buffers from", "1536 up to MTU", "source");
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(xn_zc_drivers); i++)
 		print(&xn_zc_drivers[i], mtu);
 	return XN_EXIT_OK;

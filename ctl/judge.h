@@ -10,7 +10,7 @@ enum xn_level { XN_LEVEL_OK, XN_LEVEL_WARN, XN_LEVEL_BAD };
 struct xn_verdict {
 	enum xn_level level;
 	const char *subject;      /* static */
-	char found[320];
+	char found[400];
 	char mend[240];           /* "": nothing to do */
 };
 #define XN_VERDICTS_MAX 32u

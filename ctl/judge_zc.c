@@ -15,6 +15,7 @@
 #include "ctl/judge.h"
 #include "ctl/lend.h"
 
+#define ASKABLE_SINCE "7.2"  /* of drivers that send packets of several pieces (xsk/zc_map.c) */
 #define HUGE_PAGES 512u      /* pages of 4096 bytes in one of 2 MiB */
 /* Beside the MTU, in copy mode: virtio header, Ethernet header, VLAN tag. */
 #define COPY_MODE_MORE 30u
@@ -42,7 +43,8 @@ uint32_t xn_judge_chunk(const struct xn_facts *f)
 {
 	struct xn_zc_shape s;
 
-	return shape_of(f, &s) ? s.chunk_bytes : XN_CHUNK_BYTES;
+	return shape_of(f, &s) && xn_zc_map_askable(s.driver, f->host.release) ? s.chunk_bytes :
+		XN_CHUNK_BYTES;
 }
 
 /* ---- the driver ---- */
@@ -172,6 +174,19 @@ static void put_shares(char *out, size_t bytes, const struct xn_zc_shape *s, uin
 			 xn_lend_sizes[i]);
 }
 
+/* The driver cannot be asked which pages follow each other. */
+static void judge_silent(const struct xn_facts *f, const struct xn_zc_driver *d, const char *small,
+			 struct xn_verdict *v)
+{
+	xn_say(v, XN_LEVEL_WARN, "which pages follow each other cannot be asked of %s%s: mode=auto takes copy mode, "
+	       "mode=zero-copy lends what lies inside a page: %s bytes", d->name,
+	       d->batch ? " in this kernel" : "", small);
+	if (d->batch)
+		xn_mend(v, "boot Linux %s or newer", ASKABLE_SINCE);
+	else
+		xn_mend(v, "xsknetd --port xdp:%s,mode=zero-copy, if half of it is worth more", f->nic.name);
+}
+
 void xn_judge_zc_pages(const struct xn_facts *f, struct xn_verdict *v)
 {
 	char huge[96], small[96];
@@ -181,14 +196,18 @@ void xn_judge_zc_pages(const struct xn_facts *f, struct xn_verdict *v)
 		return;
 	put_shares(huge, sizeof(huge), &s, HUGE_PAGES);
 	put_shares(small, sizeof(small), &s, 1);
+	if (!xn_zc_map_askable(s.driver, f->host.release)) {
+		judge_silent(f, s.driver, small, v);
+		return;
+	}
 	if (is_copied(f)) {
 		xn_say(v, XN_LEVEL_WARN, "the device does not reach all memory, so the kernel copies what it reads "
 		       "and writes (swiotlb): zero-copy in name only");
 		xn_mend(v, "xsknetd --port xdp:%s,mode=copy, or an IOMMU", f->nic.name);
 	} else if (is_translated(&f->dev)) {
 		xn_say(v, XN_LEVEL_WARN, "the IOMMU maps the guest's memory page by page, huge or not: which pages "
-		       "follow each other differs from start to start (--try tells). Of receive buffers at worst "
-		       "are lent %s bytes", small);
+		       "follow each other differs from start to start (--try tells); mode=auto takes copy mode "
+		       "where fewer than 7 of 8 do. Of receive buffers at worst are lent %s bytes", small);
 		if (f->dev.iommu_members == 1)
 			xn_mend(v, "boot with iommu.passthrough=1, or: cd /sys/bus/pci/drivers/%s && echo %s > unbind "
 				"&& echo identity > /sys/kernel/iommu_groups/%u/type && echo %s > bind",
@@ -197,7 +216,7 @@ void xn_judge_zc_pages(const struct xn_facts *f, struct xn_verdict *v)
 			xn_mend(v, "boot with iommu.passthrough=1");
 	} else {
 		xn_say(v, XN_LEVEL_OK, "of receive buffers are lent, on pages of 2 MiB: %s bytes; on pages of 4 KiB, "
-		       "at worst: %s bytes", huge, small);
+		       "at worst: %s bytes (mode=auto: copy mode then)", huge, small);
 		xn_mend(v, "-object memory-backend-memfd,hugetlb=on,hugetlbsize=2M,... for the guest's memory");
 	}
 }

@@ -73,6 +73,7 @@ static struct xn_facts good_zc(void)
 
 	f.nic.xdp_features |= XN_XDP_XSK_ZEROCOPY;
 	f.nic.mtu = 1382;
+	strcpy(f.host.release, "7.2.12");
 	f.dev = (struct xn_device_facts){ .pci = true, .driver = "ice", .dma_bits = 64 };
 	return f;
 }
@@ -241,6 +242,10 @@ static void pages_are_judged_by_what_translates(void **state)
 	       "/sys/kernel/iommu_groups/3/type && echo 0000:03:00.0 > bind");
 	EXPECT(good_virtio, (strcpy(f_.dev.iommu, "DMA"), f_.dev.iommu_members = 2), "zero-copy pages",
 	       XN_LEVEL_WARN, "page by page", "boot with iommu.passthrough=1");
+	EXPECT(good_zc, strcpy(f_.host.release, "7.1.9"), "zero-copy pages", XN_LEVEL_WARN,
+	       "cannot be asked of ice in this kernel", "boot Linux 7.2 or newer");
+	EXPECT(good_zc, strcpy(f_.nic.driver, "mlx5_core"), "zero-copy pages", XN_LEVEL_WARN,
+	       "cannot be asked of mlx5_core: mode=auto takes copy mode", "mode=zero-copy");
 	EXPECT(good_zc, f_.host.swiotlb_forced = true, "zero-copy pages", XN_LEVEL_WARN, "swiotlb", "mode=copy");
 	EXPECT(good_zc, (f_.dev.dma_bits = 32, f_.host.memory_end = 8 * GIB), "zero-copy pages",
 	       XN_LEVEL_WARN, "swiotlb", "mode=copy");
@@ -258,6 +263,8 @@ static void smaller_chunks_cost_the_kernel_more(void **state)
 	EXPECT(good_zc, (void)0, "kernel memory", XN_LEVEL_OK, "200 MiB more a queue, in zero-copy mode", "");
 	EXPECT(good_zc, f_.guest_ram = 0, "kernel memory", XN_LEVEL_OK, "82 MB of kernel memory", "");
 	EXPECT(good_zc, (strcpy(f_.nic.driver, "igb"), f_.nic.mtu = 1500), "kernel memory", XN_LEVEL_OK,
+	       "128 MiB more a queue", "");
+	EXPECT(good_zc, strcpy(f_.nic.driver, "mlx5_core"), "kernel memory", XN_LEVEL_OK,
 	       "128 MiB more a queue", "");
 	EXPECT(good_zc, f_.host.available_bytes = 150 << 20, "kernel memory", XN_LEVEL_BAD,
 	       "need 200 MiB a queue", "smaller guest");
@@ -697,12 +704,12 @@ static void drivers_are_listed_with_their_sources(void **state)
 			fail_msg("%s: \"%s\"", xn_zc_drivers[i].name, line);
 	}
 	run_line(&s->r, "virtio_net ", line, sizeof(line));
-	assert_int_equal(strncmp(line, "virtio_net     measured    2048          1548            1382  ", 62), 0);
+	assert_int_equal(strncmp(line, "virtio_net     measured     yes   2048          1548            1382  ", 69), 0);
 	run_line(&s->r, "gve ", line, sizeof(line));
-	assert_int_equal(strncmp(line, "gve            denied         -             -               -  ", 62), 0);
+	assert_int_equal(strncmp(line, "gve            denied         -      -             -               -  ", 69), 0);
 	RUN(&s->r, "drivers", "--mtu", "1382");
 	run_line(&s->r, "virtio_net ", line, sizeof(line));
-	assert_int_equal(strncmp(line, "virtio_net     measured    2048          1420            1382  ", 62), 0);
+	assert_int_equal(strncmp(line, "virtio_net     measured     yes   2048          1420            1382  ", 69), 0);
 	RUN(&s->r, "drivers", "--mtu", "67");
 	assert_int_equal(s->r.status, 2);
 	RUN(&s->r, "drivers", "ice");
