@@ -92,7 +92,7 @@ LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c \
            virtio/vq.c virtio/packed.c virtio/walk.c virtio/order.c virtio/inflight.c virtio/ctrl.c virtio/offload.c \
            port/open.c port/copy.c port/cross.c port/local.c port/link.c port/announce.c \
            port/gather.c port/segment.c port/rx_csum.c \
-           port/xdp.c port/xdp_mode.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
+           port/xdp.c port/xdp_mode.c port/xdp_watch.c port/xdp_queue.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/stats.c
 # xsknetd, all but its main(): tests link it too.
 VHOST_SRC := vhost/io.c vhost/fds.c vhost/discard.c vhost/peerlog.c \

@@ -28,6 +28,9 @@ X(rx_buf_lent,          "buffers", "receive buffers lent to the kernel") \
 X(rx_bounce_short,      "buffers", "not lent: fewer contiguous bytes behind the header than may be written") \
 X(rx_bounce_window,     "buffers", "not lent: outside of the registered window of guest memory") \
 X(rx_bounce_page,       "buffers", "not lent: the chunk crosses into a page that does not follow for the device (zero-copy)") \
+X(rx_bounce_probe,      "buffers", "not lent yet: the driver has to prove itself first, on bounce frames (zero-copy)") \
+X(rx_bounce_sentinel,   "buffers", "not lent: one at least is always bounced, in case that lent ones are lost (zero-copy)") \
+X(rx_vanished,          "buffers", "lent to the driver, and never seen again: the queue is restarted with less lent (zero-copy)") \
 X(rx_bounce_forced,     "buffers", "not lent: bounce mode, or nothing may be lent to this driver (zero-copy)") \
 X(rx_moved,             "packets", "of the frames in lent buffers, moved by user space: they began behind a timestamp (zero-copy)") \
 X(rx_merged,            "packets", "frames spread over more than one receive buffer") \
@@ -45,6 +48,8 @@ X(tx_gathered,          "packets", "pieces copied together into one arena chunk"
 X(tx_bounced,           "packets", "single piece copied into an arena chunk before sending") \
 X(tx_bounce_window,     "packets", "copied because a piece lies outside of the registered window") \
 X(tx_bounce_page,       "packets", "copied because a piece crosses into a page that does not follow for the device (zero-copy)") \
+X(tx_bounce_probe,      "packets", "copied because the driver has to prove itself first (zero-copy)") \
+X(tx_vanished,          "packets", "of those sent, given up: the driver never said that it was done with them (zero-copy)") \
 X(tx_bounce_forced,     "packets", "copied because bounce mode was asked for, or nothing may be lent to this driver (zero-copy)") \
 X(tx_drop_runt,         "packets", "dropped: shorter than an Ethernet header") \
 X(tx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame") \
@@ -64,6 +69,7 @@ X(heads_dropped,        "chains",  "chains given back unused with length 0 after
 X(inflight_resumed,     "chains",  "chains that a back end which died had taken, taken again at a start") \
 X(inflight_ignored,     "entries", "what inflight memory said at a start, and cannot be: ignored") \
 X(dirty_log_missed,     "pages",   "pages written while logging, beyond the end of the dirty page log: not marked") \
+X(queue_restarts,       "events",  "stopped and started again by itself: the driver did not do what it should (zero-copy)") \
 X(ctrl_commands,        "chains",  "commands of the control queue that were answered") \
 X(ctrl_errors,          "chains",  "of these, how many were answered with VIRTIO_NET_ERR")
 

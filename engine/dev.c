@@ -93,6 +93,14 @@ static bool pairs_run(const struct xn_dev *dev)
 	return false;
 }
 
+static bool unproven(const struct xn_dev *dev)
+{
+	for (unsigned i = 0; i < dev->opts.pairs; i++)
+		if (dev->queues[i]->unproven)
+			return true;
+	return false;
+}
+
 static bool runs(const struct xn_dev *dev)
 {
 	return dev->ctrl.running || pairs_run(dev);
@@ -396,6 +404,7 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 	err = dev->port->ops->start(dev->port, &with_tables, &q->port);
 	if (err)
 		goto out_tx;
+	q->unproven = false;
 	q->ops = q->port->ops;
 	q->running = true;
 	lend_first(q, cfg.rx_heads);
@@ -450,11 +459,41 @@ static int stop_queue(struct xn_dev *dev, struct xn_queue *q, uint64_t deadline)
 	err = q->ops->stop(q->port);
 	q->port = NULL;
 	q->running = false;
+	q->unproven = err != 0;
 	if (!err)
 		xn_queue_take_back(q);
 	xn_ring_end(&q->tx, &dev->rings[q->tx.index]);
 	xn_ring_end(&q->rx, &dev->rings[q->rx.index]);
 	xn_queue_free(q);
+	return err;
+}
+
+/* In the queue's own thread. What is shared with other queues, the port guards. */
+void xn_queue_restart(struct xn_queue *q)
+{
+	const char *why = q->port->restart;
+	const struct xn_dev_opts *o = &q->dev->opts;
+	struct xn_event e = { .kind = XN_EVENT_QUEUE_RESTARTED, .index = q->pair, .name = why };
+	int err = stop_queue(q->dev, q, xn_now_ns() + DRAIN_NS);
+
+	XN_COUNT(&q->ctr, queue_restarts, 1);
+	if (!err)
+		err = start_queue(q->dev, q);
+	if (err)
+		e.kind = XN_EVENT_QUEUE_STOPPED;
+	xn_log(err ? XN_LOG_ERROR : XN_LOG_WARN, "queue pair %u was stopped%s: %s", q->pair,
+	       err ? ", and cannot be started again" : " and started again", why);
+	if (o->event)
+		o->event(o->arg, &e);
+}
+
+/* A queue that has stopped, but has not been proven to be still. */
+static int settle(struct xn_queue *q)
+{
+	const struct xn_port_ops *ops = q->dev->port->ops;
+	int err = q->unproven && ops->settle ? ops->settle(q->dev->port, q->pair) : 0;
+
+	q->unproven = err != 0;
 	return err;
 }
 
@@ -487,6 +526,8 @@ int xn_queue_start(struct xn_queue *q)
 
 int xn_queue_stop(struct xn_queue *q)
 {
+	if (q->unproven)
+		return settle(q);
 	if (!q->running)
 		return xn_fail(EINVAL, "queue pair %u does not run", q->pair);
 	return stop_queue(q->dev, q, xn_now_ns() + DRAIN_NS);
@@ -517,14 +558,14 @@ int xn_dev_stop(struct xn_dev *dev)
 	uint64_t deadline = xn_now_ns() + DRAIN_NS;   /* for all of them */
 	int first = 0;
 
-	if (!pairs_run(dev))
+	if (!pairs_run(dev) && !unproven(dev))
 		return xn_fail(EINVAL, "the device does not run");
-	for (unsigned i = 0; i < dev->opts.pairs; i++)
-		if (dev->queues[i]->running) {
-			int err = stop_queue(dev, dev->queues[i], deadline);
+	for (unsigned i = 0; i < dev->opts.pairs; i++) {
+		struct xn_queue *q = dev->queues[i];
+		int err = q->running ? stop_queue(dev, q, deadline) : settle(q);
 
-			first = first ? first : err;
-		}
+		first = first ? first : err;
+	}
 	return first;
 }
 

@@ -111,6 +111,10 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget)
 
 	if (XN_UNLIKELY(!q->running))
 		return 0;
+	if (XN_UNLIKELY(q->port->restart != NULL)) {
+		xn_queue_restart(q);
+		return 1;   /* the caller looks again, at other fds */
+	}
 	budget = XN_MIN(budget, XN_BATCH_MAX);
 
 	work = xn_rx_deliver(q, budget);
@@ -152,7 +156,7 @@ bool xn_queue_arm(struct xn_queue *q)
 	idle = xn_vq_enable_kick(&q->rx.vq) || q->rx_blocked;
 	idle &= xn_vq_enable_kick(&q->tx.vq) || q->tx_blocked;
 	q->ops->arm(q->port);
-	return idle;
+	return idle && !q->port->restart;
 }
 
 unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n)

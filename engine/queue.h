@@ -58,6 +58,7 @@ struct xn_queue {
 	struct xn_dev *dev;
 	unsigned pair;
 	bool running;                     /* between start and stop */
+	bool unproven;                    /* its last stop has failed: xn_queue_stop tries again */
 	bool rx_off, tx_off;              /* disabled: xn_queue_enable */
 	/* The last turn left heads that the port had no room for: kicks cannot help, only
 	 * what the port's fds tell of. */
@@ -70,6 +71,9 @@ unsigned xn_rx_refill(struct xn_queue *q);
 /* engine/tx.c */
 unsigned xn_tx_send(struct xn_queue *q, unsigned budget);
 unsigned xn_tx_reclaim(struct xn_queue *q);
+
+/* engine/dev.c: the port wants it (port->restart). Afterwards it may not run any more. */
+void xn_queue_restart(struct xn_queue *q);
 
 /* engine/queue.c: tables for rings of these sizes. 0 or -ENOMEM. */
 int  xn_queue_alloc(struct xn_queue *q, uint32_t rx_size, uint32_t tx_size);

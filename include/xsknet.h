@@ -251,6 +251,22 @@ struct xn_port_info {
 /* The thread that handles the port's events (xn_dev_handle_events). */
 void xn_port_get_info(const struct xn_port *port, struct xn_port_info *info);
 
+/* In what mode a port's queues are bound, and why: known when one has been started. */
+struct xn_port_mode {
+	size_t   sz;
+	const char *why;           /* of xn_port_info's mode; "": not known yet */
+	const char *verdict;       /* what its driver did wrong in zero-copy mode since; "": nothing */
+	uint32_t chunk_bytes, frame_bytes;   /* of an AF_XDP buffer, and of a frame in it */
+	uint32_t pages_following;  /* zero-copy mode: of 1000 pages, how many are followed by the next
+				    * one for the device, so that a buffer may lie across the border */
+	uint32_t min_buf_bytes;    /* shortest receive buffer that can be lent; 0: none is */
+};
+/*
+ * Fills *mode up to its .sz, which the caller has set. Any thread, but not during a set-up
+ * call. -EINVAL .sz is too small to be of any version.
+ */
+int xn_port_get_mode(const struct xn_port *port, struct xn_port_mode *mode);
+
 /*
  * Tells the network where a guest with this MAC is now (after a migration): broadcasts
  * one RARP request (RFC 903) from it. Never blocks. Any one thread at a time.
@@ -272,6 +288,12 @@ enum xn_event_kind {
 	XN_EVENT_LINK_UP,
 	XN_EVENT_PORT_GONE,     /* the interface was deleted; the device stays, silent */
 	XN_EVENT_PAIRS,         /* the driver wants `index` pairs from now on (control queue) */
+	/* Pair `index` was stopped, and started again, by xn_queue_run itself, because of `name`:
+	 * its wait fds are new ones. */
+	XN_EVENT_QUEUE_RESTARTED,
+	/* ... and could not be started again: as after an xn_queue_stop, which may still be
+	 * called, and says whether its memory is still written. */
+	XN_EVENT_QUEUE_STOPPED,
 };
 struct xn_event {
 	enum xn_event_kind kind;
@@ -284,8 +306,9 @@ struct xn_dev_opts {
 	unsigned pairs;         /* queue pairs, 1..port's queues (default 1) */
 	/* Tells the guest that vring `index` has used buffers. NULL: only call_fd. */
 	void (*irq)(void *arg, unsigned index);
-	/* Called in the queue thread for QUEUE_BROKEN, in that of xn_dev_ctrl_run for PAIRS
-	 * and the control queue's QUEUE_BROKEN, else in that of xn_dev_handle_events. */
+	/* Called in the queue thread for QUEUE_BROKEN, QUEUE_RESTARTED and QUEUE_STOPPED, in that
+	 * of xn_dev_ctrl_run for PAIRS and the control queue's QUEUE_BROKEN, else in that of
+	 * xn_dev_handle_events. */
 	void (*event)(void *arg, const struct xn_event *e);
 	void *arg;
 };
@@ -377,7 +400,10 @@ int xn_queue_start(struct xn_queue *q);
  * -ETIMEDOUT, or another -errno (zero-copy mode): all is stopped, but a driver has not
  *          given up the memory within 2 s, or whether it has cannot be found out. Buffers that
  *          were lent to it may still be written, so none of them is given back to the
- *          guest. The memory must not be used for anything else.
+ *          guest: they are lost to it until its driver resets. The guest's memory must not
+ *          be used for anything else, nor the guest be run on as if it were reset: call
+ *          this again, at any time, until it returns 0. A start does the same first, and
+ *          fails while it fails.
  */
 int xn_dev_stop(struct xn_dev *dev);
 /* The same for one pair. */
@@ -412,8 +438,10 @@ struct xn_queue *xn_dev_queue(struct xn_dev *dev, unsigned pair);
 /*
  * The data path: one turn. Takes up to `budget` frames from the port and up to
  * `budget` packets from the guest, with at most one system call to send and one
- * notification a ring. Never blocks. Returns what it moved, in frames, packets
- * and buffers; 0 means that there was nothing to do. Queue thread.
+ * notification a ring. Never blocks, but for a queue in zero-copy mode whose driver loses
+ * buffers: that is stopped and started again here, at most twice in its port's life, which
+ * takes as long as these calls take (XN_EVENT_QUEUE_RESTARTED). Returns what it moved, in
+ * frames, packets and buffers; 0 means that there was nothing to do. Queue thread.
  * budget: 1..256; larger values count as 256.
  */
 unsigned xn_queue_run(struct xn_queue *q, unsigned budget);
@@ -427,8 +455,8 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget);
 bool xn_queue_arm(struct xn_queue *q);
 
 /* Fills up to n (4 are always enough) of struct pollfd (fd, events); returns how many.
- * After any of them is ready, call xn_queue_run. They stay the same until stop. Queue
- * thread. */
+ * After any of them is ready, call xn_queue_run. They stay the same until stop, or
+ * XN_EVENT_QUEUE_RESTARTED. Queue thread. */
 struct pollfd;
 unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n);
 

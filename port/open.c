@@ -49,6 +49,19 @@ void xn_port_get_info(const struct xn_port *port, struct xn_port_info *info)
 	port->ops->get_info(port, info);
 }
 
+int xn_port_get_mode(const struct xn_port *port, struct xn_port_mode *mode)
+{
+	struct xn_port_mode m = { .sz = mode->sz, .why = "", .verdict = "" };
+
+	if (m.sz < offsetof(struct xn_port_mode, chunk_bytes))
+		return xn_fail(EINVAL, "xn_port_mode: set .sz = sizeof(struct xn_port_mode)");
+	if (port->ops->get_mode)
+		port->ops->get_mode(port, &m);
+	memset(mode, 0, m.sz);
+	memcpy(mode, &m, XN_MIN(m.sz, sizeof(m)));
+	return 0;
+}
+
 int xn_port_announce(struct xn_port *port, const uint8_t mac[6])
 {
 	return port->ops->announce ? port->ops->announce(port, mac) : 0;

@@ -91,6 +91,9 @@ struct xn_portq_cfg {
 struct xn_portq {
 	const struct xn_portq_ops *ops;
 	struct xn_port *port;
+	/* Why the port wants this queue stopped and started again (a static string); NULL: it
+	 * does not. Looked at once a turn. */
+	const char *restart;
 	struct xn_portq_cfg cfg;
 };
 
@@ -148,7 +151,13 @@ struct xn_port_ops {
 	const char *kind;
 	/* Makes queue cfg->index ready. 0 or -errno. */
 	int  (*start)(struct xn_port *p, const struct xn_portq_cfg *cfg, struct xn_portq **q);
+	/* After a stop of this queue that has failed, and likewise: 0 if what was lent to it
+	 * is not written any more. start does the same first, and fails if it does. May be
+	 * NULL where stops do not fail. */
+	int  (*settle)(struct xn_port *p, unsigned index);
 	void (*get_info)(const struct xn_port *p, struct xn_port_info *info);
+	/* xn_port_get_mode; zeroed before. May be NULL. */
+	void (*get_mode)(const struct xn_port *p, struct xn_port_mode *m);
 	/* Port-wide counters beyond the queues'; appends up to n, returns how many
 	 * there are. May be NULL. */
 	unsigned (*stats)(struct xn_port *p, struct xn_stat *out, unsigned n);

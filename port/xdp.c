@@ -180,7 +180,7 @@ const struct xn_xdp_sys xn_xdp_sys_linux = {
 	.steer_native = xn_steer_native, .steer_counters = xn_steer_counters,
 	.xsk_socket = xn_xsk_socket, .xsk_open = xn_xsk_open, .xsk_close = xn_xsk_close,
 	.xsk_statistics = xn_xsk_statistics, .zc_close = xn_zc_close, .barrier = xn_xsk_barrier,
-	.ask_ms = 3000, .close_ms = 2000,
+	.ask_ms = 3000, .close_ms = 2000, .late_ms = 1000,
 	.link_open = xn_link_open, .announce_open = xn_announce_open,
 };
 
@@ -193,10 +193,12 @@ static struct xn_xdp_port *xdp_port(const struct xn_port *port)
 
 static void get_info(const struct xn_port *port, struct xn_port_info *info)
 {
-	const struct xn_xdp_port *p = xdp_port(port);
+	struct xn_xdp_port *p = xdp_port(port);
 
 	info->attach = p->sys->steer_native(p->steer) ? "native" : "generic";
+	pthread_mutex_lock(&p->lock);
 	info->mode = p->spec.bounce ? "bounce" : p->mode.zero_copy ? "zero-copy" : "copy";
+	pthread_mutex_unlock(&p->lock);
 	info->mtu = (uint16_t)XN_MIN(p->info.mtu, 65535u);
 	memcpy(info->mac, p->info.mac, sizeof(info->mac));
 	info->link_up = p->link.nl ? p->link.up : p->info.up;
@@ -221,13 +223,16 @@ void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xn_xdpq *x)
 static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)
 {
 	struct xn_xdp_port *p = xdp_port(port);
-	struct xdp_statistics st = p->past;
+	struct xdp_statistics st;
 	uint64_t exits[XN_E_COUNT];
 	unsigned k = 0;
 
+	pthread_mutex_lock(&p->lock);
+	st = p->past;
 	for (unsigned i = 0; i < port->n_queues; i++)
 		if (p->queues[i])
 			xn_xdp_add_statistics(&st, p->queues[i]);
+	pthread_mutex_unlock(&p->lock);
 	/* In copy mode a frame without a receive buffer is in both (Linux net/xdp/xsk.c,
 	 * __xsk_rcv; xsk_buff_pool.c, __xp_alloc). */
 	st.rx_dropped -= XN_MIN(st.rx_dropped, st.rx_fill_ring_empty_descs);
@@ -305,11 +310,14 @@ static void port_close(struct xn_port *port)
 	xn_link_close(&p->link);
 	if (p->steer)
 		p->sys->steer_close(p->steer);
+	pthread_mutex_destroy(&p->setup);
+	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
 
 static const struct xn_port_ops port_ops = {
-	.kind = "xdp", .start = xn_xdp_queue_start, .get_info = get_info, .stats = stats,
+	.kind = "xdp", .start = xn_xdp_queue_start, .settle = xn_xdp_queue_settle,
+	.get_info = get_info, .get_mode = xn_xdp_get_mode, .stats = stats,
 	.event_fd = event_fd, .handle_events = handle_events, .announce = announce,
 	.close = port_close,
 };
@@ -365,6 +373,8 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 	if (!p)
 		return xn_fail(ENOMEM, "xdp: out of memory");
 	p->sys = sys;
+	pthread_mutex_init(&p->setup, NULL);
+	pthread_mutex_init(&p->lock, NULL);
 	p->announce_fd = -1;
 	p->port.ops = &port_ops;
 	err = xn_xdp_spec_parse(&p->spec, rest);

@@ -34,6 +34,7 @@
 #define XN_PORT_XDP_H
 
 #include <net/if.h>
+#include <pthread.h>
 
 #include "base/log.h"
 #include "bpf/steer.h"
@@ -93,6 +94,7 @@ struct xn_xdp_sys {
 	/* How long to wait for a driver in zero-copy mode: until it tells which pages follow
 	 * each other, and until it has given a queue back. */
 	uint32_t ask_ms, close_ms;
+	uint32_t late_ms;                /* ... and for a completion that later ones have overtaken */
 };
 extern const struct xn_xdp_sys xn_xdp_sys_linux;
 
@@ -100,7 +102,7 @@ extern const struct xn_xdp_sys xn_xdp_sys_linux;
 struct xn_lent {
 	uint64_t fill;      /* address as posted */
 	uint32_t id_kind;   /* head, and XN_LENT_* << 16 */
-	uint32_t pad;
+	uint32_t no;        /* its number: of rx_posted (zero-copy mode) */
 };
 #define XN_LENT_PLAIN  0u   /* a buffer of one piece: it begins at fill + rule.fill_before */
 #define XN_LENT_NOTED  1u   /* a buffer of several pieces, in the table of bufs */
@@ -121,6 +123,20 @@ struct xn_lend_rule {
 	uint32_t min_len;       /* header, and what may be written behind it */
 	uint64_t last_at;       /* last offset at which both are inside registered memory */
 	uint64_t fill_before;   /* fill address = buffer - this */
+};
+
+/* What is watched of a driver in zero-copy mode: port/xdp_watch.c. */
+struct xn_xdp_watch {
+	uint32_t rx_proof, tx_proof;     /* frames that still have to pass through the port's own */
+	uint32_t trial;                  /* ... and then to come in lent buffers: half are lent */
+	uint32_t verdict;                /* of the port, as this queue has seen it */
+	uint32_t patience;               /* entries that may overtake another one */
+	uint64_t drops;                  /* behind the NIC, when it was looked at them last */
+	uint64_t refused;                /* TX descriptors, likewise */
+	uint32_t tx_looked;              /* at tx_posted */
+	uint32_t tx_late;                /* descriptor whose completion is missing ... */
+	uint64_t tx_late_ns;             /* ... until when; 0: none is */
+	uint64_t *tx_sums;               /* of arena frames on their way, while tx_proof */
 };
 
 struct xn_xdpq {
@@ -167,12 +183,14 @@ struct xn_xdpq {
 	unsigned host_queue;
 
 	/* -- zero-copy mode -- */
-	const struct xn_zc_map *map;     /* which pages a lent chunk may cross; NULL: copy mode */
-	uint32_t front;                  /* bytes before a landing that the NIC writes */
+	const struct xn_zc_map *map;     /* which pages a lent chunk may cross; NULL: copy mode, or
+					  * nothing is ever lent */
+	uint32_t front, shift;           /* of the driver (xsk/drivers.h) */
 	uint32_t cut_at;                 /* where a piece of a longer frame ends in its chunk */
 	bool cut;                        /* the last one did: what comes next is of that frame */
 	uint64_t refused;                /* TX descriptors, when it was asked which pages follow */
 	int end_fd;                      /* socket that proves the end (xn_zc_close); -1: none */
+	struct xn_xdp_watch watch;
 };
 
 /* Why the mode is what it is. X(name, text) */
@@ -185,12 +203,21 @@ X(FILTER,  "with filter=mac the card would write frames of others into guest mem
 X(GENERIC, "the XDP program is attached in generic mode") \
 X(BIND,    "its driver refused zero-copy mode") \
 X(PAGES,   "too few pages follow each other for the device: most chunks could not be lent") \
-X(SILENT,  "its driver took nothing that was asked in zero-copy mode: is there a carrier?")
+X(SILENT,  "its driver took nothing that was asked in zero-copy mode: is there a carrier?") \
+X(LOST,    "its driver lost buffers in zero-copy mode") \
+X(DENIED,  "its driver did something else with memory in zero-copy mode than what is known of it")
 
 enum xn_mode_why {
 #define XN_X(name, text) XN_WHY_##name,
 	XN_MODE_WHYS(XN_X)
 #undef XN_X
+};
+
+/* What its driver has done so far decides what it is lent. */
+enum xn_verdict {
+	XN_VERDICT_ALL,                  /* what the shape and the map allow */
+	XN_VERDICT_IN_PAGE,              /* nothing that crosses into another page */
+	XN_VERDICT_NONE,
 };
 
 /* What the port knows of zero-copy mode on its interface: port/xdp_mode.c. */
@@ -199,7 +226,11 @@ struct xn_xdp_mode {
 	struct xn_zc_map map;            /* of the memory that is bound; bits NULL: none */
 	struct xn_zc_map none;           /* as large, and no page follows */
 	uint32_t map_users;              /* queues that are bound in zero-copy mode */
+	/* Of the bind that was last: */
+	uint32_t chunk_bytes, frame_bytes, reach, permille, hdr_bytes;
+	bool lends;
 	bool zero_copy;                  /* as bound last */
+	uint32_t verdict;                /* XN_VERDICT_*; only grows. Any thread */
 	bool told;
 	enum xn_mode_why cannot;         /* why not zero-copy mode, whatever it is; ASKED: it can be */
 	enum xn_mode_why why;            /* of the mode bound last */
@@ -210,12 +241,16 @@ struct xn_xdp_port {
 	struct xn_xdp_spec spec;
 	const struct xn_xdp_sys *sys;
 	struct xn_if_info info;
+	/* A queue may be restarted by its own thread. `setup`: held for as long as a queue
+	 * starts or stops; `lock`: for what others look at meanwhile, queues and mode. */
+	pthread_mutex_t setup, lock;
 	struct xn_steer *steer;
 	struct xn_link link;
 	struct xn_xdpq *queues[XN_STEER_MAX_QUEUES];
 	struct xdp_statistics past;      /* of sockets that are closed */
 	int *spares;                     /* stack of sockets for later starts */
 	uint32_t n_spares, spares_spent;
+	uint64_t unproven;               /* queues whose stop has failed, a bit each */
 	int announce_fd;                 /* -1: none */
 	struct xn_xdp_mode mode;
 };
@@ -257,9 +292,39 @@ int  xn_xdp_mode_attached(struct xn_xdp_port *p);
 int  xn_xdp_bind(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size);
 /* Closes it. 0, or as the stop of a queue. */
 int  xn_xdp_unbind(struct xn_xdpq *x);
+/* The queue of a port that was unbound, and has not been proven to be free: tries again. */
+int  xn_xdp_settle(struct xn_xdp_port *p, unsigned index);
+void xn_xdp_get_mode(const struct xn_port *port, struct xn_port_mode *m);
 const char *xn_xdp_why(enum xn_mode_why why);
+
+/* port/xdp_watch.c */
+/* When x is bound, and its rings are empty. 0 or -ENOMEM. */
+int  xn_xdp_watch_begin(struct xn_xdpq *x);
+void xn_xdp_watch_end(struct xn_xdpq *x);
+/* Sets x's lend rule by what may be lent now. */
+void xn_xdp_set_rule(struct xn_xdpq *x);
+/* The verdict is another one than this queue has seen. */
+void xn_xdp_heed(struct xn_xdpq *x);
+/* A frame has come in this bounce frame: is nothing written around it? Once there is, nothing
+ * is lent any more. While rx_proof. */
+void xn_xdp_prove_rx(struct xn_xdpq *x, uint64_t fill);
+/* Frames have come in lent buffers while only half of them were lent. */
+void xn_xdp_trial_rx(struct xn_xdpq *x, uint32_t frames);
+/* A lent buffer, or a bounce frame, came back with a frame where none can be. */
+void xn_xdp_misplaced(struct xn_xdpq *x);
+/* The oldest entry was overtaken by more than watch.patience others. */
+void xn_xdp_overtaken(struct xn_xdpq *x);
+/* An arena frame is sent, or has been: while tx_proof. */
+void xn_xdp_tx_leaves(struct xn_xdpq *x, uint32_t frame);
+void xn_xdp_tx_back(struct xn_xdpq *x, uint32_t frame);
+/* The oldest completion has not come, though the ahead'th behind it has; and: a look at what
+ * was refused. */
+void xn_xdp_tx_overtaken(struct xn_xdpq *x, uint32_t ahead);
+void xn_xdp_tx_look(struct xn_xdpq *x);
+#define XN_XDP_LOOK_PKTS 4096u   /* so often */
 
 /* port/xdp_queue.c */
 int  xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q);
+int  xn_xdp_queue_settle(struct xn_port *port, unsigned index);
 
 #endif

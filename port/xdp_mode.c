@@ -57,6 +57,11 @@ static uint32_t piece_bytes(const struct xn_zc_shape *s)
 	return s->whole + s->driver->shift;
 }
 
+static uint32_t verdict(const struct xn_xdp_port *p)
+{
+	return xn_load_once32(&p->mode.verdict);
+}
+
 /* ---- when the port is opened ---- */
 
 int xn_xdp_mode_choose(struct xn_xdp_port *p)
@@ -277,7 +282,7 @@ static int lend_what_can_be(struct xn_xdpq *x, bool ask, enum xn_mode_why *why)
 	x->tx_copies = false;
 	x->tx_pieces = 1;
 	x->reach = x->xsk.frame_bytes;
-	x->bounce = !s->driver;
+	x->bounce = !s->driver || s->front > x->q.cfg.hdr_bytes || verdict(p) == XN_VERDICT_NONE;
 	if (x->bounce)
 		return 0;
 	err = judge_map(x, ask, why);
@@ -288,8 +293,8 @@ static int lend_what_can_be(struct xn_xdpq *x, bool ask, enum xn_mode_why *why)
 	x->map = &p->mode.map;
 	x->reach = s->reach;
 	x->front = s->front;
+	x->shift = s->driver->shift;
 	x->cut_at = piece_bytes(s) ? x->xsk.land + piece_bytes(s) : 0;
-	x->bounce = s->front > x->q.cfg.hdr_bytes || s->driver->trust != XN_ZC_MEASURED;
 	x->tx_pieces = s->driver->segments;
 	x->chain_tx = x->tx_pieces > 1 && p->spec.tx != XN_TX_GATHER;
 	return 0;
@@ -329,19 +334,30 @@ static bool final(int err)
 
 /* ---- which of them ---- */
 
+/* Notes it for those who ask, and says it once. */
 static void tell(struct xn_xdp_port *p, const struct xn_xdpq *x, enum xn_mode_why why)
 {
 	struct xn_xdp_mode *m = &p->mode;
+	bool again;
 
-	if (m->told && m->why == why && m->zero_copy == x->xsk.zero_copy)
-		return;
+	pthread_mutex_lock(&p->lock);
+	again = m->told && m->why == why && m->zero_copy == x->xsk.zero_copy;
 	m->told = true;
 	m->why = why;
 	m->zero_copy = x->xsk.zero_copy;
+	m->chunk_bytes = x->xsk.chunk_bytes;
+	m->frame_bytes = x->xsk.frame_bytes;
+	m->reach = x->reach;
+	m->permille = x->map ? permille(x->map) : 0;
+	m->lends = !x->bounce;
+	m->hdr_bytes = x->q.cfg.hdr_bytes;
+	pthread_mutex_unlock(&p->lock);
+	if (again)
+		return;
 	if (x->map)
 		xn_log(XN_LOG_INFO, "%s: zero-copy mode: %s; %u of 1000 pages follow each other, buffers "
 		       "of %u bytes and more are lent", p->spec.ifname, xn_xdp_why(why),
-		       permille(x->map), x->q.cfg.hdr_bytes + x->reach);
+		       m->permille, m->hdr_bytes + m->reach);
 	else
 		xn_log(XN_LOG_INFO, "%s: %s mode: %s%s%s", p->spec.ifname,
 		       m->zero_copy ? "zero-copy" : "copy", xn_xdp_why(why),
@@ -365,8 +381,9 @@ static int try_zero_copy(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size
 
 	*why = p->mode.cannot;
 	if (*why == XN_WHY_ASKED)
-		*why = p->mode.why;
-	if (!p->mode.shape.driver || others_copy(p))
+		*why = verdict(p) == XN_VERDICT_NONE ? XN_WHY_DENIED :
+		       verdict(p) ? XN_WHY_LOST : p->mode.why;
+	if (!p->mode.shape.driver || verdict(p) || others_copy(p))
 		return -EAGAIN;
 	loud = xn_fail_silently(true);
 	err = bind_zero_copy(x, fill_size, tx_size, true, why);
@@ -380,7 +397,7 @@ static int try_zero_copy(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size
 
 static int insist(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, enum xn_mode_why *why)
 {
-	int err = bind_zero_copy(x, fill_size, tx_size, true, why);
+	int err = bind_zero_copy(x, fill_size, tx_size, !verdict(xdp_port(x)), why);
 
 	if (err != -EAGAIN)
 		return err;
@@ -409,6 +426,26 @@ int xn_xdp_bind(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
 	return 0;
 }
 
+void xn_xdp_get_mode(const struct xn_port *port, struct xn_port_mode *out)
+{
+	struct xn_xdp_port *p = XN_CONTAINER_OF(port, struct xn_xdp_port, port);
+	const struct xn_xdp_mode *m = &p->mode;
+
+	pthread_mutex_lock(&p->lock);
+	if (m->told) {
+		out->why = xn_xdp_why(m->why);
+		out->chunk_bytes = m->chunk_bytes;
+		out->frame_bytes = m->frame_bytes;
+		out->pages_following = m->permille;
+		out->min_buf_bytes = m->lends && verdict(p) != XN_VERDICT_NONE ? m->hdr_bytes + m->reach : 0;
+		out->verdict = verdict(p) == XN_VERDICT_NONE ? xn_xdp_why(XN_WHY_DENIED) :
+			       verdict(p) ? xn_xdp_why(XN_WHY_LOST) : "";
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- the end ---- */
+
 int xn_xdp_unbind(struct xn_xdpq *x)
 {
 	struct xn_xdp_port *p = xdp_port(x);
@@ -424,5 +461,20 @@ int xn_xdp_unbind(struct xn_xdpq *x)
 	if (x->map)
 		drop_map(&p->mode);
 	x->map = NULL;
+	if (err)
+		p->unproven |= 1ull << x->q.cfg.index;
+	return err;
+}
+
+int xn_xdp_settle(struct xn_xdp_port *p, unsigned index)
+{
+	struct xn_xsk none = { .fd = -1 };
+	int fd, err = take_spare(p, &fd);
+
+	if (!err)
+		err = p->sys->zc_close(&none, p->info.ifindex, p->spec.start + index, p->spec.ifname, fd,
+				       p->sys->close_ms);
+	if (!err)
+		p->unproven &= ~(1ull << index);
 	return err;
 }

@@ -107,22 +107,35 @@ static void give_frames(struct xn_xdpq *x)
 	xn_mem_give_frames(x->mem, x->tx_frames, x->all_tx_frames);
 }
 
-static int stop(struct xn_portq *q)
+/* Nobody finds the queue any more; what it counted stays. */
+static void take_out(struct xn_xdpq *x)
 {
-	struct xn_xdpq *x = xdpq(q);
+	struct xn_xdp_port *p = xdp_port(x);
+
+	pthread_mutex_lock(&p->lock);
+	p->queues[x->q.cfg.index] = NULL;
+	if (x->xsk.fd >= 0)
+		xn_xdp_add_statistics(&p->past, x);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Of a queue that may be half made; under p->setup. */
+static int end(struct xn_xdpq *x)
+{
 	struct xn_xdp_port *p = xdp_port(x);
 	int err;
 
 	if (x->xsk.fd >= 0) {
 		p->sys->steer_clear(p->steer, x->host_queue);
 		if (x->xsk.rx.ring)   /* what a drain had no time for */
-			XN_COUNT(q->cfg.ctr, rx_drop_stopped,
+			XN_COUNT(x->q.cfg.ctr, rx_drop_stopped,
 				 xsk_cons_nb_avail(&x->xsk.rx, x->xsk.rx.size));
-		xn_xdp_add_statistics(&p->past, x);
 	}
+	take_out(x);
 	err = xn_xdp_unbind(x);
-	p->queues[x->q.cfg.index] = NULL;
-	give_frames(x);
+	if (!err)   /* else they may still be written, and stay away */
+		give_frames(x);
+	xn_xdp_watch_end(x);
 	xn_id_fifo_fini(&x->held);
 	if (x->retry_fd >= 0)
 		close(x->retry_fd);
@@ -134,6 +147,28 @@ static int stop(struct xn_portq *q)
 	free(x->rx_frames);
 	free(x->rx_all);
 	free(x);
+	return err;
+}
+
+static int stop(struct xn_portq *q)
+{
+	struct xn_xdp_port *p = xdp_port(xdpq(q));
+	int err;
+
+	pthread_mutex_lock(&p->setup);
+	err = end(xdpq(q));
+	pthread_mutex_unlock(&p->setup);
+	return err;
+}
+
+int xn_xdp_queue_settle(struct xn_port *port, unsigned index)
+{
+	struct xn_xdp_port *p = XN_CONTAINER_OF(port, struct xn_xdp_port, port);
+	int err;
+
+	pthread_mutex_lock(&p->setup);
+	err = p->unproven >> index & 1 ? xn_xdp_settle(p, index) : 0;
+	pthread_mutex_unlock(&p->setup);
 	return err;
 }
 
@@ -194,15 +229,13 @@ static int take_frames(struct xn_xdpq *x)
 	return 0;
 }
 
-int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q)
+static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct xn_portq **q)
 {
-	struct xn_xdp_port *p = XN_CONTAINER_OF(port, struct xn_xdp_port, port);
 	uint32_t fill_size = xn_pow2_up(XN_MAX(cfg->rx_heads, MIN_RING));
 	uint32_t tx_size = xn_pow2_up(XN_MAX(cfg->tx_heads, MIN_RING));
 	struct xn_xdpq *x = calloc(1, sizeof(*x));
 	int err;
 
-	*q = NULL;
 	if (!x)
 		return xn_fail(ENOMEM, "%s: out of memory", p->spec.ifname);
 	err = check_host_queue(p, p->spec.start + cfg->index);
@@ -210,7 +243,7 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 		free(x);
 		return err;
 	}
-	x->q = (struct xn_portq){ .port = port, .cfg = *cfg };
+	x->q = (struct xn_portq){ .port = &p->port, .cfg = *cfg };
 	x->mem = cfg->mem;
 	x->xsk.fd = x->retry_fd = x->end_fd = -1;
 	x->host_queue = p->spec.start + cfg->index;
@@ -225,21 +258,33 @@ int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, str
 	/* Indices run on from wherever the rings are. */
 	x->rx_posted = x->rx_taken = *x->xsk.fill.producer;
 	x->tx_posted = x->tx_done = x->tx_hint = *x->xsk.tx.producer;
-	x->rule = (struct xn_lend_rule){
-		.min_len = cfg->hdr_bytes + x->reach,
-		/* No guest memory is at offset 0: nothing passes, however long it says it is. */
-		.last_at = x->bounce ? 0 : x->mem->umem_bytes - cfg->hdr_bytes - x->reach,
-		.fill_before = x->xsk.land - cfg->hdr_bytes,
-	};
 	x->q.ops = x->map ? &queue_ops_zc : &queue_ops;
-	p->queues[cfg->index] = x;
-	err = cfg->rx_off ? 0 : steer(x);
+	err = xn_xdp_watch_begin(x);
+	if (!err && !cfg->rx_off)
+		err = steer(x);
 	if (err)
 		goto out_queue;
+	pthread_mutex_lock(&p->lock);
+	p->queues[cfg->index] = x;
+	pthread_mutex_unlock(&p->lock);
 	*q = &x->q;
 	return 0;
 
 out_queue:
-	(void)stop(&x->q);
+	(void)end(x);
+	return err;
+}
+
+int xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q)
+{
+	struct xn_xdp_port *p = XN_CONTAINER_OF(port, struct xn_xdp_port, port);
+	int err = xn_xdp_queue_settle(port, cfg->index);
+
+	*q = NULL;
+	if (err)
+		return err;
+	pthread_mutex_lock(&p->setup);
+	err = start(p, cfg, q);
+	pthread_mutex_unlock(&p->setup);
 	return err;
 }

@@ -52,6 +52,12 @@ static inline void fill_put(struct fill *f, uint64_t fill, uint16_t id, uint16_t
 	f->ring[slot] = fill;
 	f->lent[slot].fill = fill;
 	f->lent[slot].id_kind = id | (uint32_t)kind << 16;
+	f->lent[slot].no = f->posted - 1;
+}
+
+static void wake(const struct xn_xdpq *x)
+{
+	(void)recvfrom(x->xsk.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
 
 /*
@@ -69,7 +75,7 @@ static void fill_end(struct xn_xdpq *x, const struct fill *f)
 	x->rx_posted = f->posted;
 	xsk_ring_prod__submit(&x->xsk.fill, n);
 	if (x->xsk.zero_copy && xsk_ring_prod__needs_wakeup(&x->xsk.fill))
-		(void)recvfrom(x->xsk.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+		wake(x);
 }
 
 /* One more held buffer of so many bytes: how many longest frames do they take now? */
@@ -153,8 +159,25 @@ static uint32_t landing(const struct xn_portq_cfg *c, const struct xn_chain *buf
 	return len > skip ? len - skip : 0;
 }
 
+/* Zero-copy mode: no buffer of the guest's waits for a bounced frame. */
+static bool no_sentinel(const struct xn_xdpq *x)
+{
+	return !x->bounce_posted && !xn_id_fifo_count(&x->held);
+}
+
+/* Zero-copy mode: why this buffer is not lent though it could be (port/xdp_watch.c). */
+static enum xn_counter judge_watched(const struct xn_xdpq *x, const struct fill *f)
+{
+	const uint32_t lent = f->posted - x->rx_taken - x->bounce_posted;
+
+	if (x->watch.rx_proof || (x->watch.trial && lent > xn_id_fifo_count(&x->held)))
+		return XN_C_rx_bounce_probe;
+	return no_sentinel(x) ? XN_C_rx_bounce_sentinel : XN_C_rx_buf_lent;
+}
+
 /* Why this buffer cannot be lent: a counter; XN_C_rx_buf_lent: it can, at *at. */
-static enum xn_counter judge(const struct xn_xdpq *x, const struct xn_chain *b, xn_uoff *at)
+static enum xn_counter judge(const struct xn_xdpq *x, const struct fill *f, const struct xn_chain *b,
+			     xn_uoff *at)
 {
 	uint32_t before, room = landing(&x->q.cfg, b, at, &before);
 
@@ -164,9 +187,11 @@ static enum xn_counter judge(const struct xn_xdpq *x, const struct xn_chain *b, 
 		return XN_C_rx_bounce_short;
 	if (!xn_mem_registered(x->mem, *at, x->reach))
 		return XN_C_rx_bounce_window;
-	if (x->map && !xn_zc_whole_for_device(x->map, at->v - x->xsk.land, x->xsk.chunk_bytes))
+	if (!x->map)
+		return XN_C_rx_buf_lent;
+	if (!xn_zc_whole_for_device(x->map, at->v - x->xsk.land, x->xsk.chunk_bytes))
 		return XN_C_rx_bounce_page;
-	return XN_C_rx_buf_lent;
+	return judge_watched(x, f);
 }
 
 /* Any buffer: lent, or held and counted. False: no room in the fill ring. */
@@ -174,7 +199,7 @@ static __attribute__((noinline)) bool post_unusual(struct xn_xdpq *x, struct fil
 						   const struct xn_chain *b, uint64_t *held)
 {
 	xn_uoff at;
-	enum xn_counter why = judge(x, b, &at);
+	enum xn_counter why = judge(x, f, b, &at);
 
 	if (why != XN_C_rx_buf_lent) {
 		xn_hold_buf(&x->q.cfg, &x->held, b);
@@ -211,6 +236,8 @@ static ALWAYS_INLINE unsigned post_usual(struct xn_xdpq *x, struct fill *f, cons
 			break;
 		*ring = lent->fill = b->at.v - rule.fill_before;
 		lent->id_kind = b->head;   /* XN_LENT_PLAIN */
+		if (zc)
+			lent->no = f->posted + (uint32_t)(b - first);
 	}
 	f->posted += (uint32_t)(b - first);
 	return (unsigned)(b - first);
@@ -224,6 +251,8 @@ static ALWAYS_INLINE unsigned rx_post(struct xn_portq *q, const struct xn_chain 
 	struct fill f = fill_begin(x);
 	uint64_t held = 0;
 
+	if (zc && no_sentinel(x) && b < end)
+		b += post_unusual(x, &f, b, &held);
 	for (;;) {
 		unsigned run = post_usual(x, &f, b, (unsigned)(end - b), zc);
 
@@ -336,11 +365,20 @@ static bool is_piece(struct xn_xdpq *x, const struct xdp_desc *d)
 	return goes_on || x->cut || d->len > x->longest;
 }
 
-static void drop_oldest(struct xn_xdpq *x)
+/* Zero-copy mode: does a frame lie where none can? */
+static bool is_misplaced(const struct xn_xdpq *x, const struct xdp_desc *d)
+{
+	const uint64_t offset = d->addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT, land = x->xsk.land;
+
+	return (offset != land && offset != land + x->shift) || offset + d->len > land + x->reach;
+}
+
+/* What came with the oldest entry is of no use. */
+static void drop_oldest(struct xn_xdpq *x, enum xn_counter why)
 {
 	const struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask];
 
-	XN_COUNT(x->q.cfg.ctr, rx_drop_too_long, 1);
+	xn_count_add(&x->q.cfg.ctr->v[why], 1);
 	if (XN_LENT_KIND(l) != XN_LENT_BOUNCE) {
 		post_again(x);
 		return;
@@ -378,13 +416,21 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 		XN_COUNT(x->q.cfg.ctr, rx_drop_error, 1);
 		return true;
 	}
+	if (x->xsk.zero_copy && is_misplaced(x, d)) {
+		drop_oldest(x, XN_C_rx_drop_error);
+		if (x->map)
+			xn_xdp_misplaced(x);
+		return true;
+	}
 	if (x->xsk.zero_copy && is_piece(x, d)) {
-		drop_oldest(x);
+		drop_oldest(x, XN_C_rx_drop_too_long);
 		return true;
 	}
 	if (XN_LENT_KIND(l) != XN_LENT_BOUNCE) {
 		if (x->xsk.zero_copy)
 			move_to_landing(x, addr, d);
+		if (x->watch.trial)
+			xn_xdp_trial_rx(x, 1);
 		done[(*out)++] = (struct xn_rx_done){
 			.at = XN_UOFF(addr + x->rule.fill_before), .len = d->len,
 			.id = (uint16_t)l->id_kind,
@@ -396,6 +442,8 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 					done + *out, max - *out, &fits);
 	}
 	x->rx_taken += fits;
+	if (XN_UNLIKELY(x->watch.rx_proof) && fits)
+		xn_xdp_prove_rx(x, addr);
 	return fits;
 }
 
@@ -436,6 +484,35 @@ bool xn_xdp_rx_waiting(struct xn_portq *q)
 	return xsk_cons_nb_avail(&xdpq(q)->xsk.rx, 1);
 }
 
+/* Zero-copy mode, once a turn: another queue may have noticed something. */
+static inline void watch_port(struct xn_xdpq *x)
+{
+	const struct xn_xdp_port *p = XN_CONTAINER_OF(x->q.port, struct xn_xdp_port, port);
+
+	if (XN_UNLIKELY(xn_load_once32(&p->mode.verdict) != x->watch.verdict))
+		xn_xdp_heed(x);
+}
+
+/* Zero-copy mode: the driver wants to be told of buffers, and has not taken all of them. It
+ * could not be woken when they were posted, perhaps: it was down. */
+static inline void wake_starved(const struct xn_xdpq *x)
+{
+	if (XN_UNLIKELY(xsk_ring_prod__needs_wakeup(&x->xsk.fill)) &&
+	    xn_load_once32(x->xsk.fill.consumer) != x->rx_posted)
+		wake(x);
+}
+
+/* Zero-copy mode, once a batch: what frames have come in, and has one been overtaken? */
+static inline void watch_rx(struct xn_xdpq *x, uint32_t lent)
+{
+	const struct xn_lent *oldest = &x->lent[x->rx_taken & x->lent_mask];
+
+	if (XN_UNLIKELY(x->watch.trial && lent))
+		xn_xdp_trial_rx(x, lent);
+	if (rx_outstanding(x) && XN_UNLIKELY(x->rx_taken - oldest->no > x->watch.patience))
+		xn_xdp_overtaken(x);
+}
+
 static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
 				      unsigned frames, const bool zc)
 {
@@ -444,8 +521,13 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 	unsigned out = 0;
 	uint64_t lent = 0;
 
-	if (!avail)
+	if (zc)
+		watch_port(x);
+	if (!avail) {
+		if (zc)
+			wake_starved(x);
 		return 0;
+	}
 	for (;;) {
 		unsigned most = zc && x->cut ? 0 : XN_MIN(avail - i, n - out);
 		unsigned run = poll_usual(x, idx + i, most, done + out, zc);
@@ -467,6 +549,8 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 	xsk_ring_cons__cancel(&x->xsk.rx, avail - i);
 	xsk_ring_cons__release(&x->xsk.rx, i);
 	XN_COUNT(q->cfg.ctr, rx_lent, lent);
+	if (zc)
+		watch_rx(x, (uint32_t)lent);
 
 	if (xn_id_fifo_count(&x->held)) {
 		struct fill f = fill_begin(x);

@@ -79,6 +79,8 @@ static enum xn_counter judge_pieces(const struct xn_xdpq *x, const struct xn_pie
 
 	if (x->bounce)
 		return XN_C_tx_bounce_forced;
+	if (x->watch.tx_proof)
+		return XN_C_tx_bounce_probe;
 	for (unsigned i = 0; i < n; i++) {
 		if (!xn_mem_registered(x->mem, p[i].at, p[i].len) || p[i].len > x->xsk.chunk_bytes)
 			return XN_C_tx_bounce_window;
@@ -98,6 +100,8 @@ static bool send_copied(struct xn_xdpq *x, struct post *w, const struct xn_chain
 		return false;
 	f = x->tx_free[--x->n_tx_free];
 	xn_copy_packet(x->mem, xn_mem_at(x->mem, x->tx_frames[f]), p, pieces);
+	if (x->watch.tx_proof)
+		xn_xdp_tx_leaves(x, f);
 	put(w, x->tx_frames[f].v, p->bytes, 0, p->head, true, f + 1);
 	return true;
 }
@@ -171,7 +175,8 @@ static ALWAYS_INLINE unsigned send_usual(const struct xn_xdpq *x, struct post *w
 {
 	const uint64_t umem_bytes = x->mem->umem_bytes;
 	/* One piece of a chunk at most; nothing, where packets are copied or dropped. */
-	const uint32_t longest = x->bounce || x->tx_down ? 0 : zc ? x->xsk.chunk_bytes : XN_CHUNK_BYTES;
+	const uint32_t longest = x->bounce || x->tx_down || (zc && x->watch.tx_proof) ? 0 :
+				 zc ? x->xsk.chunk_bytes : XN_CHUNK_BYTES;
 	const struct xn_zc_map map = zc ? *x->map : (struct xn_zc_map){ 0 };
 	const struct xn_chain *const first = p, *end;
 	struct xdp_desc *d = &w->ring[w->posted & w->mask];
@@ -216,6 +221,8 @@ static ALWAYS_INLINE unsigned tx_post(struct xn_portq *q, const struct xn_chain 
 		unusual += !run;
 	}
 	post_end(x, &w);
+	if (zc && XN_UNLIKELY(x->tx_posted - x->watch.tx_looked > XN_XDP_LOOK_PKTS))
+		xn_xdp_tx_look(x);
 	n = (unsigned)(p - pkts);
 	XN_COUNT(q->cfg.ctr, tx_lent, n - unusual);
 	count_sent(x, n - unusual, bytes);
@@ -320,6 +327,17 @@ static void mark_done(struct xn_xdpq *x, uint64_t addr)
 		mark_in(x, x->tx_done, x->tx_hint, addr);
 }
 
+/* Is the oldest descriptor not completed, though later ones are? In zero-copy mode
+ * completions come in the order of the ring (Linux xsk_tx_peek_release_desc_batch). */
+static inline void look_behind(struct xn_xdpq *x)
+{
+	const uint32_t ahead = x->tx_hint - x->tx_done;
+
+	if (x->xsk.zero_copy && ahead && ahead <= x->tx_posted - x->tx_done &&
+	    XN_UNLIKELY(!(x->sent[x->tx_done & x->xsk.tx.mask] & XN_SENT_DONE)))
+		xn_xdp_tx_overtaken(x, ahead);
+}
+
 /* Takes completions; without tx_copies, marks whose they are, and takes only some: in any
  * order, each may have to be looked for in the whole ring. */
 static void take_completions(struct xn_xdpq *x)
@@ -327,11 +345,10 @@ static void take_completions(struct xn_xdpq *x)
 	uint32_t most = x->tx_copies ? x->xsk.comp.size : XN_BATCH_MAX;
 	uint32_t idx, n = xsk_ring_cons__peek(&x->xsk.comp, most, &idx);
 
-	if (!n)
-		return;
 	for (uint32_t i = 0; !x->tx_copies && i < n; i++)
 		mark_done(x, *xsk_ring_cons__comp_addr(&x->xsk.comp, idx + i) & ~1ull);
-	xsk_ring_cons__release(&x->xsk.comp, n);
+	if (n)
+		xsk_ring_cons__release(&x->xsk.comp, n);
 }
 
 /* Up to where the kernel is done with descriptors, in ring order. */
@@ -358,8 +375,11 @@ static uint32_t done_up_to(const struct xn_xdpq *x)
  * arena frame, a packet's earlier piece, a completion mark. Returns how many heads. */
 static __attribute__((noinline)) unsigned give_back_unusual(struct xn_xdpq *x, uint64_t sent, uint16_t *id)
 {
-	if (sent >> XN_SENT_FRAME)
+	if (sent >> XN_SENT_FRAME) {
+		if (x->watch.tx_proof)
+			xn_xdp_tx_back(x, (uint32_t)(sent >> XN_SENT_FRAME) - 1);
 		x->tx_free[x->n_tx_free++] = (uint32_t)(sent >> XN_SENT_FRAME) - 1;
+	}
 	*id = (uint16_t)sent;
 	return (sent & XN_SENT_LAST) != 0;   /* a chain's others have no head */
 }
@@ -392,6 +412,8 @@ unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
 	if (done == x->tx_posted && !x->n_tx_ready)
 		return 0;
 	take_completions(x);
+	if (!x->tx_copies)
+		look_behind(x);
 	while (x->n_tx_ready && out < n)
 		ids[out++] = x->tx_ready[--x->n_tx_ready];
 	end = done_up_to(x);

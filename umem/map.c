@@ -542,7 +542,7 @@ void xn_mem_get_info(const struct xn_mem *m, struct xn_mem_info *info)
 		.umem_bytes = m->umem_bytes,
 		.arena_bytes = m->umem_bytes,
 		.bounce_frames = m->n_frames,
-		.bounce_frames_free = m->n_free,
+		.bounce_frames_free = xn_mem_free_frames(m),
 		.regions = m->n_regions,
 		.hugetlb_regions = m->n_hugetlb,
 	};

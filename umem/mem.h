@@ -117,10 +117,11 @@ static inline bool xn_mem_registered(const struct xn_mem *m, xn_uoff at, uint64_
 }
 
 /* Takes up to n bounce frames (offsets of their first bytes); returns how many.
- * Set-up. */
+ * Any thread, as the next two. */
 unsigned xn_mem_take_frames(struct xn_mem *m, xn_uoff *out, unsigned n);
-/* Gives frames back. Set-up. */
+/* Gives frames back. */
 void xn_mem_give_frames(struct xn_mem *m, const xn_uoff *frames, unsigned n);
+uint32_t xn_mem_free_frames(const struct xn_mem *m);
 
 /* Index of the region-ordered span that holds this offset, for messages; -1. */
 int xn_mem_span_of(const struct xn_mem *m, xn_uoff at);

@@ -81,6 +81,8 @@ struct fk_nic {
 	unsigned segments;      /* pieces of a packet in transmit; 0: 1 */
 	bool by_piece;          /* a kernel before 7.2: of a broken packet, a piece a call */
 	bool deaf;              /* takes nothing from the TX ring */
+	bool scribbles;         /* writes to what it sends */
+	unsigned forgets;       /* each so many'th packet is never completed */
 	bool (*follows)(uint64_t page);   /* does the next page follow? NULL: all do */
 	bool (*loses)(uint64_t fill);     /* forgets this buffer. NULL: none */
 	unsigned refusals;      /* attempts to bind that fail after a close */
@@ -132,6 +134,7 @@ struct fk {
 	uint32_t comp_reserved;
 	uint64_t nic_ring[FK_NIC_RING];   /* oldest first */
 	unsigned n_nic;
+	uint64_t left;                    /* packets that were sent */
 	bool draining;                    /* pieces of a packet that is not sent */
 	uint64_t random;
 };

@@ -95,6 +95,7 @@ struct rig_opts {
 	uint64_t features, window_bytes;
 	uint32_t bounce_frames, spare_sockets, mtu;
 	const struct fk_nic *nic;            /* its zero-copy mode; NULL: it has none */
+	const struct xn_dev_opts *dev;
 };
 
 /* All but the port: rig_open_port, and then rig_start. */
@@ -105,7 +106,7 @@ static inline void rig_prepare(struct rig *r, const struct rig_opts *o)
 				  .bounce_frames = o->bounce_frames ? o->bounce_frames : 1024 };
 
 	memset(r, 0, sizeof(*r));
-	drv_init(&r->drv, RAM, 1);
+	drv_init(&r->drv, RAM, o->dev && o->dev->pairs ? o->dev->pairs : 1);
 	region.fd = r->drv.fd;
 	assert_int_equal(xn_mem_create(&r->mem, &region, 1, &mo), 0);
 	r->ram_uoff = (uint64_t)((uint8_t *)xn_mem_ptr(r->mem, 0, 1) - r->mem->base);
@@ -131,9 +132,11 @@ static inline int rig_open_port(struct rig *r, const struct rig_opts *o)
 
 static inline int rig_start(struct rig *r, const struct rig_opts *o)
 {
-	assert_int_equal(xn_dev_create(&r->dev, r->mem, r->port, NULL), 0);
+	const unsigned pairs = o->dev && o->dev->pairs ? o->dev->pairs : 1;
+
+	assert_int_equal(xn_dev_create(&r->dev, r->mem, r->port, o->dev), 0);
 	assert_int_equal(xn_dev_set_features(r->dev, VERSION | o->features), 0);
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 2 * pairs; i++) {
 		struct xn_vring v = drv_vring(i);
 
 		assert_int_equal(xn_dev_set_vring(r->dev, i, &v), 0);
@@ -199,6 +202,12 @@ static inline uint32_t take_frame(struct rig *r, uint8_t *got)
 		}
 		b = &r->offered[head];
 		assert_true(b->n);                 /* it was out: comes back once */
+		if (!used) {                       /* by a stop, empty */
+			assert_int_equal(k, 0);
+			r->offered[head].n = 0;
+			k--;
+			continue;
+		}
 		left = 0;
 		for (unsigned s = 0; s < b->n; s++) {
 			memcpy(flat + left, r->drv.ram + b->segs[s].at, b->segs[s].len);

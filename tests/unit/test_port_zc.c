@@ -8,6 +8,9 @@
  *   - memory is given back only when the driver has been proven to be gone
  */
 #include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/unit/port_rig.h"
 
@@ -50,6 +53,23 @@ static const struct nic_case nics[] = {
 	{ "virtio_net", &virtio, 1500, 2048, 1536, 1536, 12 },
 	{ "igb", &igb, 1500, 4096, 2048, 2048, 0 },
 };
+
+static struct xn_xdp_port *xp(const struct rig *r)
+{
+	return XN_CONTAINER_OF(r->port, struct xn_xdp_port, port);
+}
+
+static struct xn_xdpq *xq(const struct rig *r)
+{
+	return xp(r)->queues[0];
+}
+
+/* As if the driver had proven itself: lends from the first buffer on. */
+static void trust(const struct rig *r)
+{
+	xq(r)->watch.rx_proof = xq(r)->watch.tx_proof = xq(r)->watch.trial = 0;
+	xn_xdp_set_rule(xq(r));
+}
 
 static struct rig_opts opts_of(const struct nic_case *n, const char *options, uint64_t features)
 {
@@ -98,7 +118,7 @@ static const char *expected_rx(const struct rig *r, const struct nic_case *c, co
 /* ---- receive: lent or not ---- */
 
 static const char *const verdicts[] = { "rx_buf_lent", "rx_bounce_short", "rx_bounce_window",
-					"rx_bounce_page" };
+					"rx_bounce_page", "rx_bounce_sentinel" };
 #define VERDICTS XN_ARRAY_SIZE(verdicts)
 
 /* A buffer in the slot'th 8 KiB: of one piece mostly, of the lengths that guests use, at
@@ -125,11 +145,13 @@ static void lent_or_not(const struct nic_case *c, unsigned percent, bool window)
 {
 	struct rig_opts o = opts_of(c, ",mode=zero-copy", MRG | IND);
 	uint64_t want[VERDICTS] = { 0 };
+	bool waits = false;   /* one that is not lent */
 	struct rig r;
 
 	some_follow(percent);
 	o.window_bytes = window ? (1u << 20) + 4096 : 0;
 	rig_open(&r, &o);
+	trust(&r);
 	assert_int_equal(fk()->chunk_bytes, c->chunk);
 	assert_int_equal(fk()->frame_bytes, c->frame);
 	for (unsigned i = 0; i < 100; i++) {
@@ -137,6 +159,9 @@ static void lent_or_not(const struct nic_case *c, unsigned percent, bool window)
 		unsigned n = any_buffer(segs, i * 2);
 		const char *v = expected_rx(&r, c, segs, n);
 
+		if (!waits && !strcmp(v, "rx_buf_lent"))
+			v = "rx_bounce_sentinel";
+		waits = waits || strcmp(v, "rx_buf_lent") != 0;
 		for (unsigned k = 0; k < VERDICTS; k++)
 			want[k] += !strcmp(v, verdicts[k]);
 		offer(&r, segs, n);
@@ -176,6 +201,8 @@ static void random_receive(const struct nic_case *c, unsigned percent, uint64_t 
 
 	some_follow(percent);
 	rig_open(&r, &o);
+	if (rnd(2))
+		trust(&r);
 	for (unsigned round = 0; round < 800; round++) {
 		uint32_t lens[64], len;
 		unsigned n = 1 + rnd(8), ok = 0;
@@ -455,6 +482,612 @@ static void nothing_is_lent_to_unknown_drivers(void **state)
 	}
 }
 
+/* ---- a driver proves itself ---- */
+
+static const struct fk_nic ice = { .zero_copy = true, .reach = 1536, .segments = 8, .follows = follows };
+/* Read in its source, not measured. */
+static const struct nic_case unproven = { "ice", &ice, 1500, 2048, 1536, 1536, 0 };
+
+static uint8_t frame[FRAME_MAX];
+
+/* So many frames, one by one, into buffers that could be lent; all arrive. */
+static void exchange(struct rig *r, unsigned frames)
+{
+	uint8_t got[80000];
+
+	for (unsigned i = 0; i < frames; i++) {
+		while (drv_pending(&r->drv, RX) < 32)
+			offer(r, &(struct drv_seg){ DRV_FREE_AT + (uint64_t)(r->drv.q[RX].avail % 500) * 4096,
+						    2048 }, 1);
+		xn_queue_run(r->q, 64);
+		make_frame(frame, FRAME_MAX, i);
+		assert_int_equal(fk_host_rx(0, frame, FRAME_MAX), 0);
+		xn_queue_run(r->q, 64);
+		assert_int_equal(take_frame(r, got), FRAME_MAX);
+		assert_memory_equal(got, frame, FRAME_MAX);
+	}
+}
+
+static void proves_itself_first(const struct nic_case *c, unsigned proof)
+{
+	const struct rig_opts o = opts_of(c, ",mode=zero-copy", 0);
+	uint64_t lent;
+	struct rig r;
+
+	all_follow();
+	rig_open(&r, &o);
+	exchange(&r, proof);
+	assert_int_equal(stat(&r, "rx_lent"), 0);
+	assert_int_equal(stat(&r, "rx_bounced"), proof);
+	assert_true(stat(&r, "rx_bounce_probe") >= proof);
+	exchange(&r, 64);           /* those that waited as bounced are through */
+	lent = stat(&r, "rx_lent");
+	exchange(&r, 100);          /* a trial: half of them are lent */
+	assert_in_range(stat(&r, "rx_lent") - lent, 40, 60);
+	exchange(&r, 4 * DRV_SIZE);
+	lent = stat(&r, "rx_lent");
+	exchange(&r, 1000);         /* all, but one in a ring: of 32 buffers here */
+	assert_in_range(stat(&r, "rx_lent") - lent, 960, 970);
+	assert_true(stat(&r, "rx_bounce_sentinel") > 0);
+	rig_close(&r);
+}
+
+static void a_driver_proves_itself_before_it_is_lent_anything(void **state)
+{
+	(void)state;
+	proves_itself_first(&nics[0], 16);
+	proves_itself_first(&unproven, 256);
+}
+
+static void at_most_half_are_lent_until_some_have_come_back(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_open(&r, &o);
+	xq(&r)->watch.rx_proof = 0;
+	for (unsigned i = 0; i < DRV_SIZE; i++) {
+		offer(&r, &(struct drv_seg){ DRV_FREE_AT + i * 4096, 2048 }, 1);
+		if (rnd(2))
+			xn_queue_run(r.q, 64);
+	}
+	xn_queue_run(r.q, 64);
+	assert_int_equal(stat(&r, "rx_buf_lent"), DRV_SIZE / 2);
+	rig_close(&r);
+}
+
+static const char *verdict_of(const struct rig *r)
+{
+	struct xn_port_mode m = { .sz = sizeof(m) };
+
+	assert_int_equal(xn_port_get_mode(r->port, &m), 0);
+	return m.verdict;
+}
+
+/* This NIC is not what the table says: nothing is ever lent to it. */
+static void is_found_out(const struct nic_case *c, const struct fk_nic *nic)
+{
+	struct rig_opts o = opts_of(c, ",mode=zero-copy", 0);
+	struct rig r;
+
+	all_follow();
+	o.nic = nic;
+	rig_open(&r, &o);
+	assert_string_equal(verdict_of(&r), "");
+	exchange(&r, 600);
+	assert_int_equal(stat(&r, "rx_buf_lent"), 0);
+	assert_int_equal(stat(&r, "rx_lent"), 0);
+	assert_true(stat(&r, "rx_bounce_forced") > 0);
+	assert_string_not_equal(verdict_of(&r), "");
+	assert_int_equal(stat(&r, "queue_restarts"), 0);    /* it had nothing of the guest's */
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(xn_dev_start(r.dev), 0);           /* and never again */
+	exchange(&r, 300);
+	assert_int_equal(stat(&r, "rx_lent"), 0);
+	rig_close(&r);
+
+	o.options = "";                                     /* mode=auto: copy mode is better */
+	rig_open(&r, &o);
+	assert_string_equal(mode_of(&r), "zero-copy");
+	exchange(&r, 300);
+	assert_string_equal(mode_of(&r), "copy");
+	assert_int_equal(stat(&r, "queue_restarts"), 1);
+	assert_true(stat(&r, "rx_lent") > 0);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	assert_string_equal(mode_of(&r), "copy");
+	rig_close(&r);
+}
+
+static void a_driver_that_writes_beside_a_buffer_is_found_out(void **state)
+{
+	struct fk_nic nic = virtio;
+
+	(void)state;
+	nic.front = 20;      /* VIRTIO_NET_F_HASH_REPORT: 8 bytes before the guest's buffer */
+	is_found_out(&nics[0], &nic);
+	nic.front = 12;
+	nic.reach = 1537;
+	is_found_out(&nics[0], &nic);
+	nic = ice;
+	nic.front = 1;
+	is_found_out(&unproven, &nic);
+	nic.front = 0;
+	nic.reach = 1536 + 128;
+	is_found_out(&unproven, &nic);
+}
+
+static void a_driver_that_puts_frames_elsewhere_is_found_out(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	uint8_t got[80000];
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_open(&r, &o);
+	trust(&r);
+	exchange(&r, 100);
+	fk()->nic.shift = 2;         /* it begins to, in service */
+	make_frame(frame, FRAME_MAX, 7);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(fk_host_rx(0, frame, 1000), 0);
+	while (xn_queue_run(r.q, 64) || !xn_queue_arm(r.q))   /* does not sleep over it */
+		;
+	assert_int_equal(take_frame(&r, got), 0);
+	assert_int_equal(stat(&r, "rx_drop_error") + stat(&r, "rx_drop_stopped"), 3);
+	assert_int_equal(stat(&r, "queue_restarts"), 1);
+	fk()->nic.shift = 0;
+	exchange(&r, 100);           /* all buffers are back, and none is lent */
+	assert_int_equal(stat(&r, "queue_restarts"), 1);
+	assert_true(stat(&r, "rx_bounce_forced") >= 32);
+	assert_int_equal(xq(&r)->bounce_posted, xq(&r)->rx_posted - xq(&r)->rx_taken);
+	rig_close(&r);
+}
+
+static void send_some(struct rig *r, unsigned packets)
+{
+	uint16_t head;
+	uint32_t used;
+
+	for (unsigned i = 0; i < packets; i++) {
+		struct tx_want w = { 0 };
+
+		post_packet(r, &nics[0], i % 20, i, 1, &w);
+		xn_queue_run(r->q, 64);
+		while (drv_used(&r->drv, TX, &head, &used))
+			;
+		fk_forget(fk());
+	}
+}
+
+static void packets_prove_a_driver_too(void **state)
+{
+	struct rig_opts o = opts_of(&unproven, ",mode=zero-copy", 0);
+	struct fk_nic nic = ice;
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_open(&r, &o);
+	send_some(&r, 256);
+	assert_int_equal(stat(&r, "tx_bounce_probe"), 256);
+	assert_int_equal(stat(&r, "tx_lent") + stat(&r, "tx_chained"), 0);
+	send_some(&r, 100);
+	assert_true(stat(&r, "tx_lent") + stat(&r, "tx_chained") > 60);
+	assert_string_equal(verdict_of(&r), "");
+	rig_close(&r);
+
+	nic.scribbles = true;
+	o.nic = &nic;
+	rig_open(&r, &o);
+	send_some(&r, 600);
+	assert_int_equal(stat(&r, "tx_lent") + stat(&r, "tx_chained"), 0);
+	assert_string_not_equal(verdict_of(&r), "");
+	rig_close(&r);
+}
+
+/* ---- what vanishes ---- */
+
+static bool lose_across(uint64_t fill) { return fill / 4096 != (fill + 2047) / 4096; }
+static bool lose_all(uint64_t fill)
+{
+	return fill + 4096 > rig_of_host->ram_uoff && fill < rig_of_host->ram_uoff + RAM;
+}
+static bool lose_some(uint64_t fill)   { return lose_across(fill) && fill / 4096 % 5 == 0; }
+
+/* Buffers all over the place; returns when the queue has been restarted, or `most` frames
+ * have come. All frames arrive. */
+static unsigned until_restart(struct rig *r, unsigned most)
+{
+	const uint64_t before = stat(r, "queue_restarts");
+	uint8_t got[80000];
+	unsigned n = 0;
+
+	while (n < most && stat(r, "queue_restarts") == before) {
+		while (r->drv.q[RX].n_free)
+			offer(r, &(struct drv_seg){ DRV_FREE_AT + (uint64_t)(r->drv.q[RX].avail % 1000) * 4096 +
+						    rnd(2) * 2048, 2048 }, 1);
+		xn_queue_run(r->q, 64);
+		make_frame(frame, FRAME_MAX, n);
+		if (fk_host_rx(0, frame, FRAME_MAX))
+			return n;      /* starved */
+		xn_queue_run(r->q, 64);
+		if (take_frame(r, got))
+			n++;
+	}
+	return n;
+}
+
+static void a_driver_loses(bool (*loses)(uint64_t), bool all)
+{
+	struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct fk_nic nic = virtio;
+	uint64_t vanished;
+	unsigned n;
+	struct rig r;
+
+	all_follow();
+	nic.loses = loses;
+	o.nic = &nic;
+	rig_open(&r, &o);
+	n = until_restart(&r, 20000);
+	assert_int_equal(stat(&r, "queue_restarts"), 1);
+	assert_true(n < 4000);
+	vanished = stat(&r, "rx_vanished");
+	assert_true(vanished > 0);
+	assert_string_not_equal(verdict_of(&r), "");
+	/* All heads are back: as many are out as the guest has posted. Nothing more is lost. */
+	assert_int_equal(until_restart(&r, 5000), 5000);
+	assert_int_equal(stat(&r, "rx_vanished"), vanished);
+	assert_int_equal(fk()->fill_lost, 0);
+	assert_int_equal(drv_pending(&r.drv, RX), xn_id_fifo_count(&xq(&r)->held) +
+			 (xq(&r)->rx_posted - xq(&r)->rx_taken - xq(&r)->bounce_posted));
+	if (all)
+		assert_true(xq(&r)->bounce);
+	else
+		assert_true(stat(&r, "rx_lent") > 0);
+	rig_close(&r);
+}
+
+static void buffers_that_vanish_come_back_and_no_more_are_lent_there(void **state)
+{
+	(void)state;
+	a_driver_loses(lose_across, false);
+	a_driver_loses(lose_some, false);
+	a_driver_loses(lose_all, true);
+}
+
+static void mode_auto_leaves_a_driver_that_loses_buffers(void **state)
+{
+	struct rig_opts o = opts_of(&nics[0], "", 0);
+	struct fk_nic nic = virtio;
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	nic.loses = lose_across;
+	o.nic = &nic;
+	rig_open(&r, &o);
+	assert_string_equal(mode_of(&r), "zero-copy");
+	until_restart(&r, 20000);
+	assert_string_equal(mode_of(&r), "copy");
+	assert_int_equal(until_restart(&r, 1000), 1000);
+	rig_close(&r);
+}
+
+/* The network can have the same buffers overtaken again and again: by frames that the XDP
+ * program drops. That is no loss. */
+static void dropped_frames_are_not_taken_for_vanished_buffers(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	static uint8_t too_long[FRAME_MAX + 1];
+	uint8_t got[80000];
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	for (unsigned period = 60; period <= 66; period++) {
+		rig_open(&r, &o);
+		trust(&r);
+		fk()->nic.ring = 64;
+		for (unsigned i = 0; i < 4000; i++) {
+			while (drv_pending(&r.drv, RX) < 100)
+				offer(&r, &(struct drv_seg){ DRV_FREE_AT + (uint64_t)(r.drv.q[RX].avail % 1000) *
+							     4096, 2048 }, 1);
+			xn_queue_run(r.q, 64);
+			if (i % period == 0)
+				assert_int_equal(fk_host_rx(0, too_long, sizeof(too_long)), -EMSGSIZE);
+			else
+				assert_int_equal(fk_host_rx(0, too_long, FRAME_MAX), 0);
+			xn_queue_run(r.q, 64);
+			take_frame(&r, got);
+		}
+		assert_int_equal(stat(&r, "rx_vanished"), 0);
+		assert_int_equal(stat(&r, "queue_restarts"), 0);
+		rig_close(&r);
+	}
+}
+
+static void packets_that_are_never_completed_are_given_up(void **state)
+{
+	struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct fk_nic nic = virtio;
+	uint16_t head;
+	uint32_t used;
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	nic.forgets = 100;
+	o.nic = &nic;
+	rig_open(&r, &o);
+	send_some(&r, 2050);
+	assert_int_equal(stat(&r, "tx_vanished"), 2050 / 100);
+	assert_string_not_equal(verdict_of(&r), "");
+	rig_close(&r);
+
+	/* Few packets of many pieces: not so many can be under way. */
+	nic.forgets = 4;
+	rig_open(&r, &o);
+	send_some(&r, 5);
+	assert_int_equal(stat(&r, "tx_vanished"), 0);
+	assert_int_equal(drv_pending(&r.drv, TX), 2);        /* the other waits behind it */
+	usleep(30000);
+	xn_queue_run(r.q, 64);
+	assert_int_equal(stat(&r, "tx_vanished"), 1);
+	while (drv_used(&r.drv, TX, &head, &used))
+		;
+	assert_int_equal(drv_pending(&r.drv, TX), 0);
+	rig_close(&r);
+}
+
+static void refused_packets_are_noticed(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	uint64_t page;
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_open(&r, &o);
+	trust(&r);
+	none_follows();              /* not as the kernel had said */
+	send_some(&r, 5000);
+	assert_true(stat(&r, "kernel_tx_invalid") > 0);
+	assert_string_not_equal(verdict_of(&r), "");
+	page = stat(&r, "tx_bounce_page");
+	assert_true(page > 0);
+	send_some(&r, 100);
+	assert_true(stat(&r, "tx_bounce_page") > page);
+	rig_close(&r);
+}
+
+/* ---- several queues ---- */
+
+static void what_one_queue_notices_all_queues_heed(void **state)
+{
+	const struct xn_dev_opts two = { .sz = sizeof(two), .pairs = 2 };
+	struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy,queues=2", 0);
+	struct xn_queue *second;
+	uint16_t head;
+	uint32_t used;
+	struct rig r;
+
+	(void)state;
+	some_follow(90);
+	o.dev = &two;
+	rig_open(&r, &o);
+	second = xn_dev_queue(r.dev, 1);
+	assert_ptr_equal(xq(&r)->map, xp(&r)->queues[1]->map);   /* one memory, one map */
+	for (unsigned q = 0; q < 2; q++) {
+		struct xn_xdpq *x = xp(&r)->queues[q];
+
+		x->watch.rx_proof = x->watch.trial = 0;
+		xn_xdp_set_rule(x);
+	}
+	for (unsigned i = 0; i < 64; i++) {
+		offer(&r, &(struct drv_seg){ DRV_FREE_AT + i * 8192 + 600, 2048 }, 1);
+		drv_post1(&r.drv, 2, 0x200000 + i * 4096 + 600, 2048);
+	}
+	xn_queue_run(r.q, 64);
+	xn_queue_run(second, 64);
+	make_frame(frame, FRAME_MAX, 1);
+	fk()->nic.shift = 1;
+	assert_int_equal(fk_host_rx(0, frame, 100), 0);          /* a bounced one */
+	assert_int_equal(fk_host_rx(0, frame, 100), 0);
+	fk_host.q[1].may_write = NULL;
+	xn_queue_run(r.q, 64);
+	xn_queue_run(second, 64);
+	xn_queue_run(r.q, 64);
+	xn_queue_run(second, 64);
+	assert_int_equal(drv_stat(r.dev, 0, "queue_restarts"), 1);
+	assert_int_equal(drv_stat(r.dev, 1, "queue_restarts"), 1);
+	assert_true(xp(&r)->queues[0]->bounce && xp(&r)->queues[1]->bounce);
+	/* One stops, the other goes on. */
+	assert_int_equal(xn_queue_stop(r.q), 0);
+	fk_host.q[1].may_write = NULL;
+	assert_int_equal(fk_host_rx(1, frame, 100), 0);
+	xn_queue_run(second, 64);
+	assert_true(drv_used(&r.drv, 2, &head, &used));
+	assert_int_equal(used, DRV_HDR + 100);
+	rig_close(&r);
+}
+
+/* ---- pieces ---- */
+
+static void pieces_of_long_frames_are_dropped_by_name(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[1], ",mode=zero-copy", 0);
+	static uint8_t f[9000];
+	uint8_t got[80000];
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_open(&r, &o);
+	trust(&r);
+	for (unsigned i = 0; i < 60; i++)
+		offer(&r, &(struct drv_seg){ DRV_FREE_AT + i * 8192, 4096 }, 1);
+	xn_queue_run(r.q, 64);
+	make_frame(f, sizeof(f), 1);
+	fk_host_rx(0, f, 1518);
+	fk_host_rx(0, f, 1519);                 /* 1 */
+	fk_host_rx(0, f, 2047);                 /* 1 */
+	fk_host_rx(0, f, 2048 + 900);           /* 2: the last looks like a frame */
+	fk_host_rx(0, f, 1000);
+	fk_host_rx(0, f, 3 * 2048 + 60);        /* 4 */
+	fk_host_rx(0, f, 1518);
+	xn_queue_run(r.q, 64);
+	assert_int_equal(take_frame(&r, got), 1518);
+	assert_int_equal(take_frame(&r, got), 1000);
+	assert_memory_equal(got, f, 1000);
+	assert_int_equal(take_frame(&r, got), 1518);
+	assert_int_equal(take_frame(&r, got), 0);
+	assert_int_equal(stat(&r, "rx_drop_too_long"), 8);
+	assert_int_equal(stat(&r, "rx_packets"), 3);
+	/* No buffer is lost: 57 frames find one. */
+	for (unsigned i = 0; i < 57; i++) {
+		assert_int_equal(fk_host_rx(0, f, 60), 0);
+		xn_queue_run(r.q, 64);
+		assert_int_equal(take_frame(&r, got), 60);
+	}
+	rig_close(&r);
+}
+
+/* ---- other kernels ---- */
+
+static void kernels_that_cannot_be_asked_lend_only_inside_of_pages(void **state)
+{
+	struct fk_nic nic = virtio;
+	struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	nic.by_piece = true;                    /* before 7.2: a piece a call */
+	o.nic = &nic;
+	rig_prepare(&r, &o);
+	strcpy(fk_host.info.release, "6.18.44");
+	assert_int_equal(rig_open_port(&r, &o), 0);
+	assert_int_equal(rig_start(&r, &o), 0);
+	assert_true(xq(&r)->map->following > 0);
+	rig_close(&r);
+
+	o = opts_of(&unproven, ",mode=zero-copy", 0);
+	rig_prepare(&r, &o);
+	strcpy(fk_host.info.release, "6.18.44");   /* this driver could send a piece */
+	assert_int_equal(rig_open_port(&r, &o), 0);
+	assert_int_equal(rig_start(&r, &o), 0);
+	assert_int_equal(xq(&r)->map->following, 0);
+	trust(&r);
+	offer(&r, &(struct drv_seg){ DRV_FREE_AT, 2048 }, 1);          /* the sentinel */
+	offer(&r, &(struct drv_seg){ DRV_FREE_AT + 8192 + 800, 2048 }, 1);
+	offer(&r, &(struct drv_seg){ DRV_FREE_AT + 16384, 2048 }, 1);
+	xn_queue_run(r.q, 64);
+	assert_int_equal(stat(&r, "rx_buf_lent"), 1);
+	assert_int_equal(stat(&r, "rx_bounce_page"), 2);
+	rig_close(&r);
+}
+
+static void a_silent_driver_is_lent_only_inside_of_pages(void **state)
+{
+	struct fk_nic nic = virtio;
+	struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	nic.deaf = true;
+	o.nic = &nic;
+	rig_open(&r, &o);
+	assert_string_equal(mode_of(&r), "zero-copy");
+	assert_int_equal(fk_host.opened, 2);    /* the first one was of no use any more */
+	assert_int_equal(xq(&r)->map->following, 0);
+	rig_close(&r);
+}
+
+static void ring_indices_wrap_at_2_32(void **state)
+{
+	(void)state;
+	preset = 0xffffff00u;
+	random_receive(&nics[0], 90, MRG);
+	random_transmit(&nics[0], 1, 90, true);
+	preset = 0;
+}
+
+static void the_port_tells_its_mode_and_why(void **state)
+{
+	struct rig_opts o = opts_of(&nics[0], "", 0);
+	struct xn_port_mode m = { .sz = sizeof(m) }, small = { .sz = offsetof(struct xn_port_mode, frame_bytes),
+							       .frame_bytes = 77 };
+	struct { struct xn_port_mode m; char more[16]; } large = { { .sz = sizeof(large) }, { 1, 2, 3 } };
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_prepare(&r, &o);
+	assert_int_equal(rig_open_port(&r, &o), 0);
+	assert_int_equal(xn_port_get_mode(r.port, &m), 0);
+	assert_string_equal(m.why, "");
+	assert_int_equal(rig_start(&r, &o), 0);
+	assert_int_equal(xn_port_get_mode(r.port, &m), 0);
+	assert_string_equal(m.why, xn_xdp_why(XN_WHY_LENDS));
+	assert_string_equal(m.verdict, "");
+	assert_int_equal(m.chunk_bytes, 2048);
+	assert_int_equal(m.frame_bytes, 1536);
+	assert_int_equal(m.pages_following, 1000);
+	assert_int_equal(m.min_buf_bytes, 1548);
+	assert_int_equal(xn_port_get_mode(r.port, &small), 0);
+	assert_int_equal(small.chunk_bytes, 2048);
+	assert_int_equal(small.frame_bytes, 77);
+	assert_int_equal(xn_port_get_mode(r.port, &large.m), 0);
+	assert_int_equal(large.more[0], 0);
+	m.sz = 4;
+	assert_int_equal(xn_port_get_mode(r.port, &m), -EINVAL);
+	rig_close(&r);
+	o.options = ",mode=copy";
+	rig_open(&r, &o);
+	m.sz = sizeof(m);
+	assert_int_equal(xn_port_get_mode(r.port, &m), 0);
+	assert_string_equal(m.why, xn_xdp_why(XN_WHY_ASKED));
+	assert_int_equal(m.min_buf_bytes, 1530);
+	rig_close(&r);
+}
+
+static void a_driver_that_sleeps_is_woken(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	int pair[2], real;
+	char byte;
+	struct rig r;
+
+	(void)state;
+	rig_open(&r, &o);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair), 0);
+	real = xq(&r)->xsk.fd;
+	xq(&r)->xsk.fd = pair[0];
+	for (unsigned i = 0; i < 3; i++)        /* each wake-up takes one */
+		assert_int_equal(send(pair[1], "x", 1, 0), 1);
+	offer(&r, &(struct drv_seg){ DRV_FREE_AT, 2048 }, 1);
+	fk()->fill.flags = 0;
+	xn_queue_run(r.q, 64);                  /* it does not want to be */
+	fk()->fill.flags = XDP_RING_NEED_WAKEUP;
+	xn_queue_run(r.q, 64);                  /* it has not taken what was posted */
+	fk_nic_refill(fk());
+	fk()->fill.flags = XDP_RING_NEED_WAKEUP;
+	xn_queue_run(r.q, 64);                  /* now it has */
+	assert_int_equal(recv(pair[0], &byte, 1, 0), 1);
+	assert_int_equal(recv(pair[0], &byte, 1, 0), 1);
+	assert_int_equal(recv(pair[0], &byte, 1, 0), -1);
+	xq(&r)->xsk.fd = real;
+	close(pair[0]);
+	close(pair[1]);
+	rig_close(&r);
+}
+
 /* ---- the end ---- */
 
 static void guest_memory_is_still_when_a_stop_has_answered(void **state)
@@ -485,6 +1118,189 @@ static void guest_memory_is_still_when_a_stop_has_answered(void **state)
 	rig_close(&r);
 }
 
+/* A driver that keeps the queue: nothing of what it has is given back. */
+static void a_stop_that_cannot_be_proven_gives_nothing_back(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct tx_want w = { 0 };
+	uint8_t f[FRAME_MAX];
+	uint16_t head;
+	uint32_t used;
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	make_frame(f, FRAME_MAX, 1);
+	rig_open(&r, &o);
+	trust(&r);
+	fk()->nic.refusals = FK_FOR_EVER;
+	fk()->hold = true;
+	for (unsigned i = 0; i < 40; i++)
+		offer(&r, &(struct drv_seg){ DRV_FREE_AT + i * 4096, 2048 }, 1);
+	for (unsigned i = 0; i < 5; i++)
+		post_packet(&r, &nics[0], i, i, 1, &w);
+	xn_queue_run(r.q, 64);
+	assert_int_equal(fk_host_rx(0, f, FRAME_MAX), 0);
+	fk_complete(fk(), 2);
+	assert_int_equal(xn_dev_stop(r.dev), -ETIMEDOUT);
+	/* What had come, and what was done with, is the guest's; all else is not. */
+	assert_true(drv_used(&r.drv, RX, &head, &used));
+	assert_false(drv_used(&r.drv, RX, &head, &used));
+	assert_true(drv_used(&r.drv, TX, &head, &used));
+	assert_true(drv_used(&r.drv, TX, &head, &used));
+	assert_false(drv_used(&r.drv, TX, &head, &used));
+	assert_int_equal(xn_dev_vring_base(r.dev, RX), 40);
+	assert_int_equal(xn_dev_vring_base(r.dev, TX), 5);
+	assert_int_equal(fk_host_rx(0, f, FRAME_MAX), 1);       /* it does write */
+
+	assert_int_equal(xn_dev_stop(r.dev), -ETIMEDOUT);       /* tries again */
+	assert_int_equal(xn_queue_stop(r.q), -ETIMEDOUT);
+	assert_int_equal(xn_dev_start(r.dev), -ETIMEDOUT);
+	assert_non_null(strstr(xn_last_error(), "keeps the queue"));
+	fk_host.ghost[0].refusals = 3;
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(xn_dev_stop(r.dev), -EINVAL);          /* not started */
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	trust(&r);
+	offer(&r, &(struct drv_seg){ DRV_FREE_AT + 50 * 4096, 2048 }, 1);
+	xn_queue_run(r.q, 64);
+	assert_int_equal(fk_host_rx(0, f, FRAME_MAX), 0);
+	xn_queue_run(r.q, 64);
+	assert_true(drv_used(&r.drv, RX, &head, &used));
+	assert_int_equal(used, DRV_HDR + FRAME_MAX);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	xn_dev_destroy(r.dev);
+	xn_port_close(r.port);
+	xn_mem_destroy(r.mem);
+	drv_fini(&r.drv);
+}
+
+static void a_start_finds_out_what_a_stop_could_not(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_open(&r, &o);
+	fk()->nic.refusals = 30;             /* longer than a stop tries, not than two */
+	assert_int_equal(xn_dev_stop(r.dev), -ETIMEDOUT);
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	xn_dev_destroy(r.dev);
+	xn_port_close(r.port);
+	xn_mem_destroy(r.mem);
+	drv_fini(&r.drv);
+}
+
+static void packets_come_back_to_the_guest_behind_the_proof(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct tx_want w = { 0 };
+	uint16_t head;
+	uint32_t used;
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_open(&r, &o);
+	fk()->hold = true;
+	for (unsigned i = 0; i < 5; i++)
+		post_packet(&r, &nics[0], i, i, 1, &w);
+	xn_queue_run(r.q, 64);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	for (unsigned i = 0; i < 5; i++)
+		assert_true(drv_used(&r.drv, TX, &head, &used));
+	assert_int_equal(xn_dev_vring_base(r.dev, TX), 5);   /* not sent a second time */
+	rig_close(&r);
+}
+
+static uint32_t spares_left(const struct rig *r)
+{
+	struct xn_port_info info;
+
+	xn_port_get_info(r->port, &info);
+	return info.spare_sockets;
+}
+
+static void each_start_in_zero_copy_mode_takes_two_sockets(void **state)
+{
+	struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	o.spare_sockets = 6;
+	rig_open(&r, &o);
+	fk_host.socket_error = -EPERM;           /* from here on no socket can be opened */
+	assert_int_equal(spares_left(&r), 4);    /* one is for the stop */
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(spares_left(&r), 4);
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(fk_host.proofs, 2);
+	xp(&r)->n_spares--;                      /* one is not enough: a stop would lack it */
+	close(xp(&r)->spares[xp(&r)->n_spares]);
+	assert_int_equal(spares_left(&r), 1);
+	assert_int_equal(xn_dev_start(r.dev), -EPERM);
+	rig_close(&r);
+
+	o.options = "";
+	none_follows();
+	fk_host.socket_error = 0;
+	rig_open(&r, &o);                        /* two tries, and copy mode has no end to prove */
+	assert_string_equal(mode_of(&r), "copy");
+	assert_int_equal(spares_left(&r), 4);
+	rig_close(&r);
+}
+
+static struct { unsigned restarted, stopped; } events;
+
+static void on_event(void *arg, const struct xn_event *e)
+{
+	(void)arg;
+	assert_int_equal(e->index, 0);
+	assert_non_null(e->name);
+	events.restarted += e->kind == XN_EVENT_QUEUE_RESTARTED;
+	events.stopped += e->kind == XN_EVENT_QUEUE_STOPPED;
+}
+
+static void the_vmm_is_told_of_restarts_also_of_those_that_fail(void **state)
+{
+	const struct xn_dev_opts dev = { .sz = sizeof(dev), .event = on_event };
+	struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
+	struct fk_nic nic = virtio;
+	struct pollfd fds[4];
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	nic.loses = lose_across;
+	o.nic = &nic;
+	o.dev = &dev;
+	memset(&events, 0, sizeof(events));
+	rig_open(&r, &o);
+	until_restart(&r, 20000);
+	assert_int_equal(events.restarted, 1);
+	assert_int_equal(events.stopped, 0);
+	rig_close(&r);
+
+	memset(&events, 0, sizeof(events));
+	rig_open(&r, &o);
+	fk_host.open_error = -ENODEV;
+	until_restart(&r, 20000);
+	assert_int_equal(events.restarted, 0);
+	assert_int_equal(events.stopped, 1);
+	assert_int_equal(xn_queue_run(r.q, 64), 0);
+	assert_true(xn_queue_arm(r.q));
+	assert_int_equal(xn_queue_wait_fds(r.q, fds, 4), 0);
+	assert_int_equal(xn_dev_stop(r.dev), -EINVAL);      /* it is stopped, and still */
+	fk_host.open_error = 0;
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	assert_int_equal(until_restart(&r, 500), 500);
+	rig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -496,8 +1312,31 @@ int main(void)
 		cmocka_unit_test(zero_copy_with_a_filter_is_refused),
 		cmocka_unit_test(zero_copy_that_is_asked_for_is_had_or_fails),
 		cmocka_unit_test(nothing_is_lent_to_unknown_drivers),
+		cmocka_unit_test(a_driver_proves_itself_before_it_is_lent_anything),
+		cmocka_unit_test(at_most_half_are_lent_until_some_have_come_back),
+		cmocka_unit_test(a_driver_that_writes_beside_a_buffer_is_found_out),
+		cmocka_unit_test(a_driver_that_puts_frames_elsewhere_is_found_out),
+		cmocka_unit_test(packets_prove_a_driver_too),
+		cmocka_unit_test(buffers_that_vanish_come_back_and_no_more_are_lent_there),
+		cmocka_unit_test(mode_auto_leaves_a_driver_that_loses_buffers),
+		cmocka_unit_test(dropped_frames_are_not_taken_for_vanished_buffers),
+		cmocka_unit_test(packets_that_are_never_completed_are_given_up),
+		cmocka_unit_test(refused_packets_are_noticed),
+		cmocka_unit_test(what_one_queue_notices_all_queues_heed),
+		cmocka_unit_test(pieces_of_long_frames_are_dropped_by_name),
+		cmocka_unit_test(kernels_that_cannot_be_asked_lend_only_inside_of_pages),
+		cmocka_unit_test(a_silent_driver_is_lent_only_inside_of_pages),
+		cmocka_unit_test(ring_indices_wrap_at_2_32),
+		cmocka_unit_test(the_port_tells_its_mode_and_why),
+		cmocka_unit_test(a_driver_that_sleeps_is_woken),
 		cmocka_unit_test(guest_memory_is_still_when_a_stop_has_answered),
+		cmocka_unit_test(a_stop_that_cannot_be_proven_gives_nothing_back),
+		cmocka_unit_test(a_start_finds_out_what_a_stop_could_not),
+		cmocka_unit_test(packets_come_back_to_the_guest_behind_the_proof),
+		cmocka_unit_test(each_start_in_zero_copy_mode_takes_two_sockets),
+		cmocka_unit_test(the_vmm_is_told_of_restarts_also_of_those_that_fail),
 	};
 
+	alarm(100);
 	return cmocka_run_group_tests_name("port, zero-copy", tests, NULL, NULL);
 }
