@@ -26,9 +26,10 @@
  * Everything else has no class: ARP, a third VLAN tag, 802.3 lengths, an IPv4 header
  * shorter than 20 bytes or longer than its packet, ...
  *
- * For the verifier of Linux 5.3 and newer: one bounded loop; addresses that depend on the
- * frame are made anew from `ip` and checked where they are used. Distances are computed
- * as numbers first, which needs CAP_PERFMON as redirecting does.
+ * For the verifier: one bounded loop; addresses that depend on the frame are made anew from
+ * `ip` and checked where they are used; distances are computed as numbers, for which a
+ * program needs CAP_PERFMON. Seen to be accepted by Linux 6.1, 6.12, 6.18 and 7.2, compiled by
+ * clang 14, 16 and 19: 0.1 million instructions of the million that are looked at.
  */
 #ifndef XN_RSS_FLOW_H
 #define XN_RSS_FLOW_H
@@ -155,14 +156,17 @@ _Static_assert(XN_FLOW_REACH + 256 * 8 + 2 < XN_FLOW_FAR, "the mask changes no p
  * Behind an IPv6 header: `bytes` bytes of packet, from its first byte on, are in the frame.
  * Returns what is behind the extension headers, and where: XN_NEXT_NONE if that is nothing
  * that could have ports. `at` is at a header or, while it is below `options`, at an option.
+ *
+ * (The loop's condition is at its end, where the compiler makes a jump of it: Linux 6.1
+ * refuses a loop that is closed by an instruction which is none, kernel/bpf/verifier.c,
+ * push_insn.)
  */
 XN_RSS_INLINE __u32 xn_flow_walk(struct xn_flow *f, const __u8 *ip, const __u8 *end, __u32 bytes,
 				 __u32 next, __u32 zero)
 {
 	__u32 at = XN_IPV6_BYTES, options = 0, home = 0, route = 0;
-	__u32 found = XN_NEXT_NONE;
 
-	for (unsigned i = 0; ; i++) {
+	for (unsigned i = 0; i < XN_FLOW_STEPS; i++) {
 		const __u8 *p;
 		__u32 n;
 
@@ -171,12 +175,9 @@ XN_RSS_INLINE __u32 xn_flow_walk(struct xn_flow *f, const __u8 *ip, const __u8 *
 		XN_FLOW_FORGET(home, XN_FLOW_FAR);
 		XN_FLOW_FORGET(route, XN_FLOW_FAR);
 		XN_FLOW_FORGET(next, 0xff);
-		if (at >= options && !xn_flow_is_ext(next)) {
-			f->ports = at;
-			found = next;
+		if (at >= options && !xn_flow_is_ext(next))
 			break;
-		}
-		if (i == XN_FLOW_STEPS || at > XN_FLOW_REACH)
+		if (at > XN_FLOW_REACH)
 			break;
 		p = ip + at;
 		if (at < options) {
@@ -212,8 +213,11 @@ XN_RSS_INLINE __u32 xn_flow_walk(struct xn_flow *f, const __u8 *ip, const __u8 *
 	}
 	f->home = XN_FLOW_FORGET(home, XN_FLOW_FAR);
 	f->route = XN_FLOW_FORGET(route, XN_FLOW_FAR);
-	XN_FLOW_FORGET(f->ports, XN_FLOW_FAR);
-	return XN_FLOW_FORGET(found, 0xff);
+	f->ports = XN_FLOW_FORGET(at, XN_FLOW_FAR);
+	XN_FLOW_FORGET(options, XN_FLOW_FAR);
+	XN_FLOW_FORGET(next, 0xff);
+	/* Still at an option, or at an extension header: it was not to be passed. */
+	return at >= options && !xn_flow_is_ext(next) ? next : XN_NEXT_NONE;
 }
 
 XN_RSS_INLINE void xn_flow_ipv6(struct xn_flow *f, const __u8 *ip, const __u8 *end, __u32 zero)
