@@ -88,7 +88,7 @@ LIBS        := -lbpf -lxdp -lmnl -lnuma
 LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c \
            umem/map.c umem/region.c umem/frames.c umem/ram.c umem/dirty.c \
            xsk/xsk.c xsk/probe.c xsk/zc.c xsk/zc_map.c \
-           rss/config.c rss/ethtool.c rss/plan.c rss/program.c rss/saved.c rss/nic.c bpf/steer.c \
+           rss/config.c rss/ethtool.c rss/plan.c rss/program.c rss/saved.c rss/nic.c bpf/steer.c bpf/peer.c \
            virtio/vq.c virtio/packed.c virtio/walk.c virtio/order.c virtio/inflight.c virtio/ctrl.c virtio/offload.c \
            port/open.c port/copy.c port/cross.c port/local.c port/link.c port/announce.c \
            port/gather.c port/segment.c port/rx_csum.c \
@@ -104,7 +104,7 @@ VHOST_SRC := vhost/io.c vhost/fds.c vhost/discard.c vhost/peerlog.c \
              vhost/opts.c vhost/sandbox.c vhost/seccomp.c vhost/ctl.c vhost/status.c vhost/daemon.c
 # xsknetctl, all but its main(): tests link it too.
 CTL_SRC := ctl/client.c ctl/snapshot.c ctl/show.c ctl/stats.c \
-           ctl/sysfs.c ctl/nic.c ctl/netlink.c ctl/device.c ctl/host.c \
+           ctl/peer.c ctl/sysfs.c ctl/nic.c ctl/netlink.c ctl/device.c ctl/host.c \
            ctl/lend.c ctl/judge.c ctl/judge_zc.c ctl/try.c ctl/doctor.c ctl/drivers.c
 # The laboratory: what bench, cost program and tests share.
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
@@ -114,15 +114,15 @@ BENCH_SRC := $(LAB_SRC) \
              bench/raw.c bench/driver.c bench/backend.c bench/ctl.c bench/napi.c \
              bench/worker.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \
              bench/chart.c bench/footprint.c
-BPF_SRC := bpf/steer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests/kernel/rss.bpf.c
+BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests/kernel/rss.bpf.c tests/net/queues.bpf.c
 # Fakes and rigs for the tests, and parts of the bench that are tested alone.
 RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/fake/rss.c tests/fake/ethtool.c tests/kernel/bed.c tests/net/rig.c \
-           tests/net/xd.c bench/opts.c bench/summary.c bench/backend.c
+           tests/net/xd.c tests/net/queues.c bench/opts.c bench/summary.c bench/backend.c
 
 UNIT_TESTS   := base rss nic csum offload segment rx_csum mem vq vq_hostile vq_oracle vq_packed vq_packed_hostile vq_packed_oracle inflight inflight_kill ctrl dirty port_xdp port_limits port_zc zc cross engine worker sigbus session check bench
 KERNEL_TESTS := facts rss
 NET_TESTS    := veth rss segments faults privileges example xsknetd
-CTL_TESTS    := stats doctor
+CTL_TESTS    := stats doctor peer
 TSAN_TESTS   := vq_hostile vq_packed_hostile cross worker session
 # The black-box suite of xsknetd.
 SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c tests/vhost/mute.c \

@@ -11,11 +11,15 @@ static const char usage_text[] =
 "usage: xsknetctl stats [--ctl PATH|NAME] [--watch[=SECS]] [--json]\n"
 "       xsknetctl doctor IFNAME [--guest-ram SIZE] [--try [--pages 4k|2M]] [--json]\n"
 "       xsknetctl drivers [--mtu N]\n"
+"       xsknetctl steer-peer IFNAME [--queues N [--start K] [--rss-key KEY]\n"
+"                            [--rss-table LIST] | --ctl PATH|NAME | --off]\n"
 "       xsknetctl --help | --version\n"
 "\n"
 "  stats    what a running xsknetd counts: rates, drops, copies and their reasons\n"
 "  doctor   what stands between an interface and a guest on it, and how to mend it\n"
 "  drivers  what is known of drivers with zero-copy\n"
+"  steer-peer  the other end of a guest's veth sends each frame on the queue that\n"
+"              the guest's RSS says\n"
 "\n"
 "  --ctl PATH|NAME    the daemon's statistics socket, or the NAME of xsknetd@NAME\n"
 "                     (default: the only one below /run/xsknetd)\n"
@@ -60,6 +64,8 @@ int main(int argc, char **argv)
 		return flushed(xn_cmd_doctor(argc - 1, argv + 1));
 	if (!strcmp(cmd, "drivers"))
 		return flushed(xn_cmd_drivers(argc - 1, argv + 1));
+	if (!strcmp(cmd, "steer-peer"))
+		return flushed(xn_cmd_steer_peer(argc - 1, argv + 1));
 	if (!strcmp(cmd, "--help") || !strcmp(cmd, "-h")) {
 		fputs(usage_text, stdout);
 		return flushed(XN_EXIT_OK);
@@ -69,6 +75,6 @@ int main(int argc, char **argv)
 		return flushed(XN_EXIT_OK);
 	}
 	if (!*cmd)
-		return xn_bad_usage("which command? stats, doctor or drivers");
-	return xn_bad_usage("\"%s\" is not a command: stats, doctor and drivers are", cmd);
+		return xn_bad_usage("which command? stats, doctor, drivers or steer-peer");
+	return xn_bad_usage("\"%s\" is not a command: stats, doctor, drivers and steer-peer are", cmd);
 }
