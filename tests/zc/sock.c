@@ -79,21 +79,29 @@ static int umem_register(int fd, const struct zc_umem *m)
 	return setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg));
 }
 
+/* As map_rings numbers them. */
+static uint32_t entries(unsigned ring)
+{
+	return ring == 2 ? ZC_RX_RING : ZC_RING;
+}
+
 static int size_rings(int fd)
 {
 	static const int opts[] = { XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING,
 				    XDP_TX_RING };
-	uint32_t n = ZC_RING;
 
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 4; i++) {
+		uint32_t n = entries(i);
+
 		if (setsockopt(fd, SOL_XDP, opts[i], &n, sizeof(n)))
 			return -1;
+	}
 	return 0;
 }
 
 static uint8_t *map_ring(struct zc_sock *s, unsigned i, uint64_t pgoff, uint64_t desc, size_t entry)
 {
-	size_t bytes = desc + ZC_RING * entry;
+	size_t bytes = desc + entries(i) * entry;
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, s->fd,
 		       (off_t)pgoff);
 
@@ -119,7 +127,7 @@ static void map_cons(struct zc_sock *s, struct xsk_ring_cons *r, unsigned i, uin
 {
 	uint8_t *p = map_ring(s, i, pgoff, off->desc, entry);
 
-	*r = (struct xsk_ring_cons){ .size = ZC_RING, .mask = ZC_RING - 1,
+	*r = (struct xsk_ring_cons){ .size = entries(i), .mask = entries(i) - 1,
 		.producer = (uint32_t *)(p + off->producer), .consumer = (uint32_t *)(p + off->consumer),
 		.flags = (uint32_t *)(p + off->flags), .ring = p + off->desc };
 }

@@ -26,7 +26,8 @@
 #define ZC_PEER_NS "/run/peer"
 #define ZC_PAGE    4096u
 #define ZC_HUGE    (2u << 20)
-#define ZC_RING    4096u         /* entries of each of the four rings */
+#define ZC_RING    4096u         /* entries of a ring, but the RX ring: a driver that must not */
+#define ZC_RX_RING 64u           /* run dry is stopped by a full one (xsk/zc.h) */
 #define ZC_CANARY  0xa5
 #define ZC_MAX_FRAME 4096u
 
