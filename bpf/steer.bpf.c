@@ -36,17 +36,17 @@
  *	h's own guest queue is disabled ------> XDP_DROP      steer_disabled
  *	else S(h, h) -------------------------> XDP_REDIRECT  steer_unfixed
  *
- * The diagonal alone carries frames that need no second look, and on it no thread meets
- * another. Off it, one and the same socket may stand in all places of a row: then there
- * are two for each host queue, and whoever reads the second one asks rss/ once more which queue
- * it was.
+ * What comes out of the diagonal needs no second look, and there no thread meets another.
+ * Off it, one and the same socket may stand in all places of a row: then there are two for
+ * each host queue, and whoever reads the second one asks rss/ once more which guest queue it
+ * is for.
  *
- * Whose is the buffer of a missteered frame? It came out of h's fill ring, and only the thread of
- * h's guest queue puts anything there. So it is simplest if this thread reads all RX rings
- * of its row (the frames of all of them together come in the order of the fill ring), and lends
- * a missteered frame to the thread of g, which copies it into a buffer of its own guest queue
- * and gives it back; then the buffer is posted once more, as it was. h's guest
- * has not seen it again in between.
+ * Whose is the buffer of a missteered frame? It came out of h's fill ring, and only the thread
+ * of h's guest queue puts anything there. So it is simplest if this thread reads all RX rings
+ * of its row (in copy mode the frames of all of them together come in the order of the fill
+ * ring), and lends a missteered frame to the thread of g, which copies it into a buffer of its
+ * own guest queue and gives it back. Then the buffer is posted once more, as it was: h's guest
+ * has not seen it in between.
  *
  * To stop queue q, so that nothing reads or writes its buffers any more:
  *	1. xn_steer_enable(q, false); row q out of both maps; xn_xsk_barrier

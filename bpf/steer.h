@@ -23,14 +23,14 @@ X(steer_missteered, "frames on another queue than RSS names: sent to the socket 
 X(steer_unfixed,    "frames on another queue than RSS names, and no socket mends it: sent there") \
 X(steer_disabled,   "frames dropped: the queue that RSS names is disabled or being reset")
 
-/* With RSS, for each guest queue that it names. All but the last partition the frames.
- * X(name, meaning) */
+/* With RSS, for each guest queue that it names. A frame that finds a socket, or is dropped
+ * for want of a queue, is in one of the first four. X(name, meaning) */
 #define XN_STEER_QUEUE_COUNTERS(X) \
 X(exact,        "frames that came on the host queue of this guest queue") \
 X(missteered,   "frames that came on another one, and were sent to this queue's socket there") \
 X(unfixed,      "frames that came on another one, where this queue has no socket: sent there") \
 X(disabled,     "frames dropped: this queue, or the one that had to stand in for it, is disabled") \
-X(unclassified, "of all these, frames that have no hash")
+X(unclassified, "frames for this queue that have no hash, wherever they ended")
 
 enum xn_steer_exit {
 #define XN_X(name, text) XN_E_##name,
@@ -102,7 +102,8 @@ void xn_steer_clear_at(struct xn_steer *s, unsigned host_queue, unsigned guest_q
 /*
  * A queue that is disabled gets no frames: neither those that RSS names it for, nor those for
  * which another one has no socket. They are dropped and counted. To be sure that none is on
- * its way any more: xn_xsk_barrier. All are enabled at first. Any thread.
+ * its way any more: xn_xsk_barrier. All are enabled at first: who starts disables those
+ * that do not run yet, or their frames go to the queue that they came on. Any thread.
  */
 void xn_steer_enable(struct xn_steer *s, unsigned guest_queue, bool on);
 
