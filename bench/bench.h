@@ -164,6 +164,7 @@ static inline bool xn_kind_external(enum xn_kind k)
 }
 /* Adds to the reason of that name; what finds no room is left out. */
 void xn_reasons_add(struct xn_reasons *r, const char *name, double count);
+double xn_reasons_count(const struct xn_reasons *r, const char *name);
 /* Median of n values without the NANs; sorts v. NAN if there is none. */
 double xn_median(double *v, unsigned n);
 

@@ -143,6 +143,7 @@ struct xn_load {
 	enum xn_dir dir;
 	uint32_t bytes;
 	uint64_t pace_pps;       /* 0: none */
+	double secs;             /* 0: as the options say */
 	bool idle;               /* rtt: measures too what a path takes that has nothing to do */
 };
 /* One round of one path; adds to *why. 0 or -errno; after xn_stop the sample is not whole. */

@@ -47,6 +47,7 @@ struct xn_round {
 	struct xn_path *path;
 	enum xn_dir dir;
 	bool idle;                     /* rtt: measure what sleeping costs, too */
+	double secs;                   /* of the window */
 	uint64_t pace_pps;             /* of all queues; 0: as fast as it goes */
 	unsigned rtt_queue;            /* the only one that works in rtt */
 	uint64_t begin, end;           /* of the window, ticks */

@@ -98,6 +98,14 @@ void xn_reasons_add(struct xn_reasons *r, const char *name, double count)
 	r->of[i].count += count;
 }
 
+double xn_reasons_count(const struct xn_reasons *r, const char *name)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		if (!strcmp(r->of[i].name, name))
+			return r->of[i].count;
+	return 0;
+}
+
 bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary *out)
 {
 	if (!c->s[kind] || !c->rounds)

@@ -404,7 +404,7 @@ static int play(struct xn_round *r, uint32_t bytes, uint32_t tag)
 	int err = needs_gen ? start_gens(r, bytes, tag, &gens) : 0;
 
 	r->begin = xn_ticks() + xn_ns_ticks(WARM_UP_NS);
-	r->end = r->begin + xn_ns_ticks(r->path->opts->secs * 1e9);
+	r->end = r->begin + xn_ns_ticks(r->secs * 1e9);
 	if (!err)
 		err = start_workers(r, bytes, tag);
 	if (!err && r->dir != XN_DIR_RTT)
@@ -482,7 +482,8 @@ int xn_round_run(struct xn_path *p, const struct xn_load *load, struct xn_sample
 	if (!r)
 		return xn_fail(ENOMEM, "out of memory");
 	*r = (struct xn_round){ .path = p, .dir = load->dir, .idle = load->idle,
-				.pace_pps = load->pace_pps };
+				.pace_pps = load->pace_pps,
+				.secs = load->secs > 0 ? load->secs : p->opts->secs };
 	/* The reflected frame comes back on the queue that veth picks for the processor on
 	 * which the far end runs: ours. */
 	r->rtt_queue = (unsigned)xn_near_cpu(0) % p->queues;

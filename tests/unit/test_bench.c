@@ -237,6 +237,8 @@ static void reasons_are_summed_by_name(void **state)
 	xn_reasons_add(&r, "rx_bounce_short", -2);
 	assert_int_equal(r.n, 2);
 	assert_true(r.of[0].count == 3 && r.of[1].count == 1);
+	assert_true(xn_reasons_count(&r, "tx_bounce_window") == 1);
+	assert_true(xn_reasons_count(&r, "tx_bounce") == 0);
 	xn_reasons_add(&r, "a_name_that_is_longer_than_there_is_room_for", 1);
 	assert_int_equal(r.n, 2);
 	for (unsigned i = 0; i < 2 * XN_REASONS_MAX; i++) {
