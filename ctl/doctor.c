@@ -101,7 +101,7 @@ static void print_lines(const struct xn_verdict *v, unsigned n)
 /* {"mode":"zero-copy","guest_ram":134217728,"pages":"2M","lent":{"1536":0.0,...}} */
 static json_t *try_json(const struct xn_try *t)
 {
-	json_t *lent = json_object(), *why = json_object();
+	json_t *lent = json_object(), *why = json_object(), *o;
 
 	if (t->err) {
 		json_decref(lent);
@@ -119,9 +119,14 @@ static json_t *try_json(const struct xn_try *t)
 			json_object_set_new(of, s->why[k].name, json_integer((json_int_t)s->why[k].count));
 		json_object_set_new(why, bytes, of);
 	}
-	return json_pack("{s:s, s:I, s:s, s:f, s:o, s:o}", "mode", t->mode, "guest_ram",
-			 (json_int_t)t->ram_bytes, "pages", t->huge ? "2M" : "4k", "start_seconds",
-			 t->start_secs, "lent", lent, "not_lent", why);
+	o = json_pack("{s:s, s:I, s:s, s:f, s:f, s:i}", "mode", t->mode, "guest_ram",
+		      (json_int_t)t->ram_bytes, "pages", t->huge ? "2M" : "4k", "start_seconds",
+		      t->start_secs, "pages_following", t->following_permille / 1000.0, "min_buf_bytes",
+		      (int)t->min_buf_bytes);
+	json_object_set_new(o, "auto", json_pack("{s:s, s:s}", "mode", t->auto_mode, "why", t->auto_why));
+	json_object_set_new(o, "lent", lent);
+	json_object_set_new(o, "not_lent", why);
+	return o;
 }
 
 static void print_json(const char *ifname, const struct xn_verdict *v, unsigned n, unsigned bad,
@@ -145,7 +150,7 @@ static void print_json(const char *ifname, const struct xn_verdict *v, unsigned 
 static void try_it(struct xn_try *t, const struct opts *o)
 {
 	const uint64_t ram = o->guest_ram ? o->guest_ram : XN_TRY_RAM;
-	const struct xn_try_cfg cfg = { .ifname = o->ifname, .mode = "zero-copy", .huge = o->huge,
+	const struct xn_try_cfg cfg = { .ifname = o->ifname, .huge = o->huge,
 					.ram_bytes = XN_ALIGN_UP(ram, XN_HUGE_SIZE) };
 
 	xn_try_run(t, &cfg);

@@ -43,6 +43,22 @@ static void show_port(FILE *out, const struct xn_snap *s)
 	fputc('\n', out);
 }
 
+/* Known once a guest has started a queue pair. */
+static void show_mode(FILE *out, const struct xn_snap *s)
+{
+	if (s->port.why[0]) {
+		fprintf(out, "mode      %s: %s", s->port.mode, s->port.why);
+		if (!strcmp(s->port.mode, "zero-copy"))
+			fprintf(out, "; %" PRIu64 " of 1000 pages are followed by the next",
+				s->port.following_permille);
+		if (s->port.min_buf)
+			fprintf(out, "; buffers of %" PRIu64 " bytes and more", s->port.min_buf);
+		fputc('\n', out);
+	}
+	if (s->port.verdict[0])
+		fprintf(out, "driver    %s\n", s->port.verdict);
+}
+
 static void show_guest(FILE *out, const struct xn_snap *s)
 {
 	if (!s->guest.connected) {
@@ -65,6 +81,7 @@ static void show_head(FILE *out, const struct xn_snap *s)
 		s->version[0] ? s->version : "?", (double)s->uptime_ns / 1e9, s->messages,
 		s->refused);
 	show_port(out, s);
+	show_mode(out, s);
 	show_guest(out, s);
 }
 

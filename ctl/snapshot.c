@@ -71,6 +71,10 @@ void xn_snap_read(struct xn_snap *s, const json_t *answer)
 	TEXT(s->port.attach, port, "attach");
 	TEXT(s->port.mode, port, "mode");
 	TEXT(s->port.mac, port, "mac");
+	TEXT(s->port.why, port, "mode_why");
+	TEXT(s->port.verdict, port, "driver_verdict");
+	s->port.following_permille = number(port, "pages_following_permille");
+	s->port.min_buf = number(port, "min_buf_bytes");
 	s->port.mtu = number(port, "mtu");
 	s->port.speed = number(port, "speed");
 	s->port.spare_sockets = number(port, "spare_sockets");

@@ -27,7 +27,8 @@ struct xn_snap {
 	uint64_t uptime_ns, sessions, messages, refused;
 	struct {
 		char kind[16], spec[128], attach[16], mode[16], mac[24];
-		uint64_t mtu, speed, spare_sockets;
+		char why[160], verdict[160];   /* of the mode; what the driver did wrong */
+		uint64_t mtu, speed, spare_sockets, following_permille, min_buf;
 		bool link;
 	} port;
 	struct {

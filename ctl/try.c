@@ -40,6 +40,7 @@ _Static_assert(XN_LEND_SIZES * OFFERED <= RX_RING, "one ring for all");
 
 struct trial {
 	const struct xn_try_cfg *cfg;
+	const char *mode;            /* of the port */
 	int fd;
 	uint8_t *ram;
 	struct xn_mem *mem;
@@ -110,7 +111,7 @@ static int make_device(struct trial *t, bool *huge)
 	char spec[IF_NAMESIZE + 64];
 	int err;
 
-	snprintf(spec, sizeof(spec), "xdp:%s,mode=%s", t->cfg->ifname, t->cfg->mode);
+	snprintf(spec, sizeof(spec), "xdp:%s,mode=%s", t->cfg->ifname, t->mode);
 	err = xn_port_open(&t->port, spec, NULL);
 	if (!err)
 		err = make_ram(t, huge);
@@ -126,6 +127,7 @@ static int make_device(struct trial *t, bool *huge)
 
 static int start(struct trial *t, struct xn_try *out)
 {
+	struct xn_port_mode mode = { .sz = sizeof(mode) };
 	struct xn_port_info info;
 	uint64_t from = now_ns();
 	int err = xn_dev_start(t->dev);
@@ -135,6 +137,14 @@ static int start(struct trial *t, struct xn_try *out)
 	out->start_secs = (double)(now_ns() - from) / 1e9;
 	xn_port_get_info(t->port, &info);
 	snprintf(out->mode, sizeof(out->mode), "%s", info.mode);
+	if (!strcmp(t->mode, "auto") && !xn_port_get_mode(t->port, &mode)) {
+		snprintf(out->auto_mode, sizeof(out->auto_mode), "%s", info.mode);
+		snprintf(out->auto_why, sizeof(out->auto_why), "%s", mode.why);
+	} else if (xn_port_get_mode(t->port, &mode)) {
+		return -EINVAL;
+	}
+	out->following_permille = mode.pages_following;
+	out->min_buf_bytes = mode.min_buf_bytes;
 	t->q = xn_dev_queue(t->dev, 0);
 	return 0;
 }
@@ -247,18 +257,16 @@ static int one_size(struct trial *t, struct xn_try_size *s)
 	return 0;
 }
 
-void xn_try_run(struct xn_try *out, const struct xn_try_cfg *cfg)
+static void one_trial(struct xn_try *out, const struct xn_try_cfg *cfg, const char *mode)
 {
-	struct trial t = { .cfg = cfg, .fd = -1 };
+	struct trial t = { .cfg = cfg, .mode = mode, .fd = -1 };
 	bool huge = false;
-	int err;
+	int err = make_device(&t, &huge);
 
-	*out = (struct xn_try){ .ram_bytes = cfg->ram_bytes };
-	err = make_device(&t, &huge);
 	if (!err)
 		err = start(&t, out);
 	for (unsigned i = 0; i < XN_LEND_SIZES; i++) {
-		out->size[i].bytes = xn_lend_sizes[i];
+		out->size[i] = (struct xn_try_size){ .bytes = xn_lend_sizes[i] };
 		if (!err)
 			err = one_size(&t, &out->size[i]);
 	}
@@ -273,6 +281,14 @@ void xn_try_run(struct xn_try *out, const struct xn_try_cfg *cfg)
 		munmap(t.ram, BUFFERS_AT);
 	if (t.fd >= 0)
 		close(t.fd);
+}
+
+void xn_try_run(struct xn_try *out, const struct xn_try_cfg *cfg)
+{
+	*out = (struct xn_try){ .ram_bytes = cfg->ram_bytes };
+	one_trial(out, cfg, cfg->mode ? cfg->mode : "auto");
+	if (!cfg->mode && !out->err && strcmp(out->mode, "zero-copy") != 0)
+		one_trial(out, cfg, "zero-copy");
 }
 
 /* ---- verdicts ---- */
@@ -297,6 +313,23 @@ static void judge_size(const struct xn_try_size *s, struct xn_verdict *v)
 	xn_say(v, share(s) >= ALL_BUT ? XN_LEVEL_OK : XN_LEVEL_WARN, "%.1f %% can be lent%s", 100 * share(s), why);
 }
 
+static void judge_mode(const struct xn_try *t, struct xn_verdict *v)
+{
+	const bool other = t->auto_mode[0] && strcmp(t->auto_mode, t->mode) != 0;
+	char following[64] = "", takes[224] = "";
+
+	if (!strcmp(t->mode, "zero-copy"))
+		snprintf(following, sizeof(following), ", %" PRIu32 " of 1000 pages are followed by the next",
+			 t->following_permille);
+	if (other)
+		snprintf(takes, sizeof(takes), "; mode=auto takes %s mode: %s", t->auto_mode, t->auto_why);
+	else if (t->auto_mode[0])
+		snprintf(takes, sizeof(takes), "; mode=auto takes it");
+	xn_say(v, other ? XN_LEVEL_WARN : XN_LEVEL_OK, "%s mode, memory of %" PRIu64 " MiB on pages of %s%s; started "
+	       "in %.2f s%s", t->mode, t->ram_bytes >> 20, t->huge ? "2 MiB" : "4 KiB", following, t->start_secs,
+	       takes);
+}
+
 unsigned xn_try_judge(const struct xn_try *t, struct xn_verdict *v, unsigned n)
 {
 	v[n] = (struct xn_verdict){ .subject = "try" };
@@ -304,9 +337,7 @@ unsigned xn_try_judge(const struct xn_try *t, struct xn_verdict *v, unsigned n)
 		xn_say(&v[n], XN_LEVEL_WARN, "not to be had: %s", t->why_not);
 		return n + 1;
 	}
-	xn_say(&v[n], XN_LEVEL_OK, "%s mode, memory of %" PRIu64 " MiB on pages of %s; started in %.2f s", t->mode,
-	       t->ram_bytes >> 20, t->huge ? "2 MiB" : "4 KiB", t->start_secs);
-	n++;
+	judge_mode(t, &v[n++]);
 	for (unsigned i = 0; i < XN_LEND_SIZES; i++)
 		judge_size(&t->size[i], &v[n++]);
 	return n;

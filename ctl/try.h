@@ -30,13 +30,17 @@ struct xn_try {
 	bool huge;                   /* the memory lies on pages of 2 MiB */
 	uint64_t ram_bytes;
 	char mode[16];               /* as the kernel tells it */
+	char auto_mode[16], auto_why[160];   /* what mode=auto took, and why; "": not asked */
+	uint32_t following_permille; /* zero-copy: pages that the next one follows for the device */
+	uint32_t min_buf_bytes;      /* shortest buffer that can be lent; 0: none */
 	double start_secs;           /* bind, and whatever the port does before it lends */
 	struct xn_try_size size[XN_LEND_SIZES];
 };
 
 struct xn_try_cfg {
 	const char *ifname;
-	const char *mode;            /* of the port: "zero-copy"; tests take others */
+	/* Of the port. NULL: what mode=auto takes, and if that is not zero-copy, that behind it. */
+	const char *mode;
 	uint64_t ram_bytes;          /* a multiple of 2 MiB, at least XN_TRY_RAM_MIN */
 	enum xn_huge huge;
 };

@@ -33,18 +33,27 @@ static json_t *counters_json(struct xn_dev *dev, unsigned pair)
 
 static json_t *port_json(const struct xn_status *s)
 {
+	struct xn_port_mode m = { .sz = sizeof(m), .why = "", .verdict = "" };
 	struct xn_port_info p;
+	json_t *o;
 	char mac[18];
 
 	xn_port_get_info(s->port, &p);
+	(void)xn_port_get_mode(s->port, &m);
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", s->mac[0], s->mac[1], s->mac[2],
 		 s->mac[3], s->mac[4], s->mac[5]);
-	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:b, s:o, s:b, s:o}",
-			 "kind", p.kind, "spec", s->spec, "attach", p.attach, "mode", p.mode,
-			 "queues", (int)p.queues, "mtu", (int)s->mtu,
-			 "max_frame", (int)p.max_frame, "mac", mac,
-			 "link", p.link_up, "speed", number(p.speed), "full_duplex", p.full_duplex,
-			 "spare_sockets", number(p.spare_sockets));
+	o = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:b, s:o, s:b, s:o}",
+		      "kind", p.kind, "spec", s->spec, "attach", p.attach, "mode", p.mode,
+		      "queues", (int)p.queues, "mtu", (int)s->mtu,
+		      "max_frame", (int)p.max_frame, "mac", mac,
+		      "link", p.link_up, "speed", number(p.speed), "full_duplex", p.full_duplex,
+		      "spare_sockets", number(p.spare_sockets));
+	json_object_set_new(o, "mode_why", json_string(m.why));
+	json_object_set_new(o, "driver_verdict", json_string(m.verdict));
+	json_object_set_new(o, "chunk_bytes", number(m.chunk_bytes));
+	json_object_set_new(o, "pages_following_permille", number(m.pages_following));
+	json_object_set_new(o, "min_buf_bytes", number(m.min_buf_bytes));
+	return o;
 }
 
 static json_t *guest_json(const struct xn_status *s)

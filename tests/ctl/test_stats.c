@@ -187,6 +187,26 @@ static void first_look_is_since_the_start(void **state)
 	assert_string_equal(got, want);
 }
 
+static void mode_is_shown_with_its_reason(void **state)
+{
+	static const char zero_copy[] =
+"{\"port\":{\"attach\":\"native\",\"mode\":\"zero-copy\",\"mode_why\":\"most pages follow\","
+"\"pages_following_permille\":998,\"min_buf_bytes\":1548,\"driver_verdict\":\"it lost buffers\"}}";
+	static const char copy[] =
+"{\"port\":{\"attach\":\"native\",\"mode\":\"copy\",\"mode_why\":\"too few pages\","
+"\"pages_following_permille\":0,\"min_buf_bytes\":1530,\"driver_verdict\":\"\"}}";
+	static struct xn_snap now;
+	char got[4096];
+
+	read_text(&now, zero_copy);
+	shown(got, sizeof(got), &now, NULL);
+	assert_non_null(strstr(got, "\nmode      zero-copy: most pages follow; 998 of 1000 pages are followed by the "
+			       "next; buffers of 1548 bytes and more\ndriver    it lost buffers\nguest "));
+	read_text(&now, copy);
+	shown(got, sizeof(got), &now, NULL);
+	assert_non_null(strstr(got, "\nmode      copy: too few pages; buffers of 1530 bytes and more\nguest "));
+}
+
 static void further_looks_are_since_the_last(void **state)
 {
 	static struct xn_snap now, then;
@@ -552,6 +572,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(first_look_is_since_the_start),
+		cmocka_unit_test(mode_is_shown_with_its_reason),
 		cmocka_unit_test(further_looks_are_since_the_last),
 		cmocka_unit_test(counters_that_ran_backwards_are_no_rate),
 		cmocka_unit_test(missing_and_odd_members_are_shown_as_nothing),
