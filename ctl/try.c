@@ -322,9 +322,9 @@ static void judge_mode(const struct xn_try *t, struct xn_verdict *v)
 		snprintf(following, sizeof(following), ", %" PRIu32 " of 1000 pages are followed by the next",
 			 t->following_permille);
 	if (other)
-		snprintf(takes, sizeof(takes), "; mode=auto takes %s mode: %s", t->auto_mode, t->auto_why);
+		snprintf(takes, sizeof(takes), "; mode=auto took %s mode: %s", t->auto_mode, t->auto_why);
 	else if (t->auto_mode[0])
-		snprintf(takes, sizeof(takes), "; mode=auto takes it");
+		snprintf(takes, sizeof(takes), "; mode=auto took it");
 	xn_say(v, other ? XN_LEVEL_WARN : XN_LEVEL_OK, "%s mode, memory of %" PRIu64 " MiB on pages of %s%s; started "
 	       "in %.2f s%s", t->mode, t->ram_bytes >> 20, t->huge ? "2 MiB" : "4 KiB", following, t->start_secs,
 	       takes);
