@@ -13,8 +13,8 @@
  *	     border a  border b  border c      (refused)             follow + 1
  *
  * One question for many borders is enough where all of them follow, or none does. Where
- * only some do, groups of a few are asked, the k-th border in 2^k pieces: the count then is
- * their bits.
+ * few do not, as in huge pages, the half is asked where they are, and so on. Where many do
+ * not, groups of a few borders, the k-th in 2^k pieces: the count then is their bits.
  *
  * Linux 7.2 takes such a packet whole, in one call (net/xdp/xsk_queue.h,
  * xskq_cons_read_desc_batch, drain_cont). Older ones throw away a piece a call, which comes
@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -38,10 +39,12 @@
 				    * taken in one call, which may cost an interrupt */
 #define GROUP_PIECES  4u           /* ... where each piece costs a call */
 #define RANGE_MAX     1024u        /* pieces of one question */
+#define FEW           16u          /* one of so many: halves are asked, not groups */
 #define PATIENCES     2u           /* all questions together */
 #define NS_PER_MS     1000000ull
 #define PAUSE_NS      1000000l
 #define EAGER         64u          /* calls without a pause */
+#define POLL_US       50           /* any that is not 0: a call polls once */
 #define LATE_NS       (20 * NS_PER_MS)   /* to wait for the last completions, if any come */
 
 struct asking {
@@ -74,6 +77,13 @@ static uint64_t refused_so_far(const struct xn_xsk *x)
 
 	x->statistics(x, &st);
 	return st.tx_invalid_descs;
+}
+
+/* Has send() run the driver in its own call, without an interrupt, which igb holds back for a
+ * millisecond. Where that cannot be had, the interrupt is waited for. */
+static void poll_driver(const struct xn_xsk *x, int us)
+{
+	(void)setsockopt(x->fd, SOL_SOCKET, SO_BUSY_POLL, &us, sizeof(us));
 }
 
 /* ---- one question ---- */
@@ -197,24 +207,41 @@ static int ask_groups(struct asking *a, uint64_t from, uint32_t n)
 	return 0;
 }
 
-static int ask_range(struct asking *a, uint64_t from, uint32_t n)
+/* Of these borders `refused` do not follow. Where they are few, the halves are asked first,
+ * of which one answer tells the other. */
+static int ask_part(struct asking *a, uint64_t from, uint32_t n, uint32_t refused)
 {
 	const uint64_t before = a->map->following;
-	uint32_t refused;
-	int err = ask(a, from, n, false, &refused);
+	const uint32_t half = n / 2;
+	uint32_t left = 0;
+	int err;
 
-	if (err || !a->sensible || refused == n)
-		return err;
-	if (refused) {
+	for (uint32_t i = 0; !refused && i < n; i++)
+		note(a->map, from + i);
+	if (!refused || refused == n || !go_on(a))
+		return 0;
+	if (n <= a->group || refused * FEW >= n) {
 		err = ask_groups(a, from, n);
 		/* Asked twice, the same has to come out. */
 		if (!err && go_on(a) && a->map->following - before != n - refused)
 			a->sensible = false;
 		return err;
 	}
-	for (uint32_t i = 0; i < n; i++)
-		note(a->map, from + i);
-	return 0;
+	err = ask(a, from, half, false, &left);
+	if (left > refused || refused - left > n - half)
+		a->sensible = false;
+	if (err || !a->sensible)
+		return err;
+	err = ask_part(a, from, half, left);
+	return err ? err : ask_part(a, from + half, n - half, refused - left);
+}
+
+static int ask_range(struct asking *a, uint64_t from, uint32_t n)
+{
+	uint32_t refused = 0;
+	int err = ask(a, from, n, false, &refused);
+
+	return err || !a->sensible ? err : ask_part(a, from, n, refused);
 }
 
 static int ask_all(struct asking *a)
@@ -254,10 +281,12 @@ int xn_zc_map_read(struct xn_zc_map *map, struct xn_xsk *x, uint64_t umem_bytes,
 	a.group = takes_whole(release) ? GROUP_WHOLE : GROUP_PIECES;
 	while (1u << a.group > room)
 		a.group--;
+	poll_driver(x, POLL_US);
 	a.until = xn_now_ns() + PATIENCES * a.patience_ns;
 	a.refused = refused_so_far(x);
 	err = ask_all(&a);
 	drop_late_completions(&a);
+	poll_driver(x, 0);
 	map->read = !err && a.sensible;
 	if (!map->read)
 		clear(map);

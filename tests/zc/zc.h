@@ -85,10 +85,11 @@ struct zc_wire {
 	uint8_t mac[6], peer_mac[6];
 	int peer;                 /* packet socket on ZC_PEER */
 	int home, away;           /* namespaces */
+	bool igb;
 };
 
 void zc_wire_open(struct zc_wire *w);
-/* Waits until the link is up again (a bind may take it down), and forgets old frames. */
+/* Waits until the link is up for good (a bind may take it down), and forgets old frames. */
 void zc_wire_settle(const struct zc_wire *w);
 
 /* Frames that an interface says it has lost, for whatever reason. */
