@@ -21,6 +21,7 @@
 #define PROG_NAME  "xn_steer_peer"
 #define MAP_NAME   "counts"
 
+__attribute__((format(printf, 2, 0)))
 static int print_debug(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
 	char line[256];
