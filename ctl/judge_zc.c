@@ -25,13 +25,22 @@ static const struct xn_zc_driver *driver_of(const struct xn_facts *f)
 	return xn_zc_driver_find(f->nic.driver);
 }
 
+/* A virtio device without these has no zero-copy; with this one it writes before the header. */
+static bool is_made_right(const struct xn_device_facts *d)
+{
+	const uint64_t needs = XN_VIRTIO_ACCESS_PLATFORM | XN_VIRTIO_RING_RESET;
+
+	return !d->virtio || ((d->virtio_features & needs) == needs &&
+			      !(d->virtio_features & XN_VIRTIO_HASH_REPORT));
+}
+
 /* Does the driver have zero-copy mode, and would anything be lent in it? */
 static bool may_lend(const struct xn_facts *f)
 {
 	const struct xn_zc_driver *d = driver_of(f);
 
 	return f->nic.xdp_told && f->nic.xdp_features & XN_XDP_XSK_ZEROCOPY && d &&
-	       d->trust != XN_ZC_DENIED;
+	       d->trust != XN_ZC_DENIED && is_made_right(&f->dev);
 }
 
 static bool shape_of(const struct xn_facts *f, struct xn_zc_shape *s)
@@ -49,26 +58,20 @@ uint32_t xn_judge_chunk(const struct xn_facts *f)
 
 /* ---- the driver ---- */
 
-/* What a virtio device has to have been made with. True: said. */
-static bool judge_virtio(const struct xn_device_facts *d, struct xn_verdict *v)
+static void judge_virtio(const struct xn_device_facts *d, struct xn_verdict *v)
 {
 	const uint64_t bits = d->virtio_features;
 
-	if (!d->virtio)
-		return false;
 	if (bits & XN_VIRTIO_HASH_REPORT) {
 		xn_say(v, XN_LEVEL_WARN, "virtio_net: the device writes a header of 20 bytes before each frame "
 		       "(VIRTIO_NET_F_HASH_REPORT), and a guest's has 12: nothing can be lent");
 		xn_mend(v, "-device virtio-net-pci,hash=off in the VMM that makes the interface");
-		return true;
+		return;
 	}
-	if (bits & XN_VIRTIO_ACCESS_PLATFORM && bits & XN_VIRTIO_RING_RESET)
-		return false;
 	xn_say(v, XN_LEVEL_WARN, "virtio_net: no zero-copy without VIRTIO_F_%s: the kernel copies each frame "
 	       "once", bits & XN_VIRTIO_ACCESS_PLATFORM ? "RING_RESET" : "ACCESS_PLATFORM");
 	xn_mend(v, "-device virtio-net-pci,iommu_platform=on,queue_reset=on in the VMM that makes the "
 		"interface");
-	return true;
 }
 
 static void judge_known(const struct xn_zc_driver *d, struct xn_verdict *v)
@@ -79,8 +82,8 @@ static void judge_known(const struct xn_zc_driver *d, struct xn_verdict *v)
 	else if (d->trust == XN_ZC_MEASURED)
 		xn_say(v, XN_LEVEL_OK, "%s, measured; Linux drivers/net/%s", d->name, d->source);
 	else
-		xn_say(v, XN_LEVEL_OK, "%s, read in its source and not tried: lent only if a probe of the bind "
-		       "passes; Linux drivers/net/%s", d->name, d->source);
+		xn_say(v, XN_LEVEL_OK, "%s, read in its source and not tried: at each start it has to prove itself on "
+		       "frames of the engine's own; Linux drivers/net/%s", d->name, d->source);
 }
 
 void xn_judge_zc_driver(const struct xn_facts *f, struct xn_verdict *v)
@@ -95,7 +98,9 @@ void xn_judge_zc_driver(const struct xn_facts *f, struct xn_verdict *v)
 	else if (!d)
 		xn_say(v, XN_LEVEL_OK, "there is one, but what %s does with memory is not known, so nothing is "
 		       "lent to it; mode=auto: the kernel copies each frame once", f->nic.driver);
-	else if (!judge_virtio(&f->dev, v))
+	else if (!is_made_right(&f->dev))
+		judge_virtio(&f->dev, v);
+	else
 		judge_known(d, v);
 }
 
@@ -224,6 +229,6 @@ void xn_judge_zc_pages(const struct xn_facts *f, struct xn_verdict *v)
 void xn_judge_zc_filter(const struct xn_facts *f, struct xn_verdict *v)
 {
 	if (may_lend(f))
-		xn_say(v, XN_LEVEL_OK, "with filter=mac nothing is lent: the card writes a frame into guest memory "
-		       "before anybody can see whose it is");
+		xn_say(v, XN_LEVEL_OK, "only with filter=all (the default): the card writes a frame into guest memory "
+		       "before anybody can see whose it is; with filter=mac the kernel copies each frame once");
 }

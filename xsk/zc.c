@@ -17,11 +17,16 @@
 #define FRAME_UNIT     128u
 #define SMALL_CHUNK    2048u
 
-/* Do frames of this MTU come whole, and does bind take it? */
+/* Do frames of this MTU come whole, and does bind take it? Where longer ones come in pieces,
+ * each like a frame (unit), a whole frame has to be shorter than a piece: that tells them
+ * apart (port/xdp_mode.c). */
 static bool fits(const struct xn_zc_driver *d, uint32_t frame_bytes, uint32_t mtu)
 {
+	const bool pieces = !d->rounds_up && d->unit > FRAME_UNIT;
+
 	return frame_bytes >= mtu + BIND_OVERHEAD && frame_bytes >= d->frame_min &&
-	       frame_bytes >= XN_FRAME_BYTES_MIN && xn_zc_whole(d, frame_bytes) >= mtu + FRAME_OVERHEAD;
+	       frame_bytes >= XN_FRAME_BYTES_MIN &&
+	       xn_zc_whole(d, frame_bytes) >= mtu + FRAME_OVERHEAD + pieces;
 }
 
 int xn_zc_shape_choose(struct xn_zc_shape *s, const struct xn_zc_driver *d, uint32_t mtu,
