@@ -183,9 +183,11 @@ struct xn_xdpq {
 	unsigned host_queue;
 
 	/* -- zero-copy mode -- */
-	const struct xn_zc_map *map;     /* which pages a lent chunk may cross; NULL: copy mode, or
-					  * nothing is ever lent */
+	const struct xn_zc_map *map;     /* which pages a lent chunk may cross; NULL: copy mode */
+	const struct xn_zc_map *tx_map;  /* likewise, what is sent */
+	bool known;                      /* the driver is: else nothing is lent, nothing watched */
 	uint32_t front, shift;           /* of the driver (xsk/drivers.h) */
+	uint32_t keep;                   /* fill entries that are never fewer (xsk/zc.h); 0: any */
 	uint32_t cut_at;                 /* where a piece of a longer frame ends in its chunk */
 	bool cut;                        /* the last one did: what comes next is of that frame */
 	uint64_t refused;                /* TX descriptors, when it was asked which pages follow */
@@ -204,6 +206,7 @@ X(GENERIC, "the XDP program is attached in generic mode") \
 X(BIND,    "its driver refused zero-copy mode") \
 X(PAGES,   "too few pages follow each other for the device: most chunks could not be lent") \
 X(SILENT,  "its driver took nothing that was asked in zero-copy mode: is there a carrier?") \
+X(FRAMES,  "there are too few bounce frames for its driver in zero-copy mode") \
 X(LOST,    "its driver lost buffers in zero-copy mode") \
 X(DENIED,  "its driver did something else with memory in zero-copy mode than what is known of it")
 
@@ -222,6 +225,7 @@ enum xn_verdict {
 
 /* What the port knows of zero-copy mode on its interface: port/xdp_mode.c. */
 struct xn_xdp_mode {
+	const struct xn_zc_driver *driver;   /* NULL: not known */
 	struct xn_zc_shape shape;        /* driver NULL: nothing can be lent */
 	struct xn_zc_map map;            /* of the memory that is bound; bits NULL: none */
 	struct xn_zc_map none;           /* as large, and no page follows */
@@ -275,6 +279,8 @@ unsigned xn_xdp_tx_post_zc(struct xn_portq *q, const struct xn_chain *pkts, unsi
 void     xn_xdp_tx_kick(struct xn_portq *q);
 unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n);
 unsigned xn_xdp_tx_room(struct xn_portq *q);
+/* Zero-copy mode: posts bounce frames until there are as many entries as have to be. */
+void     xn_xdp_keep_up(struct xn_xdpq *x);
 /* Are there descriptors that the kernel has not taken yet? */
 bool     xn_xdp_tx_stuck(const struct xn_xdpq *x);
 void     xn_xdp_tx_give_up(struct xn_portq *q);
@@ -283,6 +289,8 @@ void     xn_xdp_tx_give_up(struct xn_portq *q);
 /* When the port is opened: chooses the shape of a bind in zero-copy mode. -EINVAL: what was
  * asked for cannot be. */
 int  xn_xdp_mode_choose(struct xn_xdp_port *p);
+/* How many fill entries there may have to be, beside the guest's: 0 in copy mode. */
+uint32_t xn_xdp_mode_keeps(const struct xn_xdp_port *p);
 /* Longest frame, or piece of one, that the XDP program has to let through. */
 uint32_t xn_xdp_mode_passes(const struct xn_xdp_port *p);
 /* What the XDP program's attachment says to that. 0 or -EOPNOTSUPP. */

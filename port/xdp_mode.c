@@ -25,6 +25,7 @@
 #include "port/xdp.h"
 
 #define ENOUGH_PERMILLE 875u   /* pages that follow each other, for mode=auto */
+#define KEPT_RX_RING    64u    /* RX ring, where buffers have to be kept (xsk/zc.h) */
 
 const char *xn_xdp_why(enum xn_mode_why why)
 {
@@ -82,8 +83,9 @@ int xn_xdp_mode_choose(struct xn_xdp_port *p)
 		m->cannot = XN_WHY_FILTER;
 		return 0;
 	}
+	m->driver = xn_zc_driver_find(p->info.driver);
 	loud = xn_fail_silently(true);
-	err = xn_zc_shape_choose(&m->shape, xn_zc_driver_find(p->info.driver), p->info.mtu, ifname);
+	err = xn_zc_shape_choose(&m->shape, m->driver, p->info.mtu, ifname);
 	/* A whole frame has to be shorter than a piece of a longer one. */
 	if (!err && piece_bytes(&m->shape) && m->shape.whole <= longest(p))
 		err = xn_fail(EMSGSIZE, "%s: with driver %s, frames of MTU %u cannot be told from pieces of "
@@ -96,6 +98,11 @@ int xn_xdp_mode_choose(struct xn_xdp_port *p)
 	if (p->spec.mode == XN_XSK_ZERO_COPY)
 		xn_log(XN_LOG_WARN, "%s; mode=zero-copy: every packet is bounced", xn_last_error());
 	return 0;
+}
+
+uint32_t xn_xdp_mode_keeps(const struct xn_xdp_port *p)
+{
+	return p->mode.driver && p->mode.driver->keep ? KEPT_RX_RING + p->mode.driver->keep : 0;
 }
 
 uint32_t xn_xdp_mode_passes(const struct xn_xdp_port *p)
@@ -179,6 +186,8 @@ static int open_socket(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, 
 		/* Drivers want MTU + 26 to fit. If nothing is lent, a chunk may take all it can. */
 		cfg.frame_bytes = s->driver ? s->frame_bytes : XN_FRAME_BYTES_MAX;
 		cfg.chunk_bytes = s->driver ? s->chunk_bytes : XN_CHUNK_BYTES;
+		if (xn_xdp_mode_keeps(p))
+			cfg.rx_size = KEPT_RX_RING;
 	}
 	cfg.share_fd = shareable(p, &cfg);
 	err = take_spare(p, &cfg.spare_fd);
@@ -265,7 +274,7 @@ static int judge_map(struct xn_xdpq *x, bool ask, enum xn_mode_why *why)
 		return err;
 	*why = err ? XN_WHY_SILENT : XN_WHY_PAGES;
 	if (p->spec.mode == XN_XSK_AUTO && permille(&m->map) < ENOUGH_PERMILLE)
-		err = -EAGAIN;
+		err = -EAGAIN;   /* also one that keeps silent: no bit is set */
 	if (err)
 		drop_map(m);
 	return err;
@@ -282,15 +291,19 @@ static int lend_what_can_be(struct xn_xdpq *x, bool ask, enum xn_mode_why *why)
 	x->tx_copies = false;
 	x->tx_pieces = 1;
 	x->reach = x->xsk.frame_bytes;
-	x->bounce = !s->driver || s->front > x->q.cfg.hdr_bytes || verdict(p) == XN_VERDICT_NONE;
-	if (x->bounce)
-		return 0;
-	err = judge_map(x, ask, why);
+	x->keep = xn_xdp_mode_keeps(p);
+	x->known = s->driver && s->front <= x->q.cfg.hdr_bytes;
+	x->bounce = !x->known || verdict(p) == XN_VERDICT_NONE;
+	err = judge_map(x, ask && !x->bounce, why);
 	if (err)
 		return err;
 	p->sys->xsk_statistics(&x->xsk, &st);
 	x->refused = st.tx_invalid_descs;
-	x->map = &p->mode.map;
+	x->map = x->tx_map = &p->mode.map;
+	if (!x->known)
+		return 0;
+	if (s->tx_in_page)
+		x->tx_map = &p->mode.none;
 	x->reach = s->reach;
 	x->front = s->front;
 	x->shift = s->driver->shift;
@@ -354,7 +367,7 @@ static void tell(struct xn_xdp_port *p, const struct xn_xdpq *x, enum xn_mode_wh
 	pthread_mutex_unlock(&p->lock);
 	if (again)
 		return;
-	if (x->map)
+	if (x->map && !x->bounce)
 		xn_log(XN_LOG_INFO, "%s: zero-copy mode: %s; %u of 1000 pages follow each other, buffers "
 		       "of %u bytes and more are lent", p->spec.ifname, xn_xdp_why(why),
 		       m->permille, m->hdr_bytes + m->reach);
@@ -385,6 +398,10 @@ static int try_zero_copy(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size
 		       verdict(p) ? XN_WHY_LOST : p->mode.why;
 	if (!p->mode.shape.driver || verdict(p) || others_copy(p))
 		return -EAGAIN;
+	if (x->all_rx_frames < xn_xdp_mode_keeps(p)) {
+		*why = XN_WHY_FRAMES;
+		return -EAGAIN;
+	}
 	loud = xn_fail_silently(true);
 	err = bind_zero_copy(x, fill_size, tx_size, true, why);
 	xn_fail_silently(loud);
@@ -397,13 +414,19 @@ static int try_zero_copy(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size
 
 static int insist(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, enum xn_mode_why *why)
 {
-	int err = bind_zero_copy(x, fill_size, tx_size, !verdict(xdp_port(x)), why);
+	struct xn_xdp_port *p = xdp_port(x);
+	int err;
 
+	if (x->all_rx_frames < xn_xdp_mode_keeps(p))
+		return xn_fail(ENOBUFS, "%s: driver %s has to have %u buffers at any time: raise "
+			       "xn_mem_opts.bounce_frames", p->spec.ifname, p->info.driver,
+			       xn_xdp_mode_keeps(p));
+	err = bind_zero_copy(x, fill_size, tx_size, !verdict(p), why);
 	if (err != -EAGAIN)
 		return err;
 	xn_log(XN_LOG_WARN, "%s: its driver takes nothing to send, and so does not tell which pages "
 	       "follow each other (is there a carrier?): only what lies inside a page is lent",
-	       xdp_port(x)->spec.ifname);
+	       p->spec.ifname);
 	return bind_zero_copy(x, fill_size, tx_size, false, why);
 }
 

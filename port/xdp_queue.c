@@ -186,15 +186,15 @@ static const struct xn_portq_ops queue_ops_zc = {
 	.tx_post = xn_xdp_tx_post_zc,
 };
 
-static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
+static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, uint32_t rx_frames)
 {
 	const struct xn_portq_cfg *c = &x->q.cfg;
 
 	x->lent_mask = fill_size - 1;
 	x->lent = calloc(fill_size, sizeof(*x->lent));
 	x->sent = calloc(tx_size, sizeof(*x->sent));
-	x->rx_all = calloc(c->rx_heads, sizeof(*x->rx_all));
-	x->rx_frames = calloc(c->rx_heads, sizeof(*x->rx_frames));
+	x->rx_all = calloc(rx_frames, sizeof(*x->rx_all));
+	x->rx_frames = calloc(rx_frames, sizeof(*x->rx_frames));
 	x->tx_frames = calloc(c->tx_heads, sizeof(*x->tx_frames));
 	x->tx_free = calloc(c->tx_heads, sizeof(*x->tx_free));
 	x->tx_ready = calloc(c->tx_heads, sizeof(*x->tx_ready));
@@ -209,7 +209,7 @@ static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
 }
 
 /* This queue's share of the bounce frames: half for each direction. */
-static int take_frames(struct xn_xdpq *x)
+static int take_frames(struct xn_xdpq *x, uint32_t rx_frames)
 {
 	const struct xn_portq_cfg *c = &x->q.cfg;
 	struct xn_mem_info mem;
@@ -217,7 +217,7 @@ static int take_frames(struct xn_xdpq *x)
 
 	xn_mem_get_info(x->mem, &mem);
 	share = mem.bounce_frames_free / (x->q.port->n_queues - c->index);
-	x->all_rx_frames = xn_mem_take_frames(x->mem, x->rx_all, XN_MIN(c->rx_heads, share / 2));
+	x->all_rx_frames = xn_mem_take_frames(x->mem, x->rx_all, XN_MIN(rx_frames, share / 2));
 	x->all_tx_frames = xn_mem_take_frames(x->mem, x->tx_frames, XN_MIN(c->tx_heads, share / 2));
 	if (!x->all_rx_frames || !x->all_tx_frames)
 		return xn_fail(ENOBUFS, "no bounce frames left for queue pair %u: raise "
@@ -231,7 +231,9 @@ static int take_frames(struct xn_xdpq *x)
 
 static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct xn_portq **q)
 {
-	uint32_t fill_size = xn_pow2_up(XN_MAX(cfg->rx_heads, MIN_RING));
+	const uint32_t keep = xn_xdp_mode_keeps(p);
+	/* For each buffer of the guest's, and for those that a driver always has to have. */
+	uint32_t fill_size = xn_pow2_up(XN_MAX(cfg->rx_heads + keep, MIN_RING));
 	uint32_t tx_size = xn_pow2_up(XN_MAX(cfg->tx_heads, MIN_RING));
 	struct xn_xdpq *x = calloc(1, sizeof(*x));
 	int err;
@@ -248,9 +250,9 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	x->xsk.fd = x->retry_fd = x->end_fd = -1;
 	x->host_queue = p->spec.start + cfg->index;
 
-	err = alloc_tables(x, fill_size, tx_size);
+	err = alloc_tables(x, fill_size, tx_size, XN_MAX(cfg->rx_heads, keep));
 	if (!err)
-		err = take_frames(x);
+		err = take_frames(x, XN_MAX(cfg->rx_heads, keep));
 	if (!err)
 		err = xn_xdp_bind(x, fill_size, tx_size);
 	if (err)
@@ -260,6 +262,8 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	x->tx_posted = x->tx_done = x->tx_hint = *x->xsk.tx.producer;
 	x->q.ops = x->map ? &queue_ops_zc : &queue_ops;
 	err = xn_xdp_watch_begin(x);
+	if (!err && x->keep)   /* before a frame can come */
+		xn_xdp_keep_up(x);
 	if (!err && !cfg->rx_off)
 		err = steer(x);
 	if (err)

@@ -159,10 +159,16 @@ static uint32_t landing(const struct xn_portq_cfg *c, const struct xn_chain *buf
 	return len > skip ? len - skip : 0;
 }
 
-/* Zero-copy mode: no buffer of the guest's waits for a bounced frame. */
-static bool no_sentinel(const struct xn_xdpq *x)
+/*
+ * Zero-copy mode: does the next buffer have to be held? For the engine's own entries that
+ * are there without one, and whose frames would have nowhere to go; or because one at least
+ * always is.
+ */
+static inline bool holds_next(const struct xn_xdpq *x)
 {
-	return !x->bounce_posted && !xn_id_fifo_count(&x->held);
+	if (x->bounce_posted)
+		return x->keep && x->bounce_posted > x->held_frames;
+	return !xn_id_fifo_count(&x->held);
 }
 
 /* Zero-copy mode: why this buffer is not lent though it could be (port/xdp_watch.c). */
@@ -172,7 +178,9 @@ static enum xn_counter judge_watched(const struct xn_xdpq *x, const struct fill 
 
 	if (x->watch.rx_proof || (x->watch.trial && lent > xn_id_fifo_count(&x->held)))
 		return XN_C_rx_bounce_probe;
-	return no_sentinel(x) ? XN_C_rx_bounce_sentinel : XN_C_rx_buf_lent;
+	if (!holds_next(x))
+		return XN_C_rx_buf_lent;
+	return x->bounce_posted ? XN_C_rx_bounce_kept : XN_C_rx_bounce_sentinel;
 }
 
 /* Why this buffer cannot be lent: a counter; XN_C_rx_buf_lent: it can, at *at. */
@@ -251,10 +259,9 @@ static ALWAYS_INLINE unsigned rx_post(struct xn_portq *q, const struct xn_chain 
 	struct fill f = fill_begin(x);
 	uint64_t held = 0;
 
-	if (zc && no_sentinel(x) && b < end)
-		b += post_unusual(x, &f, b, &held);
 	for (;;) {
-		unsigned run = post_usual(x, &f, b, (unsigned)(end - b), zc);
+		unsigned most = zc && holds_next(x) ? 0 : (unsigned)(end - b);
+		unsigned run = post_usual(x, &f, b, most, zc);
 
 		b += run;
 		if (XN_LIKELY(b == end))
@@ -355,7 +362,8 @@ static void post_again(struct xn_xdpq *x)
 /*
  * Zero-copy mode: what came with the oldest entry is no frame: too long, or a piece of
  * one that is. Some NICs cut what is longer than a buffer into pieces that each look like
- * a frame (xsk/drivers.h); all but the last fill a buffer to its end.
+ * a frame (xsk/drivers.h); all but the last fill a buffer to its end. If the last one does
+ * too, the next frame goes with it.
  */
 static bool is_piece(struct xn_xdpq *x, const struct xdp_desc *d)
 {
@@ -370,6 +378,8 @@ static bool is_misplaced(const struct xn_xdpq *x, const struct xdp_desc *d)
 {
 	const uint64_t offset = d->addr >> XSK_UNALIGNED_BUF_OFFSET_SHIFT, land = x->xsk.land;
 
+	if (!x->known)
+		return offset + d->len > x->xsk.chunk_bytes;
 	return (offset != land && offset != land + x->shift) || offset + d->len > land + x->reach;
 }
 
@@ -418,7 +428,7 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 	}
 	if (x->xsk.zero_copy && is_misplaced(x, d)) {
 		drop_oldest(x, XN_C_rx_drop_error);
-		if (x->map)
+		if (x->known)
 			xn_xdp_misplaced(x);
 		return true;
 	}
@@ -484,6 +494,19 @@ bool xn_xdp_rx_waiting(struct xn_portq *q)
 	return xsk_cons_nb_avail(&xdpq(q)->xsk.rx, 1);
 }
 
+/* In front of the release of what was taken from the RX ring: the driver finds new buffers
+ * before it has room for more frames. */
+void xn_xdp_keep_up(struct xn_xdpq *x)
+{
+	struct fill f = fill_begin(x);
+
+	while (f.posted - x->rx_taken < x->keep) {
+		fill_put(&f, x->rx_frames[--x->n_rx_frames].v, 0, XN_LENT_BOUNCE);
+		x->bounce_posted++;
+	}
+	fill_end(x, &f);
+}
+
 /* Zero-copy mode, once a turn: another queue may have noticed something. */
 static inline void watch_port(struct xn_xdpq *x)
 {
@@ -546,6 +569,8 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 	 * index behind our reads of the descriptors; pairs with the kernel's
 	 * load-acquire in xskq_prod_is_full / xskq_prod_reserve.
 	 */
+	if (zc)
+		xn_xdp_keep_up(x);
 	xsk_ring_cons__cancel(&x->xsk.rx, avail - i);
 	xsk_ring_cons__release(&x->xsk.rx, i);
 	XN_COUNT(q->cfg.ctr, rx_lent, lent);

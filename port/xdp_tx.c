@@ -84,7 +84,7 @@ static enum xn_counter judge_pieces(const struct xn_xdpq *x, const struct xn_pie
 	for (unsigned i = 0; i < n; i++) {
 		if (!xn_mem_registered(x->mem, p[i].at, p[i].len) || p[i].len > x->xsk.chunk_bytes)
 			return XN_C_tx_bounce_window;
-		if (x->map && !xn_zc_whole_for_device(x->map, p[i].at.v, p[i].len))
+		if (x->map && !xn_zc_whole_for_device(x->tx_map, p[i].at.v, p[i].len))
 			why = XN_C_tx_bounce_page;
 	}
 	return why;
@@ -177,7 +177,7 @@ static ALWAYS_INLINE unsigned send_usual(const struct xn_xdpq *x, struct post *w
 	/* One piece of a chunk at most; nothing, where packets are copied or dropped. */
 	const uint32_t longest = x->bounce || x->tx_down || (zc && x->watch.tx_proof) ? 0 :
 				 zc ? x->xsk.chunk_bytes : XN_CHUNK_BYTES;
-	const struct xn_zc_map map = zc ? *x->map : (struct xn_zc_map){ 0 };
+	const struct xn_zc_map map = zc ? *x->tx_map : (struct xn_zc_map){ 0 };
 	const struct xn_chain *const first = p, *end;
 	struct xdp_desc *d = &w->ring[w->posted & w->mask];
 	uint64_t *sent = &w->sent[w->posted & w->mask], sum = 0;

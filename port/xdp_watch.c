@@ -68,13 +68,13 @@ static void paint(const struct xn_xdpq *x)
 
 int xn_xdp_watch_begin(struct xn_xdpq *x)
 {
-	const bool known = x->map && xdp_port(x)->mode.shape.driver->trust == XN_ZC_MEASURED;
+	const bool measured = x->known && xdp_port(x)->mode.driver->trust == XN_ZC_MEASURED;
 	struct xn_xdp_watch *w = &x->watch;
 
 	*w = (struct xn_xdp_watch){ .patience = INT32_MAX, .tx_looked = x->tx_posted };
-	if (x->map) {
-		w->rx_proof = known ? PROOF_MEASURED : PROOF_READ;
-		w->tx_proof = known ? 0 : PROOF_READ;
+	if (x->known) {
+		w->rx_proof = measured ? PROOF_MEASURED : PROOF_READ;
+		w->tx_proof = measured ? 0 : PROOF_READ;
 		w->trial = x->q.cfg.rx_heads;
 		w->patience = 2 * (x->lent_mask + 1);
 		w->refused = x->refused;
@@ -102,9 +102,9 @@ void xn_xdp_heed(struct xn_xdpq *x)
 	uint32_t verdict = xn_load_once32(&p->mode.verdict);
 
 	x->watch.verdict = verdict;
-	if (verdict == XN_VERDICT_ALL)
+	if (verdict == XN_VERDICT_ALL || !x->known)
 		return;
-	x->map = &p->mode.none;
+	x->map = x->tx_map = &p->mode.none;
 	if (verdict == XN_VERDICT_NONE) {
 		x->bounce = true;
 		xn_xdp_set_rule(x);
@@ -286,7 +286,7 @@ void xn_xdp_tx_overtaken(struct xn_xdpq *x, uint32_t ahead)
 	w->tx_late_ns = 0;
 	XN_COUNT(x->q.cfg.ctr, tx_vanished,
 		 give_up(x, ahead > TX_PATIENCE ? ahead - TX_PATIENCE : ahead));
-	if (x->map)
+	if (x->known)
 		judge(x, XN_VERDICT_IN_PAGE, "loses packets");
 }
 

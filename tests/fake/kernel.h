@@ -85,6 +85,7 @@ struct fk_nic {
 	unsigned forgets;       /* each so many'th packet is never completed */
 	bool (*follows)(uint64_t page);   /* does the next page follow? NULL: all do */
 	bool (*loses)(uint64_t fill);     /* forgets this buffer. NULL: none */
+	unsigned keep;          /* buffers that it has to have at any time, beside the RX ring's */
 	unsigned refusals;      /* attempts to bind that fail after a close */
 };
 #define FK_FOR_EVER (~0u)

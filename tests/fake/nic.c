@@ -58,6 +58,8 @@ static int piece_rx(struct fk *k, const uint8_t *frame, uint32_t bytes, fk_progr
 	int err;
 
 	fk_nic_refill(k);
+	assert(!k->nic.keep || xn_load_acquire32(&k->fill.producer) -
+	       xn_load_acquire32(&k->rx.consumer) >= k->rx.size + k->nic.keep);
 	if (!k->n_nic) {
 		k->stat.rx_fill_ring_empty_descs++;
 		return -ENOMEM;

@@ -39,19 +39,21 @@ static void some_follow(unsigned percent)
 
 /* As xsk/drivers.h has them, at MTU 1500: chunk 2048, frame 1536; chunk 4096, frame 2048. */
 static const struct fk_nic virtio = { .zero_copy = true, .front = 12, .reach = 1536, .follows = follows };
-static const struct fk_nic igb = { .zero_copy = true, .reach = 2048, .piece = 2048, .follows = follows };
-static const struct fk_nic igb_stamps = { .zero_copy = true, .reach = 2048, .piece = 2048, .shift = 16,
-					  .follows = follows };
+static const struct fk_nic igb = { .zero_copy = true, .reach = 2048, .piece = 2048, .keep = 80,
+				   .follows = follows };
+static const struct fk_nic igb_stamps = { .zero_copy = true, .reach = 2048, .piece = 2048, .keep = 80,
+					  .shift = 16, .follows = follows };
 
 struct nic_case {
 	const char *driver;
 	const struct fk_nic *nic;
 	uint32_t mtu, chunk, frame, reach, front;
+	bool tx_in_page;
 };
 
 static const struct nic_case nics[] = {
-	{ "virtio_net", &virtio, 1500, 2048, 1536, 1536, 12 },
-	{ "igb", &igb, 1500, 4096, 2048, 2048, 0 },
+	{ "virtio_net", &virtio, 1500, 2048, 1536, 1536, 12, false },
+	{ "igb", &igb, 1500, 4096, 2048, 2048, 0, true },
 };
 
 static struct xn_xdp_port *xp(const struct rig *r)
@@ -145,13 +147,17 @@ static void lent_or_not(const struct nic_case *c, unsigned percent, bool window)
 {
 	struct rig_opts o = opts_of(c, ",mode=zero-copy", MRG | IND);
 	uint64_t want[VERDICTS] = { 0 };
-	bool waits = false;   /* one that is not lent */
+	bool waits;           /* one that is not lent */
 	struct rig r;
 
 	some_follow(percent);
 	o.window_bytes = window ? (1u << 20) + 4096 : 0;
 	rig_open(&r, &o);
 	trust(&r);
+	/* Those of the engine's own that igb has to have are another rule. */
+	waits = xq(&r)->keep;
+	xq(&r)->keep = 0;
+	fk()->nic.keep = 0;
 	assert_int_equal(fk()->chunk_bytes, c->chunk);
 	assert_int_equal(fk()->frame_bytes, c->frame);
 	for (unsigned i = 0; i < 100; i++) {
@@ -193,6 +199,7 @@ static void lent_or_not_is_what_the_rule_says(void **state)
 static void random_receive(const struct nic_case *c, unsigned percent, uint64_t features)
 {
 	const struct rig_opts o = opts_of(c, ",mode=zero-copy", features);
+	const unsigned pending = c->nic->keep ? 200 : 60;
 	static uint8_t sent[64][FRAME_MAX], too_long[FRAME_MAX + 4000];
 	uint64_t arrived = 0, delivered = 0;
 	unsigned slot = 0;
@@ -207,7 +214,7 @@ static void random_receive(const struct nic_case *c, unsigned percent, uint64_t 
 		uint32_t lens[64], len;
 		unsigned n = 1 + rnd(8), ok = 0;
 
-		while (drv_pending(&r.drv, RX) < 60 && r.drv.q[RX].n_free > SEGS_MAX) {
+		while (drv_pending(&r.drv, RX) < pending && r.drv.q[RX].n_free > SEGS_MAX) {
 			struct drv_seg segs[2];
 			unsigned pieces = any_buffer(segs, slot++ % 500);
 
@@ -218,8 +225,13 @@ static void random_receive(const struct nic_case *c, unsigned percent, uint64_t 
 			lens[ok] = 14 + rnd(FRAME_MAX - 13);
 			make_frame(sent[ok], lens[ok], round * 8 + i);
 			ok += !fk_host_rx(0, sent[ok], lens[ok]);
-			if (!rnd(10))
-				fk_host_rx(0, too_long, FRAME_MAX + 1 + rnd(4000));
+			if (!rnd(10)) {
+				uint32_t bytes = FRAME_MAX + 1 + rnd(4000);
+
+				/* One that fills its last buffer too takes the next frame with it. */
+				if (!c->nic->piece || bytes % (c->nic->piece - c->nic->shift))
+					fk_host_rx(0, too_long, bytes);
+			}
 		}
 		arrived += ok;
 		while (xn_queue_run(r.q, 64))
@@ -257,7 +269,7 @@ static void not_a_byte_is_written_outside_of_what_was_lent(void **state)
 
 static void frames_behind_a_timestamp_begin_where_they_should(void **state)
 {
-	const struct nic_case c = { "igb", &igb_stamps, 1500, 4096, 2048, 2048, 0 };
+	const struct nic_case c = { "igb", &igb_stamps, 1500, 4096, 2048, 2048, 0, true };
 
 	(void)state;
 	random_receive(&c, 90, MRG);
@@ -288,7 +300,8 @@ static uint32_t post_packet(struct rig *r, const struct nic_case *c, unsigned i,
 		memcpy(r->drv.ram + at, flat + off, part);
 		skip -= cut;
 		if (part > cut) {
-			ok &= whole(r->ram_uoff + at + cut, part - cut);
+			ok &= c->tx_in_page ? (r->ram_uoff + at + cut) % 4096 + part - cut <= 4096 :
+					      whole(r->ram_uoff + at + cut, part - cut);
 			first = pieces++ ? first : part - cut;
 		}
 		at += part + rnd(3) * 7;
@@ -302,7 +315,6 @@ static uint32_t post_packet(struct rig *r, const struct nic_case *c, unsigned i,
 		w->chained++;
 	else
 		w->gathered++;
-	(void)c;
 	return len;
 }
 
@@ -486,7 +498,7 @@ static void nothing_is_lent_to_unknown_drivers(void **state)
 
 static const struct fk_nic ice = { .zero_copy = true, .reach = 1536, .segments = 8, .follows = follows };
 /* Read in its source, not measured. */
-static const struct nic_case unproven = { "ice", &ice, 1500, 2048, 1536, 1536, 0 };
+static const struct nic_case unproven = { "ice", &ice, 1500, 2048, 1536, 1536, 0, false };
 
 static uint8_t frame[FRAME_MAX];
 
@@ -511,7 +523,7 @@ static void exchange(struct rig *r, unsigned frames)
 static void proves_itself_first(const struct nic_case *c, unsigned proof)
 {
 	const struct rig_opts o = opts_of(c, ",mode=zero-copy", 0);
-	uint64_t lent;
+	uint64_t lent = 0;
 	struct rig r;
 
 	all_follow();
@@ -918,21 +930,27 @@ static void what_one_queue_notices_all_queues_heed(void **state)
 
 /* ---- pieces ---- */
 
-static void pieces_of_long_frames_are_dropped_by_name(void **state)
+static void drop_pieces(unsigned in_front)
 {
 	const struct rig_opts o = opts_of(&nics[1], ",mode=zero-copy", 0);
+	unsigned left = 256 - in_front - 3;
 	static uint8_t f[9000];
 	uint8_t got[80000];
 	struct rig r;
 
-	(void)state;
 	all_follow();
 	rig_open(&r, &o);
 	trust(&r);
-	for (unsigned i = 0; i < 60; i++)
+	for (unsigned i = 0; i < 256; i++)
 		offer(&r, &(struct drv_seg){ DRV_FREE_AT + i * 8192, 4096 }, 1);
 	xn_queue_run(r.q, 64);
+	xn_queue_run(r.q, 64);
 	make_frame(f, sizeof(f), 1);
+	for (unsigned i = 0; i < in_front; i++) {   /* 144 come in bounce frames, then in lent ones */
+		assert_int_equal(fk_host_rx(0, f, 60), 0);
+		xn_queue_run(r.q, 64);
+		assert_int_equal(take_frame(&r, got), 60);
+	}
 	fk_host_rx(0, f, 1518);
 	fk_host_rx(0, f, 1519);                 /* 1 */
 	fk_host_rx(0, f, 2047);                 /* 1 */
@@ -947,13 +965,110 @@ static void pieces_of_long_frames_are_dropped_by_name(void **state)
 	assert_int_equal(take_frame(&r, got), 1518);
 	assert_int_equal(take_frame(&r, got), 0);
 	assert_int_equal(stat(&r, "rx_drop_too_long"), 8);
-	assert_int_equal(stat(&r, "rx_packets"), 3);
-	/* No buffer is lost: 57 frames find one. */
-	for (unsigned i = 0; i < 57; i++) {
-		assert_int_equal(fk_host_rx(0, f, 60), 0);
+	assert_int_equal(stat(&r, "rx_packets"), in_front + 3);
+	assert_int_equal(stat(&r, "rx_lent"), in_front > 144 ? in_front - 144 + 3 : 0);
+	/* No buffer is lost: so many more frames find one. */
+	for (unsigned i = 0; i < 1000; i++) {
+		fk_host_rx(0, f, 60);
 		xn_queue_run(r.q, 64);
-		assert_int_equal(take_frame(&r, got), 60);
+		left -= take_frame(&r, got) == 60;
 	}
+	assert_int_equal(left, 0);
+	rig_close(&r);
+}
+
+static void pieces_of_long_frames_are_dropped_by_name(void **state)
+{
+	(void)state;
+	drop_pieces(0);
+	drop_pieces(144 + 20);
+}
+
+/* ---- drivers that have to have buffers ---- */
+
+/* Whatever the guest posts, and however slow: the fake driver looks at it with each frame. */
+static void a_driver_always_has_the_buffers_that_it_needs(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[1], ",mode=zero-copy", 0);
+	uint64_t in = 0, out = 0;
+	uint8_t got[80000];
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_open(&r, &o);
+	trust(&r);
+	assert_int_equal(fk()->rx.size, 64);
+	for (unsigned i = 0; i < 20000; i++) {
+		static const unsigned most[] = { 0, 1, 3, 60, 250 };
+		unsigned level = most[i / 800 % XN_ARRAY_SIZE(most)];
+
+		while (drv_pending(&r.drv, RX) < level)
+			offer(&r, &(struct drv_seg){ DRV_FREE_AT + (uint64_t)(r.drv.q[RX].avail % 900) * 8192,
+						     4096 }, 1);
+		if (rnd(4))
+			xn_queue_run(r.q, 64);
+		make_frame(frame, 100, i);
+		in += !fk_host_rx(0, frame, 100);
+		if (rnd(2))
+			xn_queue_run(r.q, 64);
+		while (rnd(10) && take_frame(&r, got))
+			out++;
+	}
+	xn_queue_run(r.q, 64);
+	xn_queue_run(r.q, 64);
+	while (take_frame(&r, got))
+		out++;
+	assert_int_equal(stat(&r, "rx_packets"), out);
+	assert_int_equal(in, out + stat(&r, "rx_drop_no_buffer"));
+	assert_true(stat(&r, "rx_drop_no_buffer") > 1000);
+	assert_true(stat(&r, "rx_bounce_kept") > 100);
+	rig_close(&r);
+}
+
+/* With buffers enough the engine's own go away, and all are lent. */
+static void what_a_driver_needs_may_be_the_guests(void **state)
+{
+	const struct rig_opts o = opts_of(&nics[1], ",mode=zero-copy", 0);
+	uint8_t got[80000];
+	uint64_t lent = 0;
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	rig_open(&r, &o);
+	trust(&r);
+	for (unsigned i = 0; i < 2000; i++) {
+		while (r.drv.q[RX].n_free)
+			offer(&r, &(struct drv_seg){ DRV_FREE_AT + (uint64_t)(r.drv.q[RX].avail % 900) * 8192,
+						     4096 }, 1);
+		xn_queue_run(r.q, 64);
+		assert_int_equal(fk_host_rx(0, frame, 100), 0);
+		xn_queue_run(r.q, 64);
+		assert_int_equal(take_frame(&r, got), 100);
+		if (i == 999)
+			lent = stat(&r, "rx_lent");
+	}
+	assert_in_range(stat(&r, "rx_lent") - lent, 990, 1000);
+	rig_close(&r);
+}
+
+static void too_few_frames_for_that_are_told(void **state)
+{
+	struct rig_opts o = opts_of(&nics[1], ",mode=zero-copy", 0);
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	o.bounce_frames = 200;          /* half of them for each way */
+	rig_prepare(&r, &o);
+	assert_int_equal(rig_open_port(&r, &o), 0);
+	assert_int_equal(rig_start(&r, &o), -ENOBUFS);
+	assert_non_null(strstr(xn_last_error(), "bounce_frames"));
+	rig_close(&r);
+	o.options = "";
+	rig_open(&r, &o);
+	assert_string_equal(mode_of(&r), "copy");
 	rig_close(&r);
 }
 
@@ -1324,6 +1439,9 @@ int main(void)
 		cmocka_unit_test(refused_packets_are_noticed),
 		cmocka_unit_test(what_one_queue_notices_all_queues_heed),
 		cmocka_unit_test(pieces_of_long_frames_are_dropped_by_name),
+		cmocka_unit_test(a_driver_always_has_the_buffers_that_it_needs),
+		cmocka_unit_test(what_a_driver_needs_may_be_the_guests),
+		cmocka_unit_test(too_few_frames_for_that_are_told),
 		cmocka_unit_test(kernels_that_cannot_be_asked_lend_only_inside_of_pages),
 		cmocka_unit_test(a_silent_driver_is_lent_only_inside_of_pages),
 		cmocka_unit_test(ring_indices_wrap_at_2_32),
