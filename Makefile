@@ -23,6 +23,7 @@
 #:   consumer   staged install, and programs built against it through pkg-config
 #:   smoke      a short xsknet-bench, whose JSON is looked at; root
 #:   check-zc   real zero-copy drivers in a virtual machine, every combination (long)
+#:   zc-rss     RSS of real drivers in that machine; root
 #:   zc         one of them, shorter (ARGS: which, as tests/zc/run says)
 #:   tidy       clang-tidy
 #:   cppcheck   cppcheck
@@ -131,7 +132,7 @@ SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c test
                 tests/vhost/case_fault.c tests/vhost/case_wait.c tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx ctrl inflight session offload rss
 FUZZ_RIG     := tests/fuzz/guest.c
-ZC_PROGS     := geometry stop product rings
+ZC_PROGS     := geometry stop product rings rss
 ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
@@ -368,9 +369,9 @@ vm: $(B)/xsknetd $(B)/tests/vm/xfer
 	$(Q)$(if $(SAN),ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0 )VM_BUILD=$(B) tests/vm/run $(ARGS)
 
 # These run in a machine whose kernel has zero-copy drivers.
-.PHONY: zc check-zc
+.PHONY: zc check-zc zc-rss
 $(ZC_BIN): LIBS += -lpthread
-$(ZC_BIN): $(B)/tests/zc/%: $(B)/tests/zc/%.o $(call obj,$(ZC_RIG) tests/fake/driver.c) $(B)/libxsknet.a
+$(ZC_BIN): $(B)/tests/zc/%: $(B)/tests/zc/%.o $(call obj,$(ZC_RIG) tests/fake/driver.c) $(B)/librig.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
 zc check-zc: $(B)/xsknetctl $(B)/xsknet-bench
@@ -378,6 +379,8 @@ zc: $(ZC_BIN)
 	$(Q)VM_BUILD=$(B) ZC_FRAMES=5000 tests/zc/run $(or $(ARGS),virtio/on/2M)
 check-zc: $(ZC_BIN)
 	$(Q)VM_BUILD=$(B) tests/zc/run $(ARGS)
+zc-rss: $(B)/tests/zc/rss $(B)/tests/zc/rings
+	$(Q)VM_BUILD=$(B) tests/zc/rss $(ARGS)
 
 # The flags by which clang understands the sources as gcc does.
 TIDY_FLAGS := -std=gnu11 $(XN_CPPFLAGS) -Wall -Wextra -Wno-unused-parameter

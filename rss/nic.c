@@ -48,7 +48,7 @@ struct xn_nic {
 	bool recorded;                   /* something may have been changed, */
 	bool half;                       /* and not to the end: a set failed */
 	struct xn_rss_config rss;
-	bool has_rss, set_once;
+	bool has_rss, set_once, anyway;  /* anyway: set what seems to be there, too */
 	struct xn_nic_setup now, plan, result;   /* result: as read after the last set */
 	struct xn_nic_told told, no_context;     /* no_context: RING: why not */
 };
@@ -277,11 +277,11 @@ static int set_whole(struct xn_nic *n)
 {
 	int err;
 
-	if (n->now.fixed || xn_prog_same(&n->now, &n->plan))
+	if (n->now.fixed || (!n->anyway && xn_prog_same(&n->now, &n->plan)))
 		return 0;
 	err = first_record(n);
 	if (!err)
-		err = xn_prog_whole(n->e, &n->now, &n->plan, &n->told);
+		err = xn_prog_whole(n->e, &n->now, &n->plan, n->anyway, &n->told);
 	return err ? err : xn_prog_read(n->e, 0, &n->now);
 }
 
@@ -480,7 +480,23 @@ static bool is_as_set(struct xn_nic *n)
 		return false;
 	if (n->how != WHOLE && (xn_prog_find_rule(n->e, &n->rec.rule, &there) || !there))
 		return false;
-	return n->how == RING || (!read_now(n) && xn_prog_same(&n->now, &n->result));
+	if (n->how == RING)
+		return true;
+	/* Whose queues have changed, has forgotten more than it says (xn_nic_repeat). */
+	return !read_now(n) && n->now.rings == n->result.rings && xn_prog_same(&n->now, &n->result);
+}
+
+int xn_nic_repeat(struct xn_nic *n, struct xn_nic_told *told)
+{
+	int err;
+
+	*told = n->told;
+	if (!n->set_once)
+		return xn_fail(EINVAL, "%s: nothing was set yet", n->cfg.ifname);
+	n->anyway = true;
+	err = set_again(n, told);
+	n->anyway = false;
+	return err;
 }
 
 int xn_nic_check(struct xn_nic *n, struct xn_nic_told *told, bool *again)
@@ -493,7 +509,7 @@ int xn_nic_check(struct xn_nic *n, struct xn_nic_told *told, bool *again)
 	same = is_as_set(n);
 	if (again)
 		*again = !same;
-	return same ? 0 : set_again(n, told);
+	return same ? 0 : xn_nic_repeat(n, told);
 }
 
 /* ---- without changing anything ---- */

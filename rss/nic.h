@@ -8,6 +8,7 @@
  *	                (rss/saved.h), then key, table and hash fields are set, read back, and
  *	                judged (rss/plan.h). As often as the guest changes its mind
  *	xn_nic_check    is it still so? Set again what a driver has forgotten (link down, ethtool -L)
+ *	xn_nic_repeat   set again without asking: a driver may not know what its NIC has forgotten
  *	xn_nic_close    put back, file removed
  *
  * What of a NIC is programmed depends on whose it is:
@@ -69,6 +70,14 @@ int xn_nic_set(struct xn_nic *n, const struct xn_rss_config *rss, struct xn_nic_
 /* Cheap enough for each change of the link. *again (may be NULL): had to be set again. -EINVAL
  * nothing was set yet; else as xn_nic_set. */
 int xn_nic_check(struct xn_nic *n, struct xn_nic_told *told, bool *again);
+
+/*
+ * For frames that come on wrong queues though the NIC is told as exact, and after an XDP program
+ * was attached: a virtio NIC whose number of queues is set (which virtio_net does then, Linux
+ * 7.2, virtnet_xdp_set) ends RSS (VIRTIO 1.3, 5.1.6.5.6.1), and the driver goes on to tell what
+ * it was. So the program is attached first, then this set. Errors as above.
+ */
+int xn_nic_repeat(struct xn_nic *n, struct xn_nic_told *told);
 
 /* NULL is taken. */
 void xn_nic_close(struct xn_nic *n);

@@ -176,7 +176,14 @@ static void judge_key(struct xn_nic_told *told, const struct xn_rss_config *rss,
 	else if (now->rss.key_len < need)
 		xn_nic_say(told, XN_NIC_CORRECTED, "the NIC's hash key has %u bytes, and the guest's types "
 			   "need %u", now->rss.key_len, need);
-	else if (memcmp(now->rss.key, rss->key, need) != 0)
+	else if (!memcmp(now->rss.key, rss->key, need))
+		return;
+	else if (now->key_fixed && now->shared)
+		xn_nic_say(told, XN_NIC_CORRECTED, "the NIC has another hash key, one for all its contexts");
+	else if (now->key_fixed)
+		xn_nic_say(told, XN_NIC_CORRECTED, "%s takes no hash key, and has the kernel's: for a guest that "
+			   "sets none, --rss-key $(cut -c-119 /proc/sys/net/core/netdev_rss_key)", now->driver);
+	else
 		xn_nic_say(told, XN_NIC_CORRECTED, "the NIC has another hash key");
 }
 

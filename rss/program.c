@@ -191,7 +191,7 @@ static void only_changes(struct xn_eth_rss *r, const struct xn_nic_setup *now)
 }
 
 int xn_prog_whole(struct xn_ethtool *e, const struct xn_nic_setup *now,
-		  const struct xn_nic_setup *plan, struct xn_nic_told *told)
+		  const struct xn_nic_setup *plan, bool anyway, struct xn_nic_told *told)
 {
 	struct xn_eth_rss *r;
 	bool changed = false;
@@ -200,13 +200,16 @@ int xn_prog_whole(struct xn_ethtool *e, const struct xn_nic_setup *now,
 	if (now->fixed)
 		return 0;
 	err = set_fields(e, plan, &changed, told);
-	if (err || (!changed && same_rss(&now->rss, &plan->rss)))
+	if (err || (!changed && !anyway && same_rss(&now->rss, &plan->rss)))
 		return err;
 	r = malloc(sizeof(*r));
 	if (!r)
 		return fail(e, -ENOMEM, "key and table");
 	*r = plan->rss;
-	only_changes(r, now);
+	if (now->key_fixed)
+		r->key_len = 0;
+	else if (!anyway)
+		only_changes(r, now);
 	err = set_both(e, 0, r, XN_ETH_TABLE_SET, told);
 	free(r);
 	return err;

@@ -21,9 +21,10 @@ int xn_prog_read(struct xn_ethtool *e, uint32_t context, struct xn_nic_setup *s)
 /* Do these mean the same to a NIC? */
 bool xn_prog_same(const struct xn_nic_setup *a, const struct xn_nic_setup *b);
 
-/* Has the interface's own setup become `plan`, as far as it can be; `now` is what it was. */
+/* Has the interface's own setup become `plan`, as far as it can be; `now` is what it was. anyway:
+ * sets what seems to be there, too. */
 int xn_prog_whole(struct xn_ethtool *e, const struct xn_nic_setup *now,
-		  const struct xn_nic_setup *plan, struct xn_nic_told *told);
+		  const struct xn_nic_setup *plan, bool anyway, struct xn_nic_told *told);
 /* Likewise key and table of a context. *context XN_NO_CONTEXT: a new one, whose number is
  * then there; it stays so, if the driver has none to give. */
 int xn_prog_context(struct xn_ethtool *e, uint32_t *context, const struct xn_nic_setup *plan,

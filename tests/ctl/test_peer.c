@@ -28,6 +28,7 @@
 #include "base/types.h"
 #include "bench/lab.h"
 #include "rss/config.h"
+#include "rss/nic.h"
 #include "tests/cmocka.h"
 #include "tests/ctl/run.h"
 #include "tests/fake/rss.h"
@@ -583,6 +584,31 @@ static void daemon_says_how(void **state)
 	unlink(path);
 }
 
+/* ---- the guest's end ---- */
+
+static void veth_itself_is_told_as_unsupported_with_the_way_out(void **state)
+{
+	const struct xn_nic_cfg cfg = { .ifname = XN_LAB_NEAR, .queues = QUEUES, .state_dir = -1 };
+	const struct xn_nic_cfg missing = { .ifname = "nosuch", .queues = 1, .state_dir = -1 };
+	struct xn_rss_config rss;
+	struct xn_nic_told told;
+	struct xn_nic *nic;
+
+	in_near();
+	xn_rss_default(&rss, QUEUES);
+	must(xn_nic_open(&nic, &cfg), "open");
+	must(xn_nic_set(nic, &rss, &told), "set");
+	assert_int_equal(told.status, XN_NIC_UNSUPPORTED);
+	assert_string_equal(told.why, "veth has no RSS, the sender's transmit queue decides: at the peer, xsknetctl "
+			    "steer-peer makes it exact");
+	must(xn_nic_check(nic, &told, NULL), "check");
+	assert_int_equal(told.status, XN_NIC_UNSUPPORTED);
+	xn_nic_close(nic);
+	must(xn_nic_foresee(&cfg, NULL, &told), "foresee");
+	assert_int_equal(told.status, XN_NIC_UNSUPPORTED);
+	assert_int_equal(xn_nic_open(&nic, &missing), -ENODEV);
+}
+
 /* ---- what is in the way ---- */
 
 static void xps_is_refused_and_told(void **state)
@@ -638,6 +664,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(off_is_as_if_it_had_never_been, start),
 		cmocka_unit_test_setup(new_table_is_in_force_with_the_next_frame, start),
 		cmocka_unit_test_setup(daemon_says_how, start),
+		cmocka_unit_test_setup(veth_itself_is_told_as_unsupported_with_the_way_out, start),
 		cmocka_unit_test_setup(xps_is_refused_and_told, start),
 		cmocka_unit_test_setup(what_cannot_be_steered_is_told, start),
 		cmocka_unit_test_setup(wrong_words_are_told, start),

@@ -79,6 +79,8 @@ static unsigned distribute(const struct fnic *n, const struct fnic_context *c, c
 
 	if (!n->kind.table_len)
 		return 0;
+	if (n->amnesia)
+		return f[20] % n->kind.rings;
 	if (flow < 0 || !n->fields[flow])
 		return c == &n->ctx[0] ? 0 : c->table[0];
 	memcpy(input, addr, addr_len);
@@ -204,6 +206,7 @@ static int set_rss(struct fnic *n, struct ethtool_rxfh *h)
 	if (h->rss_context >= FNIC_CONTEXTS || (h->rss_context && !n->ctx[h->rss_context].used &&
 						n->ctx[h->rss_context].table[0] == NO_CHANGE))
 		return -ENOENT;
+	n->amnesia = false;
 	c = &n->ctx[h->rss_context];
 	if (h->rss_context && !h->indir_size)
 		return delete_context(n, h->rss_context);

@@ -39,6 +39,9 @@ struct fnic {
 	struct fnic_kind kind;
 	struct fnic_context ctx[FNIC_CONTEXTS];
 	bool table_chosen;               /* by somebody: the driver's default is gone */
+	/* The hardware has forgotten table and key, and the driver does not know: as it tells them,
+	 * they are there again with the next that is set. */
+	bool amnesia;
 	uint64_t fields[FNIC_FLOWS];
 	struct { bool used; struct ethtool_rxnfc c; } rule[FNIC_RULES];
 	bool ntuple;

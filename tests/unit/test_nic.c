@@ -513,7 +513,7 @@ static void one_key_for_all_contexts_is_told(void **state)
 	struct xn_nic *x = opened(&cfg);
 	struct xn_nic_told told = set(x, &rss);
 
-	expect_told(&told, XN_NIC_CORRECTED, "the NIC has another hash key");
+	expect_told(&told, XN_NIC_CORRECTED, "the NIC has another hash key, one for all its contexts");
 	expect_told(&told, XN_NIC_CORRECTED, "ethtool -N fake0 rx-flow-hash udp4 sdfn");
 	assert_int_equal(count(n, &rss, 4, 4).outside, 0);
 	xn_nic_close(x);
@@ -582,6 +582,35 @@ static void what_a_driver_forgot_is_set_again(void **state)
 	assert_int_equal(xn_nic_check(x, &told, &again), 0);
 	assert_true(again);
 	expect_exact(n, &told, &rss, 0, 4);
+	xn_nic_close(x);
+	assert_true(fnic_same(n, &before));
+}
+
+static void what_a_driver_does_not_know_it_forgot_is_set_again(void **state)
+{
+	struct fnic *n = a_nic(good), before = *n;
+	struct xn_nic_cfg cfg = cfg_of(n, 0, 4);
+	struct xn_rss_config rss = a_guest(4);
+	struct xn_nic *x = opened(&cfg);
+	struct xn_nic_told told;
+	bool again;
+
+	assert_int_equal(xn_nic_repeat(x, &told), -EINVAL);
+	assert_int_equal(xn_nic_check(x, &told, &again), -EINVAL);
+	told = set(x, &rss);
+	n->amnesia = true;
+	assert_int_equal(xn_nic_check(x, &told, &again), 0);
+	assert_false(again);
+	assert_true(count(n, &rss, 0, 4).right < FRAMES / 2);
+	assert_int_equal(xn_nic_repeat(x, &told), 0);
+	expect_exact(n, &told, &rss, 0, 4);
+	/* Another number of queues is a sign. */
+	n->amnesia = true;
+	n->kind.rings = 6;
+	assert_int_equal(xn_nic_check(x, &told, &again), 0);
+	assert_true(again);
+	expect_exact(n, &told, &rss, 0, 4);
+	n->kind.rings = 8;
 	xn_nic_close(x);
 	assert_true(fnic_same(n, &before));
 }
@@ -925,6 +954,7 @@ int main(void)
 		cmocka_unit_test(contexts_run_out),
 		cmocka_unit_test(guest_that_has_all_queues_needs_no_context),
 		cmocka_unit_test(what_a_driver_forgot_is_set_again),
+		cmocka_unit_test(what_a_driver_does_not_know_it_forgot_is_set_again),
 		cmocka_unit_test(context_and_rule_that_somebody_deleted_are_made_again),
 		cmocka_unit_test(what_somebody_else_has_set_meanwhile_stays_his),
 		cmocka_unit_test(interface_has_one_owner),
