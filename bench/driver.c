@@ -60,6 +60,8 @@ unsigned xn_driver_fwd(struct xn_near *w, struct xn_guest *g)
 	/* Each turn: a receive buffer is posted again when its transmit is back. */
 	xn_guest_tx_reap(g, w->queue);
 	n = xn_guest_rx(g, w->queue, f, XN_TURN);
+	for (unsigned i = 0; i < n; i++)
+		xn_near_turn_round(w, (uint8_t *)f[i].data);   /* the guest's own memory */
 	taken = n ? xn_guest_forward(g, w->queue, f, n) : 0;
 	if (taken < n)
 		xn_guest_rx_done(g, w->queue, f + taken, n - taken);

@@ -18,6 +18,8 @@
 #ifndef XN_BENCH_PATH_H
 #define XN_BENCH_PATH_H
 
+#include <string.h>
+
 #include "bench/bench.h"
 #include "bench/clock.h"
 #include "bench/guest.h"
@@ -130,6 +132,19 @@ void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value);
 /* Makes `frame` the next one of w's stream: writes all of it where it is not one of
  * this stream and length yet, else only its stamp. Then counts. */
 void xn_near_stamp(struct xn_near *w, uint8_t *frame);
+
+/* Before a frame is sent back over a wire of the user's: cards take only what is addressed to
+ * them. On veth nobody looks, and the frame is left as it is. */
+static inline void xn_near_turn_round(const struct xn_near *w, uint8_t *frame)
+{
+	uint8_t dst[6];
+
+	if (!w->path->opts->ifname)
+		return;
+	memcpy(dst, frame, 6);
+	memcpy(frame, frame + 6, 6);
+	memcpy(frame + 6, dst, 6);
+}
 
 /* ---- worker.c: the threads of one round ---- */
 

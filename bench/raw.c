@@ -417,9 +417,13 @@ static unsigned raw_fwd(struct xn_near *w)
 		give_back(q, d, n);
 		n = 0;
 	}
-	for (unsigned i = 0; i < n; i++)
-		post(q, idx + i, xsk_umem__add_offset_to_addr(d[i].addr), d[i].len,
+	for (unsigned i = 0; i < n; i++) {
+		const uint64_t frame = xsk_umem__add_offset_to_addr(d[i].addr);
+
+		xn_near_turn_round(w, at(w, frame));
+		post(q, idx + i, frame, d[i].len,
 		     (struct flight){ xsk_umem__extract_addr(d[i].addr), true });
+	}
 	push(q, n);
 	if (n || done)
 		w->own_ticks += xn_ticks() - t0;
