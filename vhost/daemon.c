@@ -63,6 +63,8 @@ struct daemon {
 	int sig_fd;
 	struct xn_nudge nudge;
 	struct xn_notify notify;
+	const char *status, *status_told;   /* what systemd shows; what it knows */
+	uint64_t status_ns;                 /* not told before */
 
 	struct xn_port *port;
 	struct xn_port_info info;       /* as last told */
@@ -326,7 +328,7 @@ static void begin_session(struct daemon *d, int fd)
 	}
 	d->sessions++;
 	xn_peer_log(XN_LOG_INFO, "a front end is connected");
-	xn_notify_say(&d->notify, "STATUS=A front end is connected.");
+	d->status = "STATUS=A front end is connected.";
 }
 
 static void end_session(struct daemon *d, const char *why)
@@ -343,7 +345,17 @@ static void end_session(struct daemon *d, const char *why)
 	xn_sigbus_take();       /* what faulted was this session's: not the next one's fault */
 	d->once = !d->dials && d->listen.fd < 0;
 	xn_peer_log(XN_LOG_INFO, "%s", why);
-	xn_notify_say(&d->notify, "STATUS=Waiting for a front end.");
+	d->status = "STATUS=Waiting for a front end.";
+}
+
+/* Front ends may come and go as fast as they like: what there is to tell is told once a second. */
+static void tell_status(struct daemon *d, uint64_t now_ns)
+{
+	if (d->status == d->status_told || now_ns < d->status_ns)
+		return;
+	xn_notify_say(&d->notify, d->status);
+	d->status_told = d->status;
+	d->status_ns = now_ns + NS_PER_S;
 }
 
 static void handle_session(struct daemon *d, bool lost_memory)
@@ -452,6 +464,8 @@ static uint64_t wait_of(struct daemon *d, uint64_t now_ns)
 		soonest(&wait_ns, d->accept_ns, now_ns);
 	if (d->ctl_ns != UINT64_MAX)
 		soonest(&wait_ns, d->ctl_ns, now_ns);
+	if (d->status != d->status_told)
+		soonest(&wait_ns, d->status_ns, now_ns);
 	return wait_ns;
 }
 
@@ -491,6 +505,7 @@ static bool turn(struct daemon *d)
 	session_turn(d);
 	listener_turn(d, fds[listener].revents, now_ns);
 	dial_turn(d, now_ns);
+	tell_status(d, now_ns);
 	if (d->ctl) {
 		uint64_t ns = xn_ctl_handle(d->ctl, &fds[ctl], n - ctl, now_ns);
 

@@ -586,6 +586,31 @@ static void systemd_is_told(void **state)
 	xd_fini(&d);
 }
 
+static void front_ends_that_come_and_go_are_told_once_a_second(void **state)
+{
+	char env[160], path[128], last[512] = "";
+	const char *const all[] = { env, NULL };
+	unsigned told = 0;
+	struct xd d;
+	int fd;
+
+	xd_init(&d);
+	snprintf(path, sizeof(path), "%s/notify", d.dir);
+	snprintf(env, sizeof(env), "NOTIFY_SOCKET=%s", path);
+	fd = listen_at(path, SOCK_DGRAM);
+	xd_start(&d, &(struct xd_how){ .env = all }, "loopback", NULL);
+	assert_non_null(strstr(notification(fd, 2000), "READY=1"));
+	for (unsigned i = 0; i < 500; i++)
+		close(dial(d.sock));
+	for (const char *s; *(s = notification(fd, 1500)); told++)
+		strcpy(last, s);
+	assert_in_range(told, 1, 4);
+	assert_string_equal(last, "STATUS=Waiting for a front end.");
+	close(fd);
+	xd_stop(&d);
+	xd_fini(&d);
+}
+
 /* ---- the end ---- */
 
 static void sigterm_in_traffic_ends_it_in_order(void **state)
@@ -1166,6 +1191,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(it_dials_the_front_end_again_and_again),
 		cmocka_unit_test(bad_readers_of_statistics_disturb_nobody),
 		cmocka_unit_test(systemd_is_told),
+		cmocka_unit_test(front_ends_that_come_and_go_are_told_once_a_second),
 		cmocka_unit_test(sigterm_in_traffic_ends_it_in_order),
 		cmocka_unit_test(it_is_stopped_and_goes_on),
 		cmocka_unit_test(a_connected_silent_guest_costs_no_processor),
