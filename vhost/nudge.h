@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <time.h>
 
-#define XN_NUDGE_SIGNAL  SIGALRM
+#define XN_NUDGE_SIGNAL   SIGUSR2     /* not SIGALRM: who starts us may have set an alarm */
 #define XN_NUDGE_AFTER_MS 20u       /* what is handled in time is not disturbed */
 #define XN_NUDGE_EVERY_MS 1u
 

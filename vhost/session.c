@@ -155,7 +155,7 @@ void xn_session_get_info(const struct xn_session *s, struct xn_session_info *inf
 {
 	*info = (struct xn_session_info){
 		.messages = s->messages, .refused = s->refused, .protocol_features = s->protocol,
-		.owner = s->owner, .back_channel = s->back_fd >= 0,
+		.owner = s->owner, .back_channel = s->back_fd >= 0, .mtu = s->mtu,
 		.status = s->status | (xn_vdev_needs_reset(s->v) ? XN_VU_STATUS_NEEDS_RESET : 0),
 	};
 }

@@ -42,6 +42,7 @@ struct xn_session_info {
 	bool     owner;
 	uint8_t  status;                /* as the front end set it, with NEEDS_RESET */
 	bool     back_channel;
+	uint16_t mtu;                   /* of the configuration space */
 };
 void xn_session_get_info(const struct xn_session *s, struct xn_session_info *info);
 

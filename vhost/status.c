@@ -31,7 +31,7 @@ static json_t *counters_json(struct xn_dev *dev, unsigned pair)
 	return o;
 }
 
-static json_t *port_json(const struct xn_status *s)
+static json_t *port_json(const struct xn_status *s, const struct xn_session_info *c)
 {
 	struct xn_port_mode m = { .sz = sizeof(m), .why = "", .verdict = "" };
 	struct xn_port_info p;
@@ -44,7 +44,7 @@ static json_t *port_json(const struct xn_status *s)
 		 s->mac[3], s->mac[4], s->mac[5]);
 	o = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:b, s:o, s:b, s:o}",
 		      "kind", p.kind, "spec", s->spec, "attach", p.attach, "mode", p.mode,
-		      "queues", (int)p.queues, "mtu", (int)s->mtu,
+		      "queues", (int)p.queues, "mtu", s->session ? c->mtu : s->mtu,
 		      "max_frame", (int)p.max_frame, "mac", mac,
 		      "link", p.link_up, "speed", number(p.speed), "full_duplex", p.full_duplex,
 		      "spare_sockets", number(p.spare_sockets));
@@ -56,20 +56,15 @@ static json_t *port_json(const struct xn_status *s)
 	return o;
 }
 
-static json_t *guest_json(const struct xn_status *s)
+static json_t *guest_json(const struct xn_status *s, const struct xn_session_info *c,
+			  const struct xn_vdev_info *v)
 {
-	struct xn_session_info c = { 0 };
-	struct xn_vdev_info v;
-
-	if (s->session)
-		xn_session_get_info(s->session, &c);
-	xn_vdev_get_info(s->vdev, &v);
 	return json_pack("{s:b, s:o, s:o, s:i, s:o, s:i, s:i, s:i, s:i, s:b, s:b}",
-			 "connected", s->session != NULL, "features", bits(v.features),
-			 "protocol_features", bits(c.protocol_features), "status", (int)c.status,
-			 "bytes", number(v.guest_bytes), "regions", (int)v.regions,
-			 "pairs", (int)v.pairs, "running", (int)v.running, "broken", (int)v.broken,
-			 "logging", v.logging, "inflight", v.inflight);
+			 "connected", s->session != NULL, "features", bits(v->features),
+			 "protocol_features", bits(c->protocol_features), "status", (int)c->status,
+			 "bytes", number(v->guest_bytes), "regions", (int)v->regions,
+			 "pairs", (int)v->pairs, "running", (int)v->running, "broken", (int)v->broken,
+			 "logging", v->logging, "inflight", v->inflight);
 }
 
 static json_t *workers_json(const struct xn_status *s, unsigned pairs)
@@ -109,7 +104,8 @@ json_t *xn_status_json(const struct xn_status *s)
 		xn_session_get_info(s->session, &c);
 	xn_vdev_get_info(s->vdev, &v);
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-			 "version", xn_version(), "port", port_json(s), "guest", guest_json(s),
+			 "version", xn_version(), "port", port_json(s, &c),
+			 "guest", guest_json(s, &c, &v),
 			 "counters", counters_json(xn_vdev_dev(s->vdev), XN_ALL_PAIRS),
 			 "pairs", pairs_json(s, v.pairs), "workers", workers_json(s, v.pairs),
 			 "sessions", number(s->sessions),

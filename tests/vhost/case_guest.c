@@ -664,10 +664,12 @@ static void set_mtu(const void *arg)
 	if (!(g->front.protocol_acked & BIT(XN_VU_P_MTU)))
 		skip("MTU is not offered");
 	a = ask(g, XN_VU_NET_SET_MTU, &m->mtu, sizeof(m->mtu), NULL, 0);
-	if (m->good)
-		check_accepted(a);
-	else
+	if (!m->good) {
 		check_nack(g, a);
+		return;
+	}
+	check_accepted(a);
+	CHECK(daemon_number(&the_daemon, "port.mtu") == m->mtu, "statistics tell another MTU");
 }
 
 static void rarp(const void *arg)
