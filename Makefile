@@ -105,7 +105,7 @@ VHOST_SRC := vhost/io.c vhost/fds.c vhost/discard.c vhost/peerlog.c \
              vhost/opts.c vhost/sandbox.c vhost/seccomp.c vhost/ctl.c vhost/status.c vhost/daemon.c
 # xsknetctl, all but its main(): tests link it too.
 CTL_SRC := ctl/client.c ctl/snapshot.c ctl/show.c ctl/stats.c \
-           ctl/peer.c ctl/sysfs.c ctl/nic.c ctl/netlink.c ctl/device.c ctl/host.c \
+           ctl/peer.c ctl/judge_rss.c ctl/sysfs.c ctl/nic.c ctl/netlink.c ctl/device.c ctl/host.c \
            ctl/lend.c ctl/judge.c ctl/judge_zc.c ctl/try.c ctl/doctor.c ctl/drivers.c
 # The laboratory: what bench, cost program and tests share.
 LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "rss/plan.h"
+
 /* Bits of NETDEV_A_DEV_XDP_FEATURES (Linux include/uapi/linux/netdev.h, 6.3). */
 #define XN_XDP_BASIC        1u
 #define XN_XDP_REDIRECT     2u
@@ -38,6 +40,8 @@ struct xn_nic_facts {
 	char peer_name[IF_NAMESIZE];    /* when it is here */
 	unsigned peer_mtu, peer_tx_queues;
 	struct xn_offloads peer_has;
+	bool rss_told;
+	struct xn_nic_told rss;         /* of all its queues, for a guest that has set nothing */
 };
 
 /* The device behind an interface, on its bus (ctl/device.c); of a virtio device, its PCI parent. */
@@ -86,6 +90,8 @@ void xn_host_gather(struct xn_host_facts *h, const char *bus);
 
 void xn_device_gather(struct xn_device_facts *d, const char *bus);
 
+/* What rss/ foresees (ctl/judge_rss.c). */
+void xn_rss_gather(struct xn_nic_facts *n);
 /* What netlink tells: features for XDP, and whose peer it is. */
 void xn_nic_ask_netlink(struct xn_nic_facts *n);
 

@@ -34,6 +34,8 @@ void xn_judge_zc_mtu(const struct xn_facts *f, struct xn_verdict *v);
 void xn_judge_zc_buffers(const struct xn_facts *f, struct xn_verdict *v);
 void xn_judge_zc_pages(const struct xn_facts *f, struct xn_verdict *v);
 void xn_judge_zc_filter(const struct xn_facts *f, struct xn_verdict *v);
+/* ctl/judge_rss.c */
+void xn_judge_rss(const struct xn_facts *f, struct xn_verdict *v);
 /* Bytes of a chunk in the mode that mode=auto is going to have: 2048 or 4096. */
 uint32_t xn_judge_chunk(const struct xn_facts *f);
 

@@ -161,6 +161,7 @@ int xn_nic_gather(struct xn_nic_facts *n, const char *ifname)
 	xn_nic_ask_netlink(n);
 	if (n->peer == XN_PEER_HERE)
 		ask_peer(fd, n);
+	xn_rss_gather(n);
 	libbpf_set_print(silent);
 	ask_program(n);
 out_close:

@@ -328,6 +328,32 @@ static void queues_that_nobody_serves_are_found(void **state)
 	       "2 receive", "ethtool -L eth0 rx 1");
 }
 
+static struct xn_facts several_queues(struct xn_facts f, enum xn_nic_status status, const char *why)
+{
+	f.nic.rx_queues = f.nic.tx_queues = f.nic.peer_tx_queues = 4;
+	f.nic.rss_told = true;
+	f.nic.rss.status = status;
+	snprintf(f.nic.rss.why, sizeof(f.nic.rss.why), "%s", why);
+	return f;
+}
+
+static void how_exactly_frames_find_their_queue_is_told(void **state)
+{
+	struct xn_facts f = several_queues(good(), XN_NIC_EXACT, "");
+
+	expect(&f, "RSS", XN_LEVEL_OK, "exact: a guest of 4 queues", "");
+	f = several_queues(good(), XN_NIC_CORRECTED, "the NIC has another hash key");
+	expect(&f, "RSS", XN_LEVEL_OK, "corrected: frames on another queue than the guest computes are copied "
+	       "(steer_missteered); the NIC has another hash key", "");
+	f = several_queues(good(), XN_NIC_UNSUPPORTED, "acme has no RSS table");
+	expect(&f, "RSS", XN_LEVEL_WARN, "unsupported: acme has no RSS table",
+	       "ethtool -L eth0 combined 1, and xsknetd --port xdp:eth0,queues=1");
+	f = several_queues(good_veth(), XN_NIC_UNSUPPORTED, "");
+	expect(&f, "RSS", XN_LEVEL_WARN, "unsupported: veth has no RSS", "xsknetctl steer-peer veth1 --queues 4");
+	f.nic.peer = XN_PEER_ELSEWHERE;
+	expect(&f, "RSS", XN_LEVEL_WARN, "veth has no RSS", "there: xsknetctl steer-peer PEER --queues 4");
+}
+
 static void peers_that_send_unfinished_frames_are_found(void **state)
 {
 	EXPECT(good_veth, f_.nic.peer_has.tx_csum = true, "peer", XN_LEVEL_BAD, "checksums",
@@ -759,6 +785,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(share_that_is_foretold_is_that_of_the_rule),
 		cmocka_unit_test(buffers_lie_as_linux_cuts_them),
 		cmocka_unit_test(queues_that_nobody_serves_are_found),
+		cmocka_unit_test(how_exactly_frames_find_their_queue_is_told),
 		cmocka_unit_test(peers_that_send_unfinished_frames_are_found),
 		cmocka_unit_test(other_programs_are_found_with_the_way_out),
 		cmocka_unit_test(kernels_are_told_by_number_and_date),

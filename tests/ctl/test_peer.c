@@ -594,6 +594,7 @@ static void veth_itself_is_told_as_unsupported_with_the_way_out(void **state)
 	struct xn_rss_config rss;
 	struct xn_nic_told told;
 	struct xn_nic *nic;
+	struct run r;
 
 	in_near();
 	xn_rss_default(&rss, QUEUES);
@@ -608,6 +609,9 @@ static void veth_itself_is_told_as_unsupported_with_the_way_out(void **state)
 	must(xn_nic_foresee(&cfg, NULL, &told), "foresee");
 	assert_int_equal(told.status, XN_NIC_UNSUPPORTED);
 	assert_int_equal(xn_nic_open(&nic, &missing), -ENODEV);
+	RUN(&r, "doctor", XN_LAB_NEAR);
+	expect(&r, 1, "RSS: unsupported: veth has no RSS");
+	expect(&r, 1, "there: xsknetctl steer-peer PEER --queues 4");
 }
 
 /* ---- what is in the way ---- */
