@@ -6,8 +6,8 @@
  *	proof    all is bounced. Bounce frames are painted around the place where a frame may
  *	         be written; each that comes back has its frame there, and the paint is whole.
  *	         What is sent goes out of arena frames, which are as they were afterwards
- *	trial    at most half of the receive buffers are lent, so that the others still come if
- *	         these do not
+ *	trial    at most half of the receive buffers are lent, until as many have come back:
+ *	         if they do not, the others still come
  *	service  what may be lent is lent; but one buffer at least is always bounced, so that
  *	         reception never starves
  *
@@ -17,7 +17,7 @@
  *
  * Buffers that vanish. Fill entries are taken in order, and a NIC fills its buffers in order,
  * so an entry is overtaken by later ones only when its frame was dropped: then it goes to the
- * end of the NIC's ring. In the shadow of the fill ring the entry that was posted first is in
+ * end of the NIC's ring, and is overtaken by as many as there are at most. In the shadow of the fill ring the entry that was posted first is in
  * front (find_lent), and so the number of entries that have overtaken it is rx_taken - its
  * own number, which is never negative for the one in front. If there are many, and no frame was dropped meanwhile, it has vanished.
  *
@@ -27,8 +27,8 @@
  * once for each.
  *
  * In transmit nothing is written, and completions come in the order of the ring. One that
- * does not come is given up when many later ones have, or after a while; descriptors that the kernel has
- * refused, though none should be, are found by its count.
+ * does not come is given up when many later ones have, or after a while; descriptors that
+ * the kernel has refused, though none should be, are found by its count.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -75,8 +75,8 @@ int xn_xdp_watch_begin(struct xn_xdpq *x)
 	if (x->known) {
 		w->rx_proof = measured ? PROOF_MEASURED : PROOF_READ;
 		w->tx_proof = measured ? 0 : PROOF_READ;
-		w->trial = x->q.cfg.rx_heads;
-		w->patience = 2 * (x->lent_mask + 1);
+		w->trial = (x->q.cfg.rx_heads + 1) / 2;
+		w->patience = x->q.cfg.rx_heads + x->keep;
 		w->refused = x->refused;
 		w->tx_sums = calloc(x->all_tx_frames, sizeof(*w->tx_sums));
 		if (!w->tx_sums)
