@@ -375,9 +375,10 @@ $(ZC_BIN): $(B)/tests/zc/%: $(B)/tests/zc/%.o $(call obj,$(ZC_RIG) tests/fake/dr
 	$(call say,LD,$@)
 	$(call link)
 zc check-zc: $(B)/xsknetctl $(B)/xsknet-bench
-zc: $(ZC_BIN)
-	$(Q)VM_BUILD=$(B) ZC_FRAMES=5000 tests/zc/run $(or $(ARGS),virtio/on/2M)
-check-zc: $(ZC_BIN)
+ZC_CARRIED := $(ZC_BIN) $(B)/xsknetctl $(B)/xsknet-bench
+zc: $(ZC_CARRIED)
+	$(Q)VM_BUILD=$(B) tests/zc/run --short $(ARGS)
+check-zc: $(ZC_CARRIED)
 	$(Q)VM_BUILD=$(B) tests/zc/run $(ARGS)
 zc-rss: $(B)/tests/zc/rss $(B)/tests/zc/rings
 	$(Q)VM_BUILD=$(B) tests/zc/rss $(ARGS)

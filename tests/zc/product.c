@@ -38,7 +38,10 @@
 #define STATS        160u
 #define STOP_FRAMES  4000u        /* that move before each stop */
 #define STOP_US      20000000u    /* and how long they may take */
-#define CPU_ROUNDS   3u
+#define SLOW_FRAMES  6000u
+#define SLOW_NAP_US  20000u
+#define PROBE_FRAMES 2000u        /* after which the port has looked into the driver */
+#define CPU_ROUNDS   5u           /* of each mode: odd, for a median */
 #define FOREVER      (1ull << 62)
 
 struct rig {
@@ -55,6 +58,7 @@ struct rig {
 	struct xn_dev *dev;
 	struct xn_queue *q;
 	uint64_t rx_off, tx_off;  /* written off: lost */
+	unsigned restarts;        /* of the queue by the library: a driver that misbehaved */
 	bool ok;
 };
 
@@ -78,9 +82,22 @@ static void start(struct rig *r)
 	r->q = xn_dev_queue(r->dev, 0);
 }
 
+static void on_event(void *arg, const struct xn_event *e)
+{
+	struct rig *r = arg;
+
+	if (e->kind != XN_EVENT_QUEUE_RESTARTED && e->kind != XN_EVENT_QUEUE_STOPPED &&
+	    e->kind != XN_EVENT_QUEUE_BROKEN)
+		return;
+	r->restarts++;
+	r->ok = false;
+	printf("FAILED: queue %s: %s\n", e->kind == XN_EVENT_QUEUE_RESTARTED ? "restarted" : "stopped",
+	       e->name ? e->name : "");
+}
+
 static void up(struct rig *r, const char *mode, uint32_t size)
 {
-	const struct xn_dev_opts opts = { .sz = sizeof(opts), .pairs = 1 };
+	const struct xn_dev_opts opts = { .sz = sizeof(opts), .pairs = 1, .event = on_event, .arg = r };
 	char spec[64];
 
 	zg_reset(&r->g, size);
@@ -274,15 +291,21 @@ static void say_reasons(const struct tally *t, uint32_t size, const char *way)
 		printf("        not lent: %s\n", line);
 }
 
+/* Of frames: how many went, or came, without a copy. */
+static double share_of(const struct tally *t, bool tx)
+{
+	uint64_t lent = tx ? counter(t, "tx_lent") + counter(t, "tx_chained") : counter(t, "rx_lent");
+
+	return part(lent, tx ? counter(t, "tx_packets") : lent + counter(t, "rx_bounced"));
+}
+
 /* A direction of a size: how it went, and whether that is well. */
-static void judge(struct rig *r, const struct tally *t, uint32_t size, bool tx)
+static void judge(struct rig *r, const struct tally *t, uint32_t size, bool tx, double share)
 {
 	const char *way = tx ? "tx" : "rx";
 	uint64_t sent = tx ? t->tx_sent : t->sent, good = tx ? t->tx_got : t->good;
 	uint64_t named = tx ? tx_named(t) : rx_named(t);
 	uint64_t wrong = tx ? t->p_wrong : t->bad.wrong, twice = tx ? t->p_twice : t->bad.twice;
-	uint64_t lent = tx ? counter(t, "tx_lent") + counter(t, "tx_chained") : counter(t, "rx_lent");
-	double share = part(lent, tx ? counter(t, "tx_packets") : lent + counter(t, "rx_bounced"));
 	bool ok = !wrong && !twice && sent - good <= named && (!tx || !counter(t, "kernel_tx_invalid"));
 
 	printf("%s %4u  sent %llu got %llu lost %lld named %llu twice %llu wrong %llu share %.4f%s\n", way, size,
@@ -325,43 +348,70 @@ static void say_odd(const struct tally *t)
 	}
 }
 
+/* The share of what came behind the port's probe: while that lasts, all is bounced. */
+static double share_behind(const struct tally *all, const struct tally *probe, bool tx)
+{
+	static struct tally rest;
+
+	rest = *all;
+	subtract(&rest, probe);
+	return share_of(&rest, tx);
+}
+
 static double traffic(struct rig *r, uint32_t size, uint64_t frames)
 {
-	static struct tally before, after;
+	static struct tally before, steady, after;
+	struct xn_port_mode mode = { .sz = sizeof(mode) };
 	struct xn_port_info info;
 	uint64_t from;
+	double rx;
 
 	up(r, r->mode, size);
 	xn_port_get_info(r->port, &info);
+	must(xn_port_get_mode(r->port, &mode));
 	take(r, &before);
 	r->g.behind = 0;
 	from = zc_now_us();
+	move(r, PROBE_FRAMES, PROBE_FRAMES);
+	take(r, &steady);
 	move(r, frames, frames);
 	from = zc_now_us() - from;
 	zg_scan(&r->g);
 	take(r, &after);
+	subtract(&steady, &before);
 	subtract(&after, &before);
-	printf("== %u: mode %s, %llu frames each way in %.1f s\n", size, info.mode, (unsigned long long)frames,
-	       (double)from / 1e6);
-	judge(r, &after, size, false);
-	judge(r, &after, size, true);
+	printf("== %u: mode %s, %u of 1000 pages follow, buffers of %u bytes and more; %llu frames each way in "
+	       "%.1f s\n", size, info.mode, mode.pages_following, mode.min_buf_bytes,
+	       (unsigned long long)frames, (double)from / 1e6);
+	if (strcmp(r->mode, "auto") && strcmp(info.mode, r->mode)) {
+		printf("FAILED: mode %s was asked for\n", r->mode);
+		r->ok = false;
+	}
+	rx = share_behind(&after, &steady, false);
+	judge(r, &after, size, false, rx);
+	judge(r, &after, size, true, share_behind(&after, &steady, true));
 	judge_memory(r, &after, size);
 	say_odd(&after);
 	fflush(stdout);
 	down(r);
-	printf("@ mode %s\n", info.mode);
-	return part(counter(&after, "rx_lent"), counter(&after, "rx_packets"));
+	printf("@ %u.follow %u\n", size, mode.pages_following);
+	return rx;
 }
 
 /* ---- stops in traffic ---- */
 
-static void flood(struct rig *r, uint64_t frames)
+/* nap_us: the guest is slow, and looks at its rings only so often. */
+static void flood(struct rig *r, uint64_t frames, unsigned nap_us)
 {
 	uint64_t want = r->g.got + frames, until = zc_now_us() + STOP_US;
 
 	xn_store_release64(&r->p.credit, FOREVER);
 	while (r->g.got < want) {
-		if (!turn(r, FOREVER))
+		unsigned n = turn(r, FOREVER);
+
+		if (nap_us)
+			usleep(nap_us);
+		else if (!n)
 			rest(r);
 		/* Who floods, loses. */
 		if (r->g.sent - at_peer(r) - r->tx_off >= WINDOW && r->g.done == r->g.sent)
@@ -392,6 +442,36 @@ static uint64_t changed_bytes(const uint8_t *a, const uint8_t *b, uint64_t n)
 	return changed;
 }
 
+static void judge_flood(struct rig *r, const struct zg_faults *before, const char *when)
+{
+	const struct zg_faults *f = &r->g.bad;
+
+	if (!memcmp(before, f, sizeof(*f)))
+		return;
+	printf("%s: wrong %llu twice %llu alien %llu late %llu written %llu stray %llu FAILED\n", when,
+	       (unsigned long long)(f->wrong - before->wrong), (unsigned long long)(f->twice - before->twice),
+	       (unsigned long long)(f->alien - before->alien), (unsigned long long)(f->late - before->late),
+	       (unsigned long long)(f->written - before->written),
+	       (unsigned long long)(f->stray - before->stray));
+	r->ok = false;
+}
+
+/* A flood for a guest that posts its buffers late, so that the NIC has none again and again. */
+static void slow_guest(struct rig *r, uint32_t size)
+{
+	struct zg_faults before = r->g.bad;
+	uint64_t from = r->g.got;
+
+	up(r, r->mode, size);
+	flood(r, SLOW_FRAMES, SLOW_NAP_US);
+	end_flood(r);
+	zg_scan(&r->g);
+	printf("slow guest: %llu frames, which it looked for every %u ms\n",
+	       (unsigned long long)(r->g.got - from), SLOW_NAP_US / 1000);
+	judge_flood(r, &before, "slow guest");
+	down(r);
+}
+
 static void stops(struct rig *r, uint32_t size)
 {
 	uint8_t *copy = malloc(r->g.d.bytes);
@@ -404,7 +484,7 @@ static void stops(struct rig *r, uint32_t size)
 	for (unsigned i = 0; i < r->rounds; i++) {
 		uint64_t from, took, sent, changed;
 
-		flood(r, STOP_FRAMES);
+		flood(r, STOP_FRAMES, 0);
 		from = zc_now_us();
 		must(xn_dev_stop(r->dev));
 		took = zc_now_us() - from;
@@ -422,23 +502,14 @@ static void stops(struct rig *r, uint32_t size)
 		start(r);
 		zc_wire_settle(&r->w);
 	}
-	flood(r, STOP_FRAMES);
+	flood(r, STOP_FRAMES, 0);
 	must(xn_dev_stop(r->dev));
 	zg_receive(&r->g);
 	zg_reap(&r->g);
 	zg_scan(&r->g);
 	end_flood(r);
 	printf("@ stop %.0f\n", (double)worst / 1e3);
-	if (memcmp(&before, &r->g.bad, sizeof(before))) {
-		const struct zg_faults *f = &r->g.bad;
-
-		printf("in stops: wrong %llu twice %llu alien %llu late %llu written %llu stray %llu FAILED\n",
-		       (unsigned long long)(f->wrong - before.wrong), (unsigned long long)(f->twice - before.twice),
-		       (unsigned long long)(f->alien - before.alien), (unsigned long long)(f->late - before.late),
-		       (unsigned long long)(f->written - before.written),
-		       (unsigned long long)(f->stray - before.stray));
-		r->ok = false;
-	}
+	judge_flood(r, &before, "in stops");
 	down(r);
 	free(copy);
 }
@@ -466,31 +537,56 @@ static double busy_us(struct rig *r, uint64_t rx, uint64_t tx)
 	return ((double)zc_now_us() - from) * all - (idle_s() - idle) * 1e6;
 }
 
+static int by_size(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static double median(double *v)
+{
+	qsort(v, CPU_ROUNDS, sizeof(*v), by_size);
+	return v[CPU_ROUNDS / 2];
+}
+
 static void costs(struct rig *r, uint32_t size)
 {
 	const char *const modes[2] = { r->mode, "copy" };
-	double us[2][2] = { { 0 } };
+	double us[2][2][CPU_ROUNDS], rx, tx;   /* mode, direction */
 
 	r->g.light = true;
 	xn_store_once32(&r->p.light, 1);
 	for (unsigned i = 0; i < 2 * CPU_ROUNDS; i++) {
-		unsigned m = (i + i / 2) % 2;   /* 0 1 1 0 0 1 */
-		double rx, tx;
+		unsigned m = (i + i / 2) % 2;   /* 0 1 1 0 0 1 ... */
 
 		up(r, modes[m], size);
-		move(r, 1000, 1000);
-		rx = busy_us(r, r->cpu_frames, 0);
-		tx = busy_us(r, 0, r->cpu_frames);
-		us[m][0] += rx;
-		us[m][1] += tx;
+		move(r, PROBE_FRAMES, PROBE_FRAMES);
+		us[m][0][i / 2] = busy_us(r, r->cpu_frames, 0) / (double)r->cpu_frames;
+		us[m][1][i / 2] = busy_us(r, 0, r->cpu_frames) / (double)r->cpu_frames;
 		printf("cpu %-9s rx %6.1f us, tx %6.1f us of all processors a packet\n", modes[m],
-		       rx / (double)r->cpu_frames, tx / (double)r->cpu_frames);
+		       us[m][0][i / 2], us[m][1][i / 2]);
 		fflush(stdout);
 		down(r);
 	}
-	printf("cpu %s takes of what copy takes: rx %.2f, tx %.2f\n", r->mode, us[0][0] / us[1][0],
-	       us[0][1] / us[1][1]);
-	printf("@ cpu.rx %.2f\n@ cpu.tx %.2f\n@ cpu.size %u\n", us[0][0] / us[1][0], us[0][1] / us[1][1], size);
+	rx = median(us[0][0]) / median(us[1][0]);
+	tx = median(us[0][1]) / median(us[1][1]);
+	printf("cpu %s takes of what copy takes (medians): rx %.2f, tx %.2f\n", r->mode, rx, tx);
+	printf("@ cpu.rx %.2f\n@ cpu.tx %.2f\n@ cpu.size %u\n", rx, tx, size);
+}
+
+/* What mode=auto makes of it, by now. */
+static void choose(struct rig *r, uint32_t size)
+{
+	struct xn_port_mode mode = { .sz = sizeof(mode) };
+	struct xn_port_info info;
+
+	up(r, "auto", size);
+	xn_port_get_info(r->port, &info);
+	must(xn_port_get_mode(r->port, &mode));
+	printf("auto: mode %s: %s; %u of 1000 pages follow\n@ auto %s\n@ auto.follow %u\n", info.mode, mode.why,
+	       mode.pages_following, info.mode, mode.pages_following);
+	down(r);
 }
 
 /* ---- all of it ---- */
@@ -548,8 +644,10 @@ int main(int argc, char **argv)
 			best = size;
 		}
 	}
+	slow_guest(&r, best);
 	if (r.rounds)
 		stops(&r, best);
+	choose(&r, best);
 	if (r.cpu_frames)
 		costs(&r, best);
 	zp_stop(&r.p);
