@@ -34,7 +34,7 @@ static const char usage_text[] =
 "  --cpus LIST            processors for the queues' threads: 2,3 or 4-7\n"
 "  --poll adaptive|busy|sleep   what threads do when there is nothing to do\n"
 "                         (default adaptive)\n"
-"  --spare-sockets N      AF_XDP sockets in store for each queue pair (default 256);\n"
+"  --spare-sockets N      AF_XDP sockets in store for each queue pair (default 512);\n"
 "                         each start of a guest's queue takes one\n"
 "  --user NAME            become this user\n"
 "  --socket-group GROUP   who may connect (default: the group of this process)\n"

@@ -10,7 +10,7 @@
 #include "vhost/worker.h"
 
 #define XN_CPUS_MAX      64u
-#define XN_SPARES_A_PAIR 256u
+#define XN_SPARES_A_PAIR 512u
 
 enum xn_sandboxing { XN_SANDBOX_ON, XN_SANDBOX_OFF, XN_SANDBOX_LOG };
 
