@@ -374,8 +374,7 @@ $(ZC_BIN): LIBS += -lpthread
 $(ZC_BIN): $(B)/tests/zc/%: $(B)/tests/zc/%.o $(call obj,$(ZC_RIG) tests/fake/driver.c) $(B)/librig.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
-zc check-zc: $(B)/xsknetctl $(B)/xsknet-bench
-ZC_CARRIED := $(ZC_BIN) $(B)/xsknetctl $(B)/xsknet-bench
+ZC_CARRIED := $(ZC_BIN) $(B)/xsknetd $(B)/xsknetctl $(B)/xsknet-bench
 zc: $(ZC_CARRIED)
 	$(Q)VM_BUILD=$(B) tests/zc/run --short $(ARGS)
 check-zc: $(ZC_CARRIED)

@@ -101,7 +101,7 @@ static int warm_up(struct xn_path *p, uint32_t bytes)
 	const enum xn_dir dirs[] = { XN_DIR_RX, XN_DIR_TX };
 	int err = 0;
 
-	if (!p->far || p->kind > XN_KIND_BOUNCE || strcmp(p->mode, "zero-copy") != 0)
+	if (!p->far || p->kind == XN_KIND_RAW || strcmp(p->mode, "zero-copy") != 0)
 		return 0;
 	for (unsigned d = 0; d < XN_ARRAY_SIZE(dirs); d++) {
 		const struct xn_load load = { .dir = dirs[d], .bytes = bytes, .secs = WARM_UP_SECS };
