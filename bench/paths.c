@@ -240,7 +240,8 @@ void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value)
 		{ "tx_gathered", true, true }, { "tx_bounced", true, true },
 	};
 
-	if (value && (strstr(name, "_bounce_") || strstr(name, "_drop_") || !strcmp(name, "steer_no_socket")))
+	if (value && (strstr(name, "_bounce_") || strstr(name, "_drop_") || strstr(name, "_vanished") ||
+		      !strcmp(name, "queue_restarts") || !strcmp(name, "steer_no_socket")))
 		xn_reasons_add(&c->why, name, (double)value);
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(known); i++) {
 		if (strcmp(name, known[i].name))

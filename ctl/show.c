@@ -22,7 +22,8 @@ static bool is_fault(const char *name)
 
 static bool is_loss(const char *name)
 {
-	return strstr(name, "drop") || !strncmp(name, "kernel_", 7) ||
+	return strstr(name, "drop") || strstr(name, "vanished") || !strncmp(name, "kernel_", 7) ||
+	       !strcmp(name, "queue_restarts") ||
 	       !strcmp(name, "steer_too_long") || !strcmp(name, "steer_no_socket") ||
 	       !strcmp(name, "steer_disabled") || !strcmp(name, "dirty_log_missed");
 }

@@ -211,12 +211,18 @@ static uint64_t decided(const struct counts *c)
 	return n;
 }
 
-/* What the port lends only once the driver has proven itself on frames that arrive, or keeps
- * as one of a few: nothing is in the way of lending it (port/xdp_rx.c, judge). */
+/* Nothing is in the way of lending these: the driver has to prove itself first, on frames that
+ * arrive, or a few buffers are kept for those in frames of the engine's own (port/xdp_rx.c,
+ * judge_watched). */
 static bool could_be_lent(const char *name)
 {
-	return !strcmp(name, "rx_buf_lent") || !strcmp(name, "rx_bounce_probe") ||
-	       !strcmp(name, "rx_bounce_sentinel");
+	static const char *const names[] = { "rx_buf_lent", "rx_bounce_probe", "rx_bounce_sentinel",
+					     "rx_bounce_kept" };
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
 }
 
 static void name_reason(struct xn_try_size *s, const char *name, uint64_t count)

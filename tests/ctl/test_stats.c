@@ -31,6 +31,7 @@ static char dir[64], path[96], front[96];
 
 static const char *const used[] = {
 	"rx_packets", "rx_bytes", "rx_lent", "tx_packets", "tx_bytes", "tx_lent", "tx_chained",
+	"rx_vanished", "tx_vanished", "queue_restarts", "rx_bounce_kept",
 	"tx_gathered", "rx_bounce_short", "tx_bounce_window", "dirty_log_missed",
 };
 
@@ -205,6 +206,25 @@ static void mode_is_shown_with_its_reason(void **state)
 	read_text(&now, copy);
 	shown(got, sizeof(got), &now, NULL);
 	assert_non_null(strstr(got, "\nmode      copy: too few pages; buffers of 1530 bytes and more\nguest "));
+}
+
+static void what_a_driver_has_lost_is_among_the_lost(void **state)
+{
+	static const char text[] =
+"{\"counters\":{\"rx_vanished\":{\"value\":1},\"tx_vanished\":{\"value\":2},\"queue_restarts\":{\"value\":3},"
+"\"rx_bounce_kept\":{\"value\":4}}}";
+	static struct xn_snap now;
+	char got[4096];
+	char *lost, *copied;
+
+	read_text(&now, text);
+	shown(got, sizeof(got), &now, NULL);
+	lost = strstr(got, "\nlost ");
+	copied = strstr(got, "\ncopied, because ");
+	assert_true(lost && copied && lost < copied);
+	assert_true(strstr(lost, "rx_vanished ") < copied && strstr(lost, "tx_vanished ") < copied);
+	assert_true(strstr(lost, "queue_restarts ") && strstr(lost, "queue_restarts ") < copied);
+	assert_true(strstr(got, "rx_bounce_kept ") > copied);
 }
 
 static void further_looks_are_since_the_last(void **state)
@@ -573,6 +593,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(first_look_is_since_the_start),
 		cmocka_unit_test(mode_is_shown_with_its_reason),
+		cmocka_unit_test(what_a_driver_has_lost_is_among_the_lost),
 		cmocka_unit_test(further_looks_are_since_the_last),
 		cmocka_unit_test(counters_that_ran_backwards_are_no_rate),
 		cmocka_unit_test(missing_and_odd_members_are_shown_as_nothing),
