@@ -163,7 +163,7 @@ uint64_t xn_vdev_offered(const struct xn_vdev *v)
 	return f | XN_BIT(XN_VU_F_LOG_ALL) | XN_BIT(XN_VU_F_PROTOCOL_FEATURES);
 }
 
-static bool any_ready(const struct xn_vdev *v)
+bool xn_vdev_any_ready(const struct xn_vdev *v)
 {
 	for (unsigned i = 0; i < xn_vdev_rings(v); i++)
 		if (xn_vdev_ring_ready(v, i))
@@ -179,9 +179,13 @@ int xn_vdev_set_features(struct xn_vdev *v, uint64_t features)
 
 	if (odd)
 		return xn_fail(EINVAL, "features %#llx were not offered", (unsigned long long)odd);
-	if (change & ~log && any_ready(v))
+	if (change & ~log && xn_vdev_any_ready(v))
 		return xn_fail(EBUSY, "features %#llx cannot change while rings run",
 			       (unsigned long long)(change & ~log));
+	if (change & log & features)
+		err = xn_vdev_check_log(v, v->regions, v->n_regions);
+	if (err)
+		return err;
 	/* Without VERSION_1 nothing can run; a boot program may be told that, and then the real
 	 * driver comes. */
 	if (change & ~log && features & XN_BIT(VIRTIO_F_VERSION_1))

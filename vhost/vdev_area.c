@@ -38,23 +38,33 @@ void xn_vdev_apply_log(struct xn_vdev *v)
 	log_to(v, xn_vdev_has(v, XN_VU_F_LOG_ALL) ? &v->log : &none);
 }
 
-static uint64_t highest_gpa(const struct xn_vdev *v)
+/* A log of so many bytes, and memory like this: pages behind its end would be lost to a migration. */
+static int check_reach(uint64_t bytes, const struct xn_region_state *regions, unsigned n)
 {
 	uint64_t top = 0;
 
-	for (unsigned i = 0; i < v->n_regions; i++)
-		top = XN_MAX(top, v->regions[i].r.gpa + (v->regions[i].r.size - 1));
-	return top;
+	for (unsigned i = 0; i < n; i++)
+		top = XN_MAX(top, regions[i].r.gpa + (regions[i].r.size - 1));
+	if (!n || bytes > top / LOG_PAGE / 8)
+		return 0;
+	return xn_fail(EINVAL, "dirty log of %" PRIu64 " bytes: guest memory reaches to %#" PRIx64, bytes,
+		       top);
+}
+
+/* Before rings run the log of a migration that is over may still be there, until the front end
+ * gives another. */
+int xn_vdev_check_log(const struct xn_vdev *v, const struct xn_region_state *regions, unsigned n)
+{
+	return v->log.at && xn_vdev_any_ready(v) ? check_reach(v->log.bytes, regions, n) : 0;
 }
 
 int xn_vdev_set_log(struct xn_vdev *v, int fd, uint64_t offset, uint64_t bytes)
 {
 	struct xn_area a, old = v->log;
-	int err;
+	int err = check_reach(bytes, v->regions, v->n_regions);
 
-	if (v->n_regions && bytes <= highest_gpa(v) / LOG_PAGE / 8)
-		return xn_fail(EINVAL, "dirty log of %" PRIu64 " bytes: guest memory reaches to %#"
-			       PRIx64, bytes, highest_gpa(v));
+	if (err)
+		return err;
 	err = xn_area_map(&a, fd, offset, bytes, "dirty log");
 	if (err)
 		return err;

@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "base/types.h"
 #include "vhost/fds.h"
+#include "vhost/proto.h"
 #include "vhost/sigbus.h"
 #include "vhost/vdev_priv.h"
 
@@ -184,6 +185,8 @@ static int replace(struct xn_vdev *v, struct table *t)
 	struct xn_mem *mem = NULL;
 	int err = check_table(t);
 
+	if (!err && xn_vdev_has(v, XN_VU_F_LOG_ALL))
+		err = xn_vdev_check_log(v, t->r, t->n);
 	if (err || same_as_now(v, t))
 		goto out;
 	err = map_table(t, &mem);

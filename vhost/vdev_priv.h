@@ -102,6 +102,7 @@ void xn_vring_fini(struct xn_vring_state *r);
 bool xn_vdev_is_ctrl(const struct xn_vdev *v, unsigned index);
 /* A ring of a pair, or of the control queue, that is to run. */
 bool xn_vdev_ring_ready(const struct xn_vdev *v, unsigned index);
+bool xn_vdev_any_ready(const struct xn_vdev *v);
 /* Guest addresses of a ring whose size and addresses are known, in these regions. False: a part
  * of it does not lie in one region. */
 bool xn_vring_translate(const struct xn_vring_state *r, const struct xn_region_state *regions,
@@ -166,6 +167,8 @@ void xn_vdev_ctrl_handle(struct xn_vdev *v, uint64_t now_ns);
 /* ---- vdev_area.c ---- */
 
 void xn_vdev_apply_log(struct xn_vdev *v);
+/* May this be the memory, if what runs in it is logged? 0 or -EINVAL. */
+int  xn_vdev_check_log(const struct xn_vdev *v, const struct xn_region_state *regions, unsigned n);
 void xn_vdev_forget_areas(struct xn_vdev *v);
 /* Where ring `index` keeps its inflight state; NULL: nowhere. */
 void *xn_vdev_inflight_of(const struct xn_vdev *v, unsigned index);

@@ -637,6 +637,25 @@ static void log_truncated(const void *arg)
 	guest_loop(g, 64);
 }
 
+/* Memory that the log does not reach to: its pages would be missing where the guest goes. */
+static void memory_behind_the_log(const void *arg)
+{
+	struct guest *g = guest_open(&(struct guest_cfg){ 0 });
+	uint64_t v = g->front.acked;
+	const struct xn_vu_mem_reg far = { .region = { 1ull << 30, MIB, GUEST_USER + (1ull << 32), 0 } };
+	int log = own_fd(memfd(8192, 0, 0)), more = own_fd(memfd(MIB, 0, 0));
+
+	set_log(g, log, 4096, 0);
+	check_loop(g, 8);
+	check_nack(g, ask(g, XN_VU_ADD_MEM_REG, &far, sizeof(far), &more, 1));
+	check_loop(g, 8);
+	check_accepted(ask(g, XN_VU_SET_FEATURES, &v, sizeof(v), NULL, 0));
+	check_accepted(ask(g, XN_VU_ADD_MEM_REG, &far, sizeof(far), &more, 1));
+	v |= BIT(XN_VU_F_LOG_ALL);
+	check_nack(g, ask(g, XN_VU_SET_FEATURES, &v, sizeof(v), NULL, 0));
+	check_loop(g, 8);
+}
+
 /*
  * On huge pages, and not a multiple of them: the kernel maps whole ones, and unmaps nothing
  * less. Each log replaces the one before; the last is truncated in traffic.
@@ -762,5 +781,6 @@ void add_mem_cases(void)
 		add_case(log_beyond, &far[i], "V25", "dirty log: used ring logged at %#llx",
 			 (unsigned long long)far[i]);
 	add_case(log_truncated, NULL, "V24", "dirty log truncated in traffic");
+	add_case(memory_behind_the_log, NULL, "V24", "ADD_MEM_REG behind the end of the dirty log: NACK");
 	add_case(log_on_huge_pages, NULL, "V24", "dirty log on huge pages, truncated in traffic");
 }
