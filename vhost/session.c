@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -93,6 +94,21 @@ static void on_event(void *arg, const struct xn_event *e)
 		xn_session_config_changed(arg);
 }
 
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76     /* Linux 6.5 */
+#endif
+
+/* What else may come beside a message takes the room of its fds, or is an fd itself: whoever has
+ * made the socket (socket activation) may have asked for it. */
+static void refuse_extras(int fd)
+{
+	static const int extras[] = { SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD };
+	static const int off;
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(extras); i++)
+		(void)setsockopt(fd, SOL_SOCKET, extras[i], &off, sizeof(off));
+}
+
 int xn_session_open(struct xn_session **out, int fd, struct xn_vdev *v)
 {
 	struct xn_session *s = NULL;
@@ -106,6 +122,7 @@ int xn_session_open(struct xn_session **out, int fd, struct xn_vdev *v)
 		err = xn_fail(errno, "front end: cannot set O_NONBLOCK: %s", strerror(errno));
 		goto out_fd;
 	}
+	refuse_extras(fd);
 	s = calloc(1, sizeof(*s));
 	if (!s) {
 		err = xn_fail(ENOMEM, "out of memory for a session");

@@ -50,6 +50,7 @@ struct rig {
 	pthread_mutex_t lock;                 /* held by the loop, but for when it waits */
 	int stop_fd;
 	int result;                           /* how the session ended */
+	int option;                           /* SO_...: of sockets of later sessions */
 	int kick[MAX_RINGS], call[MAX_RINGS], err[MAX_RINGS];
 };
 
@@ -85,6 +86,8 @@ static void rig_connect(struct rig *r)
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	if (r->option)
+		(void)setsockopt(pair[1], SOL_SOCKET, r->option, &(int){ 1 }, sizeof(int));
 	memset(&r->f, 0, sizeof(r->f));
 	r->f.fd = pair[0];
 	assert_int_equal(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);

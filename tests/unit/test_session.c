@@ -161,6 +161,31 @@ static void a_thousand_front_ends_leave_nothing(void **state)
 	rig_close(&r);
 }
 
+/* Who has made the socket may have asked for more than fds beside a message. */
+static void what_else_a_socket_would_tell_is_not_asked_for(void **state)
+{
+	static const int options[] = { SO_PASSCRED, SO_PASSSEC, 76 /* SO_PASSPIDFD */ };
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(options); i++) {
+		unsigned before;
+		struct rig r;
+
+		rig_open(&r, "loopback", 1);
+		assert_int_equal(rig_end(&r), 0);
+		r.option = options[i];
+		rig_connect(&r);
+		rig_negotiate(&r);
+		before = open_fds();
+		for (unsigned k = 0; k < 10; k++)
+			rig_settle(&r);
+		assert_int_equal(open_fds(), before);
+		rig_set_mem(&r);
+		rig_start_pair(&r, 0);
+		rig_ping(&r, 0, 100);
+		rig_close(&r);
+	}
+}
+
 /* ---- the stream ---- */
 
 static void send_bytes(const struct rig *r, const void *p, size_t n, const int *fds, unsigned n_fds)
@@ -1982,6 +2007,7 @@ int main(void)
 		cmocka_unit_test(two_pairs_are_two_pairs),
 		cmocka_unit_test(a_device_that_cannot_be_made_leaves_nothing),
 		cmocka_unit_test(a_thousand_front_ends_leave_nothing),
+		cmocka_unit_test(what_else_a_socket_would_tell_is_not_asked_for),
 		cmocka_unit_test(a_message_may_come_in_pieces),
 		cmocka_unit_test(many_messages_in_one_piece_are_all_answered),
 		cmocka_unit_test(what_is_no_message_ends_the_session),
