@@ -70,7 +70,9 @@ static void on_sigbus(int sig, siginfo_t *si, void *context)
 	static const uint64_t one = 1;
 	int saved = errno;
 
-	if (si->si_code <= 0)       /* somebody sent the signal: nothing has faulted */
+	/* Nothing has faulted: somebody sent the signal; or a page has gone bad that nobody uses now
+	 * (memory failure, "action optional"). */
+	if (si->si_code <= 0 || si->si_code == BUS_MCEERR_AO)
 		return;
 	if (replace(si->si_addr))
 		(void)!write(guard.fd, &one, sizeof(one));
