@@ -120,11 +120,11 @@ BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests
 RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/fake/rss.c tests/fake/ethtool.c tests/kernel/bed.c tests/net/rig.c \
            tests/net/xd.c tests/net/queues.c bench/opts.c bench/summary.c bench/backend.c
 
-UNIT_TESTS   := base rss nic csum offload segment rx_csum mem vq vq_hostile vq_oracle vq_packed vq_packed_hostile vq_packed_oracle inflight inflight_kill ctrl dirty port_xdp port_limits port_zc zc cross engine worker sigbus session check bench
+UNIT_TESTS   := base rss nic csum offload segment rx_csum mem vq vq_hostile vq_oracle vq_packed vq_packed_hostile vq_packed_oracle inflight inflight_kill ctrl dirty port_xdp port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
 KERNEL_TESTS := facts rss
 NET_TESTS    := veth rss segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
-TSAN_TESTS   := vq_hostile vq_packed_hostile cross worker session
+TSAN_TESTS   := vq_hostile vq_packed_hostile cross worker session session_mem session_ring
 # The black-box suite of xsknetd.
 SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c tests/vhost/mute.c \
                 tests/vhost/case_front.c tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
@@ -233,7 +233,7 @@ $(B)/librig.a: $(RIG_OBJ)
 
 $(TEST_BIN): LIBS += -lcmocka -ljansson -lseccomp -lpthread -lm
 # Starts that fail, and stops that take their time, when the test wants it.
-$(B)/tests/unit/session: XN_LDFLAGS += -Wl,--wrap=xn_queue_start -Wl,--wrap=xn_queue_stop
+$(addprefix $(B)/tests/unit/,session session_mem session_ring): XN_LDFLAGS += -Wl,--wrap=xn_queue_start -Wl,--wrap=xn_queue_stop
 $(UNIT_BIN): $(B)/tests/unit/%: $(B)/tests/unit/test_%.o $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)

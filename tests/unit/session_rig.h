@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/atomics.h"
 #include "base/log.h"
 #include "base/types.h"
 #include "bench/front.h"
@@ -56,7 +57,7 @@ struct rig {
 
 /* ---- the daemon's main loop ---- */
 
-static void *rig_loop(void *arg)
+static inline void *rig_loop(void *arg)
 {
 	struct rig *r = arg;
 
@@ -81,7 +82,7 @@ static void *rig_loop(void *arg)
 }
 
 /* A front end that has just connected. */
-static void rig_connect(struct rig *r)
+static inline void rig_connect(struct rig *r)
 {
 	int pair[2];
 
@@ -97,7 +98,7 @@ static void rig_connect(struct rig *r)
 }
 
 /* The session has ended, or ends now; what its last call said. */
-static int rig_end(struct rig *r)
+static inline int rig_end(struct rig *r)
 {
 	static const uint64_t one = 1;
 	uint64_t v;
@@ -111,7 +112,7 @@ static int rig_end(struct rig *r)
 }
 
 /* The session ends by itself, within a second. */
-static int rig_ends(struct rig *r)
+static inline int rig_ends(struct rig *r)
 {
 	struct timespec t;
 
@@ -122,7 +123,7 @@ static int rig_ends(struct rig *r)
 	return r->result;
 }
 
-static void rig_open(struct rig *r, const char *port, unsigned pairs)
+static inline void rig_open(struct rig *r, const char *port, unsigned pairs)
 {
 	struct xn_vdev_opts opts = { .pairs = pairs, .mtu = 1500,
 				     .worker = { .poll = XN_POLL_SLEEP } };
@@ -142,7 +143,7 @@ static void rig_open(struct rig *r, const char *port, unsigned pairs)
 	rig_connect(r);
 }
 
-static void rig_close_device(struct rig *r)
+static inline void rig_close_device(struct rig *r)
 {
 	xn_vdev_destroy(r->v);
 	xn_port_close(r->port);
@@ -156,7 +157,7 @@ static void rig_close_device(struct rig *r)
 	drv_fini(&r->drv);
 }
 
-static void rig_close(struct rig *r)
+static inline void rig_close(struct rig *r)
 {
 	assert_int_equal(rig_end(r), 0);
 	rig_close_device(r);
@@ -164,25 +165,25 @@ static void rig_close(struct rig *r)
 
 /* ---- the front end's usual words ---- */
 
-static void rig_negotiate(struct rig *r)
+static inline void rig_negotiate(struct rig *r)
 {
 	assert_int_equal(front_negotiate(&r->f, 0, VERSION, ALL), 0);
 	assert_true(r->f.need_reply);
 }
 
-static struct front_region rig_region(const struct rig *r)
+static inline struct front_region rig_region(const struct rig *r)
 {
 	return (struct front_region){ .size = RAM, .user_addr = USER, .fd = r->drv.fd };
 }
 
-static void rig_set_mem(struct rig *r)
+static inline void rig_set_mem(struct rig *r)
 {
 	const struct front_region one = rig_region(r);
 
 	assert_int_equal(front_set_mem(&r->f, &one, 1), 0);
 }
 
-static struct front_ring rig_ring(const struct rig *r, unsigned i, uint16_t base)
+static inline struct front_ring rig_ring(const struct rig *r, unsigned i, uint16_t base)
 {
 	const struct xn_vring v = drv_vring(i);
 
@@ -192,14 +193,14 @@ static struct front_ring rig_ring(const struct rig *r, unsigned i, uint16_t base
 				    .err_fd = r->err[i] };
 }
 
-static void rig_start_ring(struct rig *r, unsigned i, uint16_t base)
+static inline void rig_start_ring(struct rig *r, unsigned i, uint16_t base)
 {
 	const struct front_ring ring = rig_ring(r, i, base);
 
 	assert_int_equal(front_start_ring(&r->f, &ring), 0);
 }
 
-static void rig_start_pair(struct rig *r, unsigned p)
+static inline void rig_start_pair(struct rig *r, unsigned p)
 {
 	for (unsigned i = 2 * p; i < 2 * p + 2; i++) {
 		rig_start_ring(r, i, 0);
@@ -208,7 +209,7 @@ static void rig_start_pair(struct rig *r, unsigned p)
 }
 
 /* Open, negotiated, with memory, the first pair running. */
-static void rig_run(struct rig *r, const char *port)
+static inline void rig_run(struct rig *r, const char *port)
 {
 	rig_open(r, port, 1);
 	rig_negotiate(r);
@@ -217,14 +218,14 @@ static void rig_run(struct rig *r, const char *port)
 }
 
 /* What was sent is done when this is answered. */
-static void rig_settle(struct rig *r)
+static inline void rig_settle(struct rig *r)
 {
 	uint64_t v;
 
 	assert_int_equal(front_get_u64(&r->f, XN_VU_GET_FEATURES, &v), 0);
 }
 
-static struct xn_vdev_info rig_info(struct rig *r)
+static inline struct xn_vdev_info rig_info(struct rig *r)
 {
 	struct xn_vdev_info info;
 
@@ -235,7 +236,7 @@ static struct xn_vdev_info rig_info(struct rig *r)
 	return info;
 }
 
-static struct xn_session_info rig_session_info(struct rig *r)
+static inline struct xn_session_info rig_session_info(struct rig *r)
 {
 	struct xn_session_info info;
 
@@ -246,14 +247,14 @@ static struct xn_session_info rig_session_info(struct rig *r)
 	return info;
 }
 
-static void rig_config_changed(struct rig *r)
+static inline void rig_config_changed(struct rig *r)
 {
 	pthread_mutex_lock(&r->lock);
 	xn_session_config_changed(r->s);
 	pthread_mutex_unlock(&r->lock);
 }
 
-static uint64_t rig_stat(struct rig *r, unsigned pair, const char *name)
+static inline uint64_t rig_stat(struct rig *r, unsigned pair, const char *name)
 {
 	uint64_t v;
 
@@ -264,7 +265,7 @@ static uint64_t rig_stat(struct rig *r, unsigned pair, const char *name)
 }
 
 /* Waits until so many pairs run. */
-static void rig_wait_running(struct rig *r, unsigned pairs)
+static inline void rig_wait_running(struct rig *r, unsigned pairs)
 {
 	const uint64_t until = xn_now_ns() + WAIT_NS;
 
@@ -275,7 +276,7 @@ static void rig_wait_running(struct rig *r, unsigned pairs)
 }
 
 /* With NEED_REPLY: true: done; false: refused. */
-static bool rig_says_yes(struct rig *r, unsigned request, const void *payload, size_t bytes,
+static inline bool rig_says_yes(struct rig *r, unsigned request, const void *payload, size_t bytes,
 			 const int *fds, unsigned n_fds)
 {
 	int rc = front_set(&r->f, request, payload, bytes, fds, n_fds);
@@ -285,23 +286,30 @@ static bool rig_says_yes(struct rig *r, unsigned request, const void *payload, s
 	return !rc;
 }
 
+static inline bool state_says_yes(struct rig *r, unsigned request, uint32_t index, uint32_t num)
+{
+	const struct xn_vu_vring_state s = { index, num };
+
+	return rig_says_yes(r, request, &s, sizeof(s), NULL, 0);
+}
+
 /* ---- the guest ---- */
 
-static void rig_kick(struct rig *r, unsigned i)
+static inline void rig_kick(struct rig *r, unsigned i)
 {
 	static const uint64_t one = 1;
 
 	assert_int_equal(write(r->kick[i], &one, sizeof(one)), sizeof(one));
 }
 
-static bool signalled(int fd)
+static inline bool signalled(int fd)
 {
 	uint64_t v;
 
 	return read(fd, &v, sizeof(v)) == sizeof(v);
 }
 
-static bool rig_wait_signal(int fd)
+static inline bool rig_wait_signal(int fd)
 {
 	const uint64_t until = xn_now_ns() + WAIT_NS;
 
@@ -313,7 +321,7 @@ static bool rig_wait_signal(int fd)
 	return true;
 }
 
-static bool rig_used_within(struct rig *r, unsigned q, uint16_t *head, uint32_t *len, uint64_t ns)
+static inline bool rig_used_within(struct rig *r, unsigned q, uint16_t *head, uint32_t *len, uint64_t ns)
 {
 	const uint64_t until = xn_now_ns() + ns;
 
@@ -325,7 +333,7 @@ static bool rig_used_within(struct rig *r, unsigned q, uint16_t *head, uint32_t 
 	return true;
 }
 
-static bool rig_wait_used(struct rig *r, unsigned q, uint16_t *head, uint32_t *len)
+static inline bool rig_wait_used(struct rig *r, unsigned q, uint16_t *head, uint32_t *len)
 {
 	return rig_used_within(r, q, head, len, WAIT_NS);
 }
@@ -335,7 +343,7 @@ static bool rig_wait_used(struct rig *r, unsigned q, uint16_t *head, uint32_t *l
  * for buffers before it looks for packets: when both are posted in between, the frame finds
  * no buffer, is dropped by name (rx_drop_no_buffer), and sent again.
  */
-static bool rig_try_ping(struct rig *r, unsigned p, uint32_t bytes)
+static inline bool rig_try_ping(struct rig *r, unsigned p, uint32_t bytes)
 {
 	const uint64_t rx_at = 0x100000 + 0x10000 * p, tx_at = rx_at + 0x8000;
 	bool back = false;
@@ -358,13 +366,13 @@ static bool rig_try_ping(struct rig *r, unsigned p, uint32_t bytes)
 	       !memcmp(r->drv.ram + rx_at + DRV_HDR, r->drv.ram + tx_at + DRV_HDR, bytes);
 }
 
-static void rig_ping(struct rig *r, unsigned p, uint32_t bytes)
+static inline void rig_ping(struct rig *r, unsigned p, uint32_t bytes)
 {
 	assert_true(rig_try_ping(r, p, bytes));
 }
 
 /* A packet that goes nowhere; is its head given back? */
-static bool rig_send(struct rig *r, unsigned p)
+static inline bool rig_send(struct rig *r, unsigned p)
 {
 	const uint64_t at = 0x300000;
 	uint16_t head;
@@ -376,9 +384,77 @@ static bool rig_send(struct rig *r, unsigned p)
 	return rig_wait_used(r, 2 * p + 1, &head, &len);
 }
 
+/* ---- starts that fail ---- */
+
+/* By the linker in the place of xn_queue_start. */
+int __real_xn_queue_start(struct xn_queue *q);
+int __wrap_xn_queue_start(struct xn_queue *q);
+
+static uint32_t starts_to_fail;
+
+int __wrap_xn_queue_start(struct xn_queue *q)
+{
+	const uint32_t left = xn_load_once32(&starts_to_fail);
+
+	if (!left)
+		return __real_xn_queue_start(q);
+	xn_store_once32(&starts_to_fail, left - 1);
+	return xn_fail(ENOBUFS, "memory cannot be pinned, says the test");
+}
+
+static inline void fail_starts(uint32_t n)
+{
+	xn_store_once32(&starts_to_fail, n);
+}
+
+/* ---- stops that take their time ---- */
+
+int __real_xn_queue_stop(struct xn_queue *q);
+int __wrap_xn_queue_stop(struct xn_queue *q);
+
+static uint32_t stop_ms;
+
+/* As one whose packets do not leave. */
+int __wrap_xn_queue_stop(struct xn_queue *q)
+{
+	usleep(1000 * xn_load_once32(&stop_ms));
+	return __real_xn_queue_stop(q);
+}
+
+/* ---- a guest that goes on and on ---- */
+
+struct guest {
+	struct rig *r;
+	uint32_t stop;
+	uint32_t pings;             /* others read it */
+	bool failed;
+};
+
+static inline void *ping_on(void *arg)
+{
+	struct guest *g = arg;
+
+	while (!xn_load_acquire32(&g->stop) && !g->failed) {
+		g->failed = !rig_try_ping(g->r, 0, 60 + g->pings % 1000);
+		xn_store_once32(&g->pings, g->pings + 1);
+	}
+	return NULL;
+}
+
+/* It has begun. */
+static inline void await_pings(struct guest *g)
+{
+	const uint64_t until = xn_now_ns() + WAIT_NS;
+
+	while (xn_load_once32(&g->pings) < 2) {
+		assert_true(xn_now_ns() < until);
+		usleep(1000);
+	}
+}
+
 /* ---- accounts ---- */
 
-static unsigned open_fds(void)
+static inline unsigned open_fds(void)
 {
 	DIR *d = opendir("/proc/self/fd");
 	unsigned n = 0;
