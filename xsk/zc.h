@@ -54,8 +54,10 @@ struct xn_zc_shape {
  *
  * holds from before the first frame is steered to the socket to its end: a frame is taken
  * from the RX ring only after a buffer was posted in its place, of the guest's or, if it has
- * none, of the engine's own. Whoever is slow lets the RX ring run full, and the driver then
- * stops in time (-ENOBUFS, IGB_XDP_EXIT) with `keep` buffers left.
+ * none, of the engine's own. Whoever is slow lets the RX ring run full; the driver then drops
+ * frames and takes their buffers once more, and has `keep` of them at least. (It means to wait
+ * instead, but loses the error code on the way: igb_run_xdp_zc. So the RX ring is all that
+ * buffers a burst, and each drop is counted as rx_ring_full.)
  */
 
 /*

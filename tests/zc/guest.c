@@ -187,6 +187,8 @@ unsigned zg_receive(struct zg *g)
 			g->got++;
 		if (!g->light && len)
 			look(g, b, len);
+		else if (!g->light)   /* a frame may have come in it that was dropped behind the NIC */
+			paint(g->d.ram + b->at, b->len);
 		else if (!g->light)   /* by a stop: a frame may have come that nobody took */
 			paint(g->d.ram + b->at, b->len);
 		back(&g->rx, b);

@@ -41,6 +41,7 @@
 #define SLOW_FRAMES  6000u
 #define SLOW_NAP_US  20000u
 #define PROBE_FRAMES 2000u        /* after which the port has looked into the driver */
+#define LOST_RUNS    8u
 #define CPU_ROUNDS   5u           /* of each mode: odd, for a median */
 #define FOREVER      (1ull << 62)
 
@@ -299,6 +300,24 @@ static double share_of(const struct tally *t, bool tx)
 	return part(lent, tx ? counter(t, "tx_packets") : lent + counter(t, "rx_bounced"));
 }
 
+/* Which numbers are missing, the first few runs of them. */
+static void say_lost(const uint8_t *seen, uint64_t from, uint64_t to)
+{
+	printf("        lost:");
+	for (unsigned runs = 0; from < to && runs < LOST_RUNS;) {
+		uint64_t first = from;
+
+		while (from < to && !(seen[from / 8] >> (from & 7) & 1))
+			from++;
+		if (from > first) {
+			printf(" %llu-%llu", (unsigned long long)first, (unsigned long long)from - 1);
+			runs++;
+		}
+		from++;
+	}
+	printf(" of those before %llu\n", (unsigned long long)to);
+}
+
 /* A direction of a size: how it went, and whether that is well. */
 static void judge(struct rig *r, const struct tally *t, uint32_t size, bool tx, double share)
 {
@@ -314,6 +333,9 @@ static void judge(struct rig *r, const struct tally *t, uint32_t size, bool tx, 
 	       ok ? "" : " FAILED");
 	printf("@ %u.%s.share %.4f\n@ %u.%s.lost %lld\n", size, way, share, size, way, (long long)(sent - good));
 	say_reasons(t, size, way);
+	if (sent != good)
+		say_lost(tx ? r->p.seen : r->g.seen, (tx ? r->g.sent : r->p.sent) - sent,
+			 tx ? r->g.sent : r->p.sent);
 	r->ok = r->ok && ok;
 }
 
