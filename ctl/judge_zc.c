@@ -80,7 +80,8 @@ static void judge_known(const struct xn_zc_driver *d, struct xn_verdict *v)
 		xn_say(v, XN_LEVEL_OK, "nothing can be lent to %s (Linux drivers/net/%s); mode=auto: the kernel "
 		       "copies each frame once", d->name, d->source);
 	else if (d->trust == XN_ZC_MEASURED)
-		xn_say(v, XN_LEVEL_OK, "%s, measured; Linux drivers/net/%s", d->name, d->source);
+		xn_say(v, XN_LEVEL_OK, "%s, measured%s; Linux drivers/net/%s", d->name,
+		       d->tx_in_page ? "; packets to send that cross a page are bounced" : "", d->source);
 	else
 		xn_say(v, XN_LEVEL_OK, "%s, read in its source and not tried: at each start it has to prove itself on "
 		       "frames of the engine's own; Linux drivers/net/%s", d->name, d->source);

@@ -172,6 +172,8 @@ static void zero_copy_drivers_are_told_by_the_table(void **state)
 	       "Linux drivers/net/ethernet/intel/ice/ice_base.c", "");
 	EXPECT(good_virtio, (void)0, "zero-copy driver", XN_LEVEL_OK, "virtio_net, measured; Linux "
 	       "drivers/net/virtio_net.c", "");
+	EXPECT(good_zc, strcpy(f_.nic.driver, "igb"), "zero-copy driver", XN_LEVEL_OK,
+	       "igb, measured; packets to send that cross a page are bounced; Linux drivers/net/", "");
 	EXPECT(good_zc, strcpy(f_.nic.driver, "gve"), "zero-copy driver", XN_LEVEL_OK,
 	       "nothing can be lent to gve (Linux drivers/net/ethernet/google/gve/", "");
 	EXPECT(good_zc, strcpy(f_.nic.driver, "new"), "zero-copy driver", XN_LEVEL_OK,
