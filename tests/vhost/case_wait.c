@@ -243,9 +243,11 @@ static void locked_directory(const void *arg)
 	const char *dir = getenv("XN_VHOST_DIR");
 	char path[100], said[500];
 	const char *const words[] = { "--socket", path, "--port", "loopback", NULL };
-	int fd = own_fd(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)), status;
 	uint64_t from = now_ms();
+	int fd, status;
 
+	CHECK(dir, "no directory");
+	fd = own_fd(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	snprintf(path, sizeof(path), "%s/locked.sock", dir);
 	CHECK(!flock(fd, LOCK_EX), "flock: %s", strerror(errno));
 	status = daemon_run(words, said, sizeof(said));
