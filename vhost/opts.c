@@ -172,61 +172,62 @@ static bool take_group(struct xn_daemon_opts *o, const char *arg)
 	return true;
 }
 
+/* Where an option goes whose value is taken as it is; NULL: it is another. */
+static const char **text_of(struct xn_daemon_opts *o, int c)
+{
+	switch (c) {
+	case O_SOCKET: return &o->socket;
+	case O_PORT:   return &o->port;
+	case O_CTL:    return &o->ctl;
+	case O_USER:   return &o->user;
+	default:       return NULL;
+	}
+}
+
 static bool take(struct xn_daemon_opts *o, int c, const char *arg)
 {
 	static const char *const polls[] = { "adaptive", "busy", "sleep", NULL };
 	static const char *const boxes[] = { "on", "off", "log", NULL };
+	const char **text = text_of(o, c);
 	unsigned v = 0;
+	bool good;
 
+	if (text) {
+		*text = arg;
+		return true;
+	}
 	switch (c) {
-	case O_SOCKET:
-		o->socket = arg;
-		return true;
-	case O_FD:
-		if (!take_number("fd", arg, 10, 0, 1u << 20, &v))
-			return false;
-		o->fd = (int)v;
-		return true;
 	case O_CLIENT:
 		o->client = true;
-		return true;
-	case O_PORT:
-		o->port = arg;
-		return true;
-	case O_CTL:
-		o->ctl = arg;
-		return true;
-	case O_MTU:
-		if (!take_number("mtu", arg, 10, 68, 65535, &v))   /* VIRTIO 1.2, 5.1.4.1 */
-			return false;
-		o->mtu = (uint16_t)v;
 		return true;
 	case O_MAC:
 		return take_mac(o, arg);
 	case O_CPUS:
 		return take_cpus(o, arg);
-	case O_POLL:
-		if (!take_word("poll", arg, polls, &v))
-			return false;
-		o->poll = (enum xn_poll)v;
-		return true;
-	case O_SPARES:
-		return take_number("spare-sockets", arg, 10, 0, 65536, &o->spares_a_pair);
-	case O_USER:
-		o->user = arg;
-		return true;
 	case O_GROUP:
 		return take_group(o, arg);
+	case O_SPARES:
+		return take_number("spare-sockets", arg, 10, 0, 65536, &o->spares_a_pair);
+	case O_FD:
+		good = take_number("fd", arg, 10, 0, 1u << 20, &v);
+		o->fd = (int)v;
+		return good;
+	case O_MTU:
+		good = take_number("mtu", arg, 10, 68, 65535, &v);      /* VIRTIO 1.2, 5.1.4.1 */
+		o->mtu = (uint16_t)v;
+		return good;
 	case O_MODE:
-		if (!take_number("socket-mode", arg, 8, 0, 0777, &v))
-			return false;
+		good = take_number("socket-mode", arg, 8, 0, 0777, &v);
 		o->mode = (mode_t)v;
-		return true;
+		return good;
+	case O_POLL:
+		good = take_word("poll", arg, polls, &v);
+		o->poll = (enum xn_poll)v;
+		return good;
 	default:
-		if (!take_word("sandbox", arg, boxes, &v))
-			return false;
+		good = take_word("sandbox", arg, boxes, &v);
 		o->sandbox = (enum xn_sandboxing)v;
-		return true;
+		return good;
 	}
 }
 
