@@ -31,7 +31,8 @@
 #include "tests/zc/peer.h"
 #include "xsknet.h"
 
-#define WINDOW       128u         /* frames on their way; rings have 256 descriptors */
+#define WINDOW       128u         /* frames on their way; rings have 256 descriptors, */
+#define WINDOW_IGB   48u          /* ... and the RX ring has 64 there, and what is more is dropped */
 #define BATCH        64u
 #define QUIET_US     1500000u     /* so long without any progress: what is on its way is lost */
 #define FEATURES     (1ull << 32 | 1ull << 15)   /* VERSION_1, MRG_RXBUF */
@@ -42,7 +43,7 @@
 #define SLOW_NAP_US  20000u
 #define PROBE_FRAMES 2000u        /* after which the port has looked into the driver */
 #define LOST_RUNS    8u
-#define CPU_ROUNDS   5u           /* of each mode: odd, for a median */
+#define CPU_ROUNDS   7u           /* of each mode */
 #define FOREVER      (1ull << 62)
 
 struct rig {
@@ -51,6 +52,7 @@ struct rig {
 	unsigned rounds, wait_s;
 	uint64_t cpu_frames;
 
+	uint64_t window;
 	struct zc_wire w;
 	struct zg g;
 	struct zp p;
@@ -143,8 +145,8 @@ static unsigned turn(struct rig *r, uint64_t tx_goal)
 	unsigned n = zg_receive(g) + zg_reap(g);
 
 	zg_post(g);
-	if (g->sent < tx_goal && away < WINDOW)
-		n += zg_send(g, (unsigned)XN_MIN(XN_MIN(tx_goal - g->sent, WINDOW - away), BATCH));
+	if (g->sent < tx_goal && away < r->window)
+		n += zg_send(g, (unsigned)XN_MIN(XN_MIN(tx_goal - g->sent, r->window - away), BATCH));
 	return n + xn_queue_run(r->q, BATCH);
 }
 
@@ -169,7 +171,7 @@ static void move(struct rig *r, uint64_t rx, uint64_t tx)
 	for (;;) {
 		unsigned n = turn(r, tx_goal);
 
-		xn_store_release64(&r->p.credit, XN_MIN(rx_goal, r->g.got + r->rx_off + WINDOW));
+		xn_store_release64(&r->p.credit, XN_MIN(rx_goal, r->g.got + r->rx_off + r->window));
 		if ((int64_t)(rx_goal - r->g.got - r->rx_off) <= 0 &&
 		    (int64_t)(tx_goal - at_peer(r) - r->tx_off) <= 0 && r->g.done == r->g.sent)
 			return;
@@ -436,7 +438,7 @@ static void flood(struct rig *r, uint64_t frames, unsigned nap_us)
 		else if (!n)
 			rest(r);
 		/* Who floods, loses. */
-		if (r->g.sent - at_peer(r) - r->tx_off >= WINDOW && r->g.done == r->g.sent)
+		if (r->g.sent - at_peer(r) - r->tx_off >= r->window && r->g.done == r->g.sent)
 			r->tx_off = r->g.sent - at_peer(r);
 		if (zc_now_us() > until)
 			zc_die("FAILED: %llu of %llu frames in %u s", (unsigned long long)(r->g.got + frames - want),
@@ -559,17 +561,14 @@ static double busy_us(struct rig *r, uint64_t rx, uint64_t tx)
 	return ((double)zc_now_us() - from) * all - (idle_s() - idle) * 1e6;
 }
 
-static int by_size(const void *a, const void *b)
+/* The least: whatever else the machine does only adds to it. */
+static double least(const double *v)
 {
-	const double *x = a, *y = b;
+	double min = v[0];
 
-	return *x < *y ? -1 : *x > *y;
-}
-
-static double median(double *v)
-{
-	qsort(v, CPU_ROUNDS, sizeof(*v), by_size);
-	return v[CPU_ROUNDS / 2];
+	for (unsigned i = 1; i < CPU_ROUNDS; i++)
+		min = XN_MIN(min, v[i]);
+	return min;
 }
 
 static void costs(struct rig *r, uint32_t size)
@@ -578,7 +577,7 @@ static void costs(struct rig *r, uint32_t size)
 	double us[2][2][CPU_ROUNDS], rx, tx;   /* mode, direction */
 
 	r->g.light = true;
-	xn_store_once32(&r->p.light, 1);
+	zp_go_light(&r->p);
 	for (unsigned i = 0; i < 2 * CPU_ROUNDS; i++) {
 		unsigned m = (i + i / 2) % 2;   /* 0 1 1 0 0 1 ... */
 
@@ -591,9 +590,9 @@ static void costs(struct rig *r, uint32_t size)
 		fflush(stdout);
 		down(r);
 	}
-	rx = median(us[0][0]) / median(us[1][0]);
-	tx = median(us[0][1]) / median(us[1][1]);
-	printf("cpu %s takes of what copy takes (medians): rx %.2f, tx %.2f\n", r->mode, rx, tx);
+	rx = least(us[0][0]) / least(us[1][0]);
+	tx = least(us[0][1]) / least(us[1][1]);
+	printf("cpu %s takes of what copy takes (least of each): rx %.2f, tx %.2f\n", r->mode, rx, tx);
 	printf("@ cpu.rx %.2f\n@ cpu.tx %.2f\n@ cpu.size %u\n", rx, tx, size);
 }
 
@@ -651,6 +650,7 @@ int main(int argc, char **argv)
 	xn_set_log(log_line, NULL, XN_LOG_WARN);
 	r.frames = strtoull(argv[optind + 1], NULL, 0);
 	zc_wire_open(&r.w);
+	r.window = r.w.igb ? WINDOW_IGB : WINDOW;
 	zg_map(&r.g, &r.w, !strcmp(argv[optind], "2M"));
 	zp_start(&r.p, &r.w);
 	create_mem(&r);

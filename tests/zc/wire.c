@@ -64,7 +64,7 @@ static int packet_socket(unsigned ifindex)
 	return fd;
 }
 
-static void enter(int ns)
+void zc_enter(int ns)
 {
 	if (setns(ns, CLONE_NEWNET))
 		zc_die("network namespace: %s", strerror(errno));
@@ -79,10 +79,10 @@ void zc_wire_open(struct zc_wire *w)
 	make_noise();
 	w->igb = !xn_probe_driver(ZC_DEV, driver, sizeof(driver)) && !strcmp(driver, "igb");
 	ask(ZC_DEV, &w->ifindex, w->mac);
-	enter(w->away);
+	zc_enter(w->away);
 	ask(ZC_PEER, &w->peer_ifindex, w->peer_mac);
 	w->peer = packet_socket(w->peer_ifindex);
-	enter(w->home);
+	zc_enter(w->home);
 }
 
 void zc_nic(const struct zc_wire *w, bool peer, struct zc_nic *n)
@@ -92,7 +92,7 @@ void zc_nic(const struct zc_wire *w, bool peer, struct zc_nic *n)
 	FILE *f;
 
 	if (peer)
-		enter(w->away);
+		zc_enter(w->away);
 	/* Of the thread's own namespace; errors, drops, and no room (linux/Documentation/filesystems/proc). */
 	f = fopen("/proc/thread-self/net/dev", "r");
 	while (f && strcmp(name, peer ? ZC_PEER : ZC_DEV)) {
@@ -107,7 +107,7 @@ void zc_nic(const struct zc_wire *w, bool peer, struct zc_nic *n)
 		zc_die("/proc/net/dev: %s", strerror(errno));
 	fclose(f);
 	if (peer)
-		enter(w->home);
+		zc_enter(w->home);
 	n->rx_drops = rx[2] + rx[3];
 	n->tx_drops = tx[2] + tx[3];
 }
@@ -135,12 +135,14 @@ uint64_t zc_frame_seq(const uint8_t *f, uint32_t bytes)
 	return h.seq;
 }
 
-static void send_all(const struct zc_wire *w, uint8_t (*buf)[ZC_MAX_FRAME], const uint32_t *bytes, unsigned n)
+void zc_peer_send(const struct zc_wire *w, uint64_t seq, const uint32_t *bytes, unsigned n)
 {
+	static uint8_t buf[BATCH][ZC_MAX_FRAME];
 	struct mmsghdr m[BATCH] = { 0 };
 	struct iovec v[BATCH];
 
 	for (unsigned i = 0; i < n; i++) {
+		zc_frame(w, buf[i], bytes[i], seq + i, false);
 		v[i] = (struct iovec){ buf[i], bytes[i] };
 		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1 };
 	}
@@ -152,27 +154,6 @@ static void send_all(const struct zc_wire *w, uint8_t (*buf)[ZC_MAX_FRAME], cons
 		else if (errno != EAGAIN && errno != ENOBUFS && errno != EINTR)
 			zc_die("sending at the peer: %s", strerror(errno));
 	}
-}
-
-void zc_peer_send(const struct zc_wire *w, uint64_t seq, const uint32_t *bytes, unsigned n)
-{
-	static uint8_t buf[BATCH][ZC_MAX_FRAME];
-
-	for (unsigned i = 0; i < n; i++)
-		zc_frame(w, buf[i], bytes[i], seq + i, false);
-	send_all(w, buf, bytes, n);
-}
-
-void zc_peer_send_again(const struct zc_wire *w, unsigned n)
-{
-	static uint8_t buf[BATCH][ZC_MAX_FRAME];
-	static uint32_t bytes[BATCH];
-
-	for (unsigned i = 0; i < BATCH && !bytes[i]; i++) {
-		bytes[i] = ZC_FRAME_MIN + i * 1454 / (BATCH - 1);
-		zc_frame(w, buf[i], bytes[i], i, false);
-	}
-	send_all(w, buf, bytes, n);
 }
 
 unsigned zc_peer_recv(const struct zc_wire *w, uint8_t *buf, uint32_t *bytes, unsigned n)

@@ -89,6 +89,8 @@ struct zc_wire {
 };
 
 void zc_wire_open(struct zc_wire *w);
+/* The calling thread goes into a namespace: w->home, w->away. */
+void zc_enter(int ns);
 /* Waits until the link is up for good (a bind may take it down), and forgets old frames. */
 void zc_wire_settle(const struct zc_wire *w);
 
@@ -114,8 +116,6 @@ void zc_frame(const struct zc_wire *w, uint8_t *f, uint32_t bytes, uint64_t seq,
 uint64_t zc_frame_seq(const uint8_t *f, uint32_t bytes);
 /* Sends n frames from the peer, numbered from seq on; bytes[i] is the length of frame i. */
 void zc_peer_send(const struct zc_wire *w, uint64_t seq, const uint32_t *bytes, unsigned n);
-/* Sends n <= 64 frames whose numbers and lengths nobody looks at, without making them anew. */
-void zc_peer_send_again(const struct zc_wire *w, unsigned n);
 /* What has arrived at the peer: at most n frames of ZC_MAX_FRAME bytes each in buf. */
 unsigned zc_peer_recv(const struct zc_wire *w, uint8_t *buf, uint32_t *bytes, unsigned n);
 
