@@ -180,7 +180,7 @@ const struct xn_xdp_sys xn_xdp_sys_linux = {
 	.steer_native = xn_steer_native, .steer_counters = xn_steer_counters,
 	.xsk_socket = xn_xsk_socket, .xsk_open = xn_xsk_open, .xsk_close = xn_xsk_close,
 	.xsk_statistics = xn_xsk_statistics, .zc_close = xn_zc_close, .barrier = xn_xsk_barrier,
-	.ask_ms = 3000, .close_ms = 2000, .late_ms = 1000,
+	.ask_ms = 6000, .close_ms = 2000, .late_ms = 1000,
 	.link_open = xn_link_open, .announce_open = xn_announce_open,
 };
 
@@ -275,6 +275,8 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 	if (!p->link.nl)
 		return;
 	xn_link_read(&p->link);
+	if (p->link.up)
+		xn_store_once8(&p->had_carrier, 1);
 	if (p->link.gone && !was_gone) {
 		xn_log(XN_LOG_ERROR, "%s: the interface was deleted or moved away; the device "
 		       "stays without a network until it is made again", p->spec.ifname);
@@ -398,6 +400,7 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 		port_close(&p->port);
 		return err;
 	}
+	p->had_carrier = p->link.up;
 	p->port.n_queues = p->spec.queues;
 	*port = &p->port;
 	return 0;

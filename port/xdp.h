@@ -254,6 +254,7 @@ struct xn_xdp_port {
 	struct xdp_statistics past;      /* of sockets that are closed */
 	int *spares;                     /* stack of sockets for later starts */
 	uint32_t n_spares, spares_spent;
+	uint8_t had_carrier;             /* there was one, some time. Any thread */
 	uint64_t unproven;               /* queues whose stop has failed, a bit each */
 	int announce_fd;                 /* -1: none */
 	struct xn_xdp_mode mode;
@@ -278,6 +279,7 @@ unsigned xn_xdp_tx_post_zc(struct xn_portq *q, const struct xn_chain *pkts, unsi
 			   const struct xn_piece *pieces);
 void     xn_xdp_tx_kick(struct xn_portq *q);
 unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n);
+unsigned xn_xdp_tx_poll_zc(struct xn_portq *q, uint16_t *ids, unsigned n);
 unsigned xn_xdp_tx_room(struct xn_portq *q);
 /* Zero-copy mode: posts bounce frames until there are as many entries as have to be. */
 void     xn_xdp_keep_up(struct xn_xdpq *x);

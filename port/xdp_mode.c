@@ -25,6 +25,7 @@
 #include "port/xdp.h"
 
 #define ENOUGH_PERMILLE 875u   /* pages that follow each other, for mode=auto */
+#define NO_CARRIER_MS   100u   /* how long to wait for an answer where never was one */
 #define KEPT_RX_RING    64u    /* RX ring, where buffers have to be kept (xsk/zc.h) */
 
 const char *xn_xdp_why(enum xn_mode_why why)
@@ -221,6 +222,12 @@ static void drop_map(struct xn_xdp_mode *m)
 	xn_zc_map_free(&m->none);
 }
 
+/* A carrier that was there comes back, if this bind has taken it away, or the last one. */
+static uint32_t patience_ms(const struct xn_xdp_port *p)
+{
+	return xn_load_once8(&p->had_carrier) ? p->sys->ask_ms : NO_CARRIER_MS;
+}
+
 /* Which pages follow each other: all queues that share a registration share its mapping
  * for the device too (Linux xp_dma_map), so one of them is asked. 0, -EAGAIN or -ENOMEM. */
 static int ask_for_map(struct xn_xdpq *x, bool ask)
@@ -236,7 +243,7 @@ static int ask_for_map(struct xn_xdpq *x, bool ask)
 	m->none = (struct xn_zc_map){ .pages = bytes / XN_PAGE_SIZE };
 	m->none.bits = calloc(m->none.pages / 64 + 1, sizeof(*m->none.bits));
 	loud = xn_fail_silently(true);
-	err = xn_zc_map_read(&m->map, &x->xsk, bytes, ask ? m->shape.driver : NULL, p->sys->ask_ms,
+	err = xn_zc_map_read(&m->map, &x->xsk, bytes, ask ? m->shape.driver : NULL, patience_ms(p),
 			     p->info.release);
 	xn_fail_silently(loud);
 	if (m->none.bits && (!err || err == -EAGAIN))

@@ -173,17 +173,18 @@ int xn_xdp_queue_settle(struct xn_port *port, unsigned index)
 }
 
 #define COMMON_OPS \
-	.tx_kick = xn_xdp_tx_kick, .tx_poll = xn_xdp_tx_poll, .tx_room = xn_xdp_tx_room, \
+	.tx_kick = xn_xdp_tx_kick, .tx_room = xn_xdp_tx_room, \
 	.wait_fds = wait_fds, .arm = arm, .set_rx = set_rx, .quiesce = quiesce, \
 	.rx_waiting = xn_xdp_rx_waiting, .tx_give_up = xn_xdp_tx_give_up, .stop = stop
 
 static const struct xn_portq_ops queue_ops = {
 	COMMON_OPS, .rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll, .tx_post = xn_xdp_tx_post,
+	.tx_poll = xn_xdp_tx_poll,
 };
 /* Where a driver in zero-copy mode is lent what can be lent. */
 static const struct xn_portq_ops queue_ops_zc = {
 	COMMON_OPS, .rx_post = xn_xdp_rx_post_zc, .rx_poll = xn_xdp_rx_poll_zc,
-	.tx_post = xn_xdp_tx_post_zc,
+	.tx_post = xn_xdp_tx_post_zc, .tx_poll = xn_xdp_tx_poll_zc,
 };
 
 static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, uint32_t rx_frames)

@@ -424,6 +424,8 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 		l = find_lent(x, addr);
 	if (!l) {
 		XN_COUNT(x->q.cfg.ctr, rx_drop_error, 1);
+		if (x->known)
+			xn_xdp_misplaced(x);
 		return true;
 	}
 	if (x->xsk.zero_copy && is_misplaced(x, d)) {

@@ -427,3 +427,41 @@ unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
 	x->tx_done = done;
 	return out;
 }
+
+/*
+ * Completions of lent packets in the order of the ring, which is how they come in zero-copy
+ * mode: as many as there are in a row, and lie in a row in both rings.
+ */
+static inline unsigned poll_usual(struct xn_xdpq *x, uint16_t *ids, unsigned n)
+{
+	const struct xdp_desc *d = xsk_ring_prod__tx_desc(&x->xsk.tx, x->tx_done);
+	const uint64_t *s = &x->sent[x->tx_done & x->xsk.tx.mask], *const first = s, *end;
+	const __u64 *comp;
+	uint32_t idx, avail;
+
+	n = XN_MIN(n, XN_MIN(x->tx_posted - x->tx_done, xn_ring_stretch(x->tx_done, x->xsk.tx.mask)));
+	avail = n ? xsk_ring_cons__peek(&x->xsk.comp, n, &idx) : 0;
+	if (!avail)
+		return 0;
+	comp = xsk_ring_cons__comp_addr(&x->xsk.comp, idx);
+	end = s + XN_MIN(avail, xn_ring_stretch(idx, x->xsk.comp.mask));
+	for (; s < end; s++, d++, comp++, ids++) {
+		/* Neither of several pieces, nor of an arena frame, nor completed already. */
+		if (XN_UNLIKELY(*comp != d->addr || *s >> 16 != XN_SENT_LAST >> 16))
+			break;
+		*ids = (uint16_t)*s;
+	}
+	n = (unsigned)(s - first);
+	x->tx_done += n;
+	xsk_ring_cons__cancel(&x->xsk.comp, avail - n);
+	xsk_ring_cons__release(&x->xsk.comp, n);
+	return n;
+}
+
+unsigned xn_xdp_tx_poll_zc(struct xn_portq *q, uint16_t *ids, unsigned n)
+{
+	struct xn_xdpq *x = xdpq(q);
+	unsigned out = x->tx_copies ? 0 : poll_usual(x, ids, n);
+
+	return out ? out : xn_xdp_tx_poll(q, ids, n);
+}

@@ -690,6 +690,6 @@ const struct xn_xdp_sys fk_host_sys = {
 	.steer_native = host_steer_native, .steer_counters = host_steer_counters,
 	.xsk_socket = host_xsk_socket, .xsk_open = host_xsk_open, .xsk_close = host_xsk_close,
 	.xsk_statistics = host_xsk_statistics, .zc_close = host_zc_close, .barrier = host_barrier,
-	.ask_ms = 20, .close_ms = 20, .late_ms = 20,
+	.ask_ms = 500, .close_ms = 20, .late_ms = 20,
 	.link_open = host_link_open, .announce_open = host_announce_open,
 };
