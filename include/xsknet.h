@@ -356,6 +356,8 @@ struct xn_vring {
 
 /* Bytes that a ring of this size needs there: a multiple of 64. */
 size_t xn_inflight_bytes(uint32_t size);
+/* The same for a packed ring (VIRTIO_F_RING_PACKED accepted). */
+size_t xn_inflight_packed_bytes(uint32_t size);
 
 /*
  * index 2i is the receive queue of pair i, 2i + 1 its transmit queue (VIRTIO

@@ -31,6 +31,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "virtio/inflight_packed.h"
 #include "virtio/vq_priv.h"
 
 #define F_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
@@ -115,6 +116,36 @@ static int take_base(struct xn_vq *vq, uint32_t base)
 	return 0;
 }
 
+/* Goes on from where a back end that died was: takes over what it noted. */
+static int resume(struct xn_vq *vq, void *region)
+{
+	struct xn_vq_packed *pk = &vq->pk;
+	struct xn_pflight *f;
+	uint64_t ignored;
+	bool fresh;
+	int err = xn_pflight_open(&pk->inflight, region, pk->g_ring, vq->size, pk->used_at, &fresh,
+				  &ignored);
+
+	if (err)
+		return err;
+	xn_count_add(&vq->ctr->v[XN_C_inflight_ignored], ignored);
+	if (fresh)
+		return 0;
+	f = pk->inflight;
+	pk->used_at = f->used_at;
+	pk->slots_out = f->slots_again;
+	vq->avail_next = forth(vq, f->used_at, f->slots_again);   /* all that was taken is out */
+	vq->n_again = vq->again_left = f->n_again;
+	for (uint32_t i = 0; i < f->n_again; i++) {
+		const uint16_t first = f->again[i];
+
+		vq->state[f->id[first]] = XN_VQ_AGAIN;
+		pk->more[f->id[first]] = (uint16_t)(f->num[first] - 1);
+	}
+	xn_count_add(&vq->ctr->v[XN_C_inflight_resumed], f->n_again);
+	return 0;
+}
+
 int xn_packed_init(struct xn_vq *vq, const struct xn_vq_cfg *cfg)
 {
 	struct xn_vq_packed *pk = &vq->pk;
@@ -130,11 +161,15 @@ int xn_packed_init(struct xn_vq *vq, const struct xn_vq_cfg *cfg)
 	pk->untold = vq->size;
 	vq->used_signalled = (uint16_t)-1;
 	pk->more = calloc(vq->mask + 1u, sizeof(*pk->more));
-	return pk->more ? 0 : xn_fail(ENOMEM, "out of memory for a ring of %u descriptors", vq->size);
+	if (!pk->more)
+		return xn_fail(ENOMEM, "out of memory for a ring of %u descriptors", vq->size);
+	return cfg->inflight ? resume(vq, cfg->inflight) : 0;
 }
 
 void xn_packed_fini(struct xn_vq *vq)
 {
+	xn_pflight_close(vq->pk.inflight);
+	vq->pk.inflight = NULL;
 	free(vq->pk.more);
 	vq->pk.more = NULL;
 }
@@ -278,6 +313,33 @@ static XN_NOINLINE enum xn_fault chain_of_slots(struct xn_vq *vq, uint64_t rest,
 	return why ? why : xn_walk_end(&w, end->id, c);
 }
 
+/*
+ * Notes a chain that is taken. Its descriptors are read once more, and only copied: what
+ * the driver may have changed meanwhile is judged when somebody takes it from there.
+ */
+static XN_NOINLINE void note_chain(struct xn_vq *vq, uint16_t at, uint16_t id, uint32_t slots)
+{
+	struct xn_pflight *f = vq->pk.inflight;
+
+	xn_pflight_begin(f, id);
+	for (; slots; slots--) {
+		const uint64_t *g = slot_at(vq, at);
+
+		xn_pflight_note(f, xn_load_once64(&g[0]), xn_load_once64(&g[1]));
+		at = forth(vq, at, 1);
+	}
+	xn_pflight_take(f, id);
+}
+
+/* The same for those that one call has taken, the first at this position. */
+static XN_NOINLINE void note_chains(struct xn_vq *vq, uint16_t at, const struct xn_batch *b)
+{
+	for (unsigned i = 0; i < b->k; i++) {
+		note_chain(vq, at, b->chains[i].head, b->chains[i].slots);
+		at = forth(vq, at, b->chains[i].slots);
+	}
+}
+
 static void take(struct xn_vq *vq, const struct end *e)
 {
 	vq->pk.more[e->id] = (uint16_t)(vq->pk.more[e->id] + e->slots - 1);
@@ -298,6 +360,8 @@ static bool consume_slots(struct xn_vq *vq, const struct end *e, enum xn_fault w
 		return false;
 	}
 	state = vq->state[e->id];
+	if (vq->pk.inflight && !state)
+		note_chain(vq, vq->avail_next, e->id, e->slots);
 	take(vq, e);
 	if (vq->order)
 		xn_order_take(vq->order, e->id);
@@ -327,18 +391,61 @@ static XN_NOINLINE bool pop_slots(struct xn_vq *vq, struct xn_batch *b)
 	return b->walked < XN_MAX_WALK;
 }
 
+/* Where the chains of a call begin, of which the last ends at avail_next. */
+static uint16_t began_at(const struct xn_vq *vq, const struct xn_batch *b)
+{
+	uint16_t at = vq->avail_next;
+
+	for (unsigned i = b->k; i--; )
+		at = back(vq, at, b->chains[i].slots);
+	return at;
+}
+
 void xn_packed_pop(struct xn_vq *vq, struct xn_batch *b)
 {
 	pop_rows(vq, b);
 	vq->plain = b->k;
 	while (b->k < b->n && b->used < b->max_pieces && xn_packed_waits(vq) && pop_slots(vq, b))
 		pop_rows(vq, b);
+	if (XN_UNLIKELY(vq->pk.inflight != NULL))
+		note_chains(vq, began_at(vq, b), b);
 }
 
 void xn_packed_pop_command(struct xn_vq *vq, struct xn_batch *b)
 {
 	while (!b->k && pop_slots(vq, b))
 		;
+	if (vq->pk.inflight)
+		note_chains(vq, began_at(vq, b), b);
+}
+
+/* A chain that a back end which died had taken, as it was then. */
+enum xn_fault xn_packed_read_again(struct xn_vq *vq, uint32_t i, struct xn_chain *c,
+				   struct xn_piece *pieces, unsigned room, unsigned *walked)
+{
+	const struct xn_pflight *f = vq->pk.inflight;
+	const uint16_t first = f->again[i], num = f->num[first];
+	struct xn_walk w = xn_walk_begin(vq, pieces, room);
+	enum xn_fault why = XN_FAULT_NONE;
+	uint16_t e = first;
+
+	for (uint32_t k = 0; k < num && !why; k++, e = f->next[e]) {
+		uint64_t addr, rest;
+
+		w.steps++;
+		xn_pflight_desc(f, e, &addr, &rest);
+		why = look_at(&w, xn_packed_desc(addr, rest), num == 1);
+	}
+	*walked += w.steps;
+	c->slots = num;
+	return why ? why : xn_walk_end(&w, f->id[first], c);
+}
+
+uint16_t xn_packed_again_head(const struct xn_vq *vq, uint32_t i)
+{
+	const struct xn_pflight *f = vq->pk.inflight;
+
+	return f->id[f->again[i]];
 }
 
 /* Slots in front of avail_next are un-taken, those of one chain. */
@@ -348,6 +455,8 @@ static void untake(struct xn_vq *vq, uint16_t head, uint32_t slots)
 	vq->pk.more[head] = (uint16_t)(vq->pk.more[head] - (slots - 1));
 	vq->pk.slots_out -= slots;
 	vq->avail_next = back(vq, vq->avail_next, slots);
+	if (vq->pk.inflight)
+		xn_pflight_untake(vq->pk.inflight, head);
 }
 
 void xn_packed_unpop(struct xn_vq *vq, const struct xn_chain *c)
@@ -400,6 +509,38 @@ static uint16_t skip_all(struct xn_vq *vq, const struct xn_used_run *r)
 	return at;
 }
 
+/*
+ * All that is published is noted, before the first of its words is written: also those
+ * behind it must not be found by a driver when nobody knows of them any more.
+ */
+static XN_NOINLINE uint16_t write_noted(struct xn_vq *vq, const struct xn_used_run *r)
+{
+	struct xn_pflight *f = vq->pk.inflight;
+	uint16_t at = vq->pk.used_at;
+	uint32_t n = 0;
+
+	for (uint16_t i = r->from; i != r->to; i++) {
+		const uint32_t id = xn_used_at(r, i).id;
+
+		f->at[n++] = at;
+		xn_pflight_batch(f, (uint16_t)id);
+		at = forth(vq, at, slots_of(vq, id));
+	}
+	xn_pflight_batch_begins(f, at);
+	for (uint32_t i = 1; i < n && !r->last_only; i++)
+		xn_store_once64(&slot_at(vq, f->at[i])[1],
+				used_word(xn_used_at(r, (uint16_t)(r->from + i)), f->at[i]));
+	return at;
+}
+
+/* Returns the position behind all of them. */
+static inline uint16_t write_behind_first(struct xn_vq *vq, const struct xn_used_run *r)
+{
+	if (XN_UNLIKELY(vq->pk.inflight != NULL))
+		return write_noted(vq, r);
+	return r->last_only ? skip_all(vq, r) : write_rest(vq, r);
+}
+
 /* These slots have been written, or some of them. */
 static void mark_slots(struct xn_vq *vq, uint16_t at, uint32_t slots)
 {
@@ -416,16 +557,19 @@ void xn_packed_publish(struct xn_vq *vq, const struct xn_used_run *r)
 {
 	const struct vring_used_elem e = xn_used_at(r, r->last_only ? (uint16_t)(r->to - 1) : r->from);
 	struct xn_vq_packed *pk = &vq->pk;
-	const uint16_t first = pk->used_at, next = r->last_only ? skip_all(vq, r) : write_rest(vq, r);
+	const uint16_t first = pk->used_at, next = write_behind_first(vq, r);
 	uint32_t slots;
 
 	distance(vq, first, next, &slots);
 	if (vq->log)
 		mark_slots(vq, first, slots);
-	/* (C); and the words behind it, which the driver does not look at before this one. */
+	/* (C); and orders in front of it the words behind it, which the driver does not look at
+	 * before this one, and what was noted. */
 	xn_store_release64(&slot_at(vq, first)[1], used_word(e, first));
 	if (vq->log)
 		mark_slots(vq, first, 1);
+	if (pk->inflight)
+		xn_pflight_batch_done(pk->inflight);
 	pk->used_at = next;
 	pk->slots_out -= slots;
 	pk->untold = XN_MIN(pk->untold + slots, vq->size);
@@ -481,13 +625,36 @@ uint16_t xn_packed_last(const struct xn_vq *vq)
 	return (uint16_t)(rest >> 32);
 }
 
+/*
+ * Do the slots in front of avail_next hold what was noted of this chain? They do not where a
+ * back end was killed while it published: some used descriptors are written then.
+ */
+static bool still_there(const struct xn_vq *vq, uint16_t head, uint32_t slots)
+{
+	const struct xn_pflight *f = vq->pk.inflight;
+	uint16_t at = back(vq, vq->avail_next, slots), e = f->entry[head];
+
+	if (e == XN_PFLIGHT_NONE || f->num[e] != slots)
+		return false;
+	for (; slots; slots--, e = f->next[e], at = forth(vq, at, 1)) {
+		const uint64_t *g = slot_at(vq, at);
+		uint64_t addr, rest;
+
+		xn_pflight_desc(f, e, &addr, &rest);
+		if (xn_load_once64(&g[0]) != addr || xn_load_once64(&g[1]) != rest)
+			return false;
+	}
+	return true;
+}
+
 bool xn_packed_rewind(struct xn_vq *vq, uint16_t head)
 {
 	const uint32_t slots = 1u + vq->pk.more[head], state = vq->state[head];
 
 	if (slots > vq->pk.slots_out)
 		return false;
-	if (state != (XN_VQ_TAKEN | back(vq, vq->avail_next, slots)) && state != XN_VQ_AGAIN)
+	if (state == XN_VQ_AGAIN ? !still_there(vq, head, slots) :
+				   state != (XN_VQ_TAKEN | back(vq, vq->avail_next, slots)))
 		return false;
 	untake(vq, head, slots);
 	return true;

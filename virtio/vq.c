@@ -129,7 +129,7 @@ static int split_init(struct xn_vq *vq, const struct xn_vq_cfg *cfg)
 /* The i-th of the heads that a back end which died had out. */
 static uint16_t again_head(const struct xn_vq *vq, uint32_t i)
 {
-	return vq->inflight->again[i];
+	return vq->packed ? xn_packed_again_head(vq, i) : vq->inflight->again[i];
 }
 
 /* Heads that are out from the start are those to be taken again, in their order. */
@@ -557,6 +557,8 @@ static inline unsigned split_pop(struct xn_vq *vq, struct xn_batch *b)
 static enum xn_fault read_again(struct xn_vq *vq, uint32_t i, struct xn_chain *c,
 				struct xn_piece *pieces, unsigned room, unsigned *walked)
 {
+	if (vq->packed)
+		return xn_packed_read_again(vq, i, c, pieces, room, walked);
 	return read_chain(vq, again_head(vq, i), c, pieces, room, walked);
 }
 

@@ -117,6 +117,7 @@ struct xn_vq_cfg {
 };
 
 struct xn_order;
+struct xn_pflight;   /* virtio/inflight_packed.h */
 
 /* What only a packed ring has. Positions have the wrap counter in bit 15. */
 struct xn_vq_packed {
@@ -133,6 +134,7 @@ struct xn_vq_packed {
 	uint32_t slots_out;            /* from used_at to avail_next */
 	uint32_t untold;               /* slots used since the last decision to notify */
 	uint16_t used_at;              /* where the next used descriptor is written */
+	struct xn_pflight *inflight;   /* NULL: not noted */
 };
 
 struct xn_vq {

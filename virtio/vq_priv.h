@@ -53,6 +53,9 @@ int  xn_packed_init(struct xn_vq *vq, const struct xn_vq_cfg *cfg);
 void xn_packed_fini(struct xn_vq *vq);
 void xn_packed_pop(struct xn_vq *vq, struct xn_batch *b);
 void xn_packed_pop_command(struct xn_vq *vq, struct xn_batch *b);
+uint16_t xn_packed_again_head(const struct xn_vq *vq, uint32_t i);
+enum xn_fault xn_packed_read_again(struct xn_vq *vq, uint32_t i, struct xn_chain *c,
+				   struct xn_piece *pieces, unsigned room, unsigned *walked);
 void xn_packed_unpop(struct xn_vq *vq, const struct xn_chain *c);
 void xn_packed_publish(struct xn_vq *vq, const struct xn_used_run *r);
 bool xn_packed_wants_irq(struct xn_vq *vq);

@@ -16,76 +16,14 @@
  *   - after an orderly stop nothing is out, and the base is the used index
  *   - whatever the region holds, the queue touches nothing but its own ring
  */
-#include <setjmp.h>
-#include <stdlib.h>
-
-#include "base/atomics.h"
-
-/* ---- stores that may be the last ---- */
-
-static struct {
-	jmp_buf out;
-	long left;          /* stores until the end; < 0: none */
-	long done;          /* stores so far */
-} life = { .left = -1 };
-
-static void stored(void)
-{
-	life.done++;
-	if (life.left > 0 && !--life.left) {
-		life.left = -1;
-		longjmp(life.out, 1);
-	}
-}
-
-/* What it has allocated dies with it. */
-static void *owned[16];
-
-static void *life_calloc(size_t n, size_t size)
-{
-	unsigned i = 0;
-
-	while (owned[i])
-		i++;
-	owned[i] = calloc(n, size);
-	return owned[i];
-}
-
-static void life_free(void *p)
-{
-	for (unsigned i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
-		if (owned[i] == p)
-			owned[i] = NULL;
-	free(p);
-}
-
-static void life_free_all(void)
-{
-	for (unsigned i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
-		life_free(owned[i]);
-}
-
-#define calloc life_calloc
-#define free   life_free
-#define xn_store_once16(p, v)    (xn_store_once16(p, v), stored())
-#define xn_store_once64(p, v)    (xn_store_once64(p, v), stored())
-#define xn_store_release8(p, v)  (xn_store_release8(p, v), stored())
-#define xn_store_release16(p, v) (xn_store_release16(p, v), stored())
-#define xn_store_release64(p, v) (xn_store_release64(p, v), stored())
-#define xn_count_add(p, v)       (*(p) += (v))   /* private: dies with the process */
+#include "tests/unit/life.h"
 
 /* NOLINTBEGIN(bugprone-suspicious-include): that is the point */
 #include "virtio/inflight.c"
-#include "virtio/order.c"
-#include "virtio/walk.c"
-#include "virtio/packed.c"
 #include "virtio/vq.c"
 /* NOLINTEND(bugprone-suspicious-include) */
 
-#undef calloc
-#undef free
-#undef xn_store_release16   /* the driver's stores are not counted */
-
+#include "tests/unit/life_end.h"
 #include "base/log.h"
 #include "tests/unit/inflight_rig.h"
 
