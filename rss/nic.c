@@ -19,11 +19,13 @@
 #include "base/log.h"
 #include "base/types.h"
 #include "rss/config.h"
+#include "rss/keeper.h"
 #include "rss/nic.h"
 #include "rss/program.h"
 #include "rss/saved.h"
 
-#define CONTEXTS_MAX 256u     /* numbers among which one is looked for */
+#define CONTEXTS_MAX  256u    /* numbers among which one is looked for */
+#define LAST_OWNER_MS 2000u   /* for the keeper of one that has just died, to put back */
 
 enum how { WHOLE, CONTEXT, RING };
 
@@ -41,6 +43,7 @@ struct xn_nic {
 	struct xn_nic_cfg cfg;           /* its name and address: ours, */
 	char ifname[IF_NAMESIZE];
 	uint8_t mac[6];
+	int keeper;                      /* -1: we do it ourselves; else nothing below is used */
 	struct xn_ethtool own, *e;
 	struct xn_saved saved;           /* fd -1: none is kept */
 	enum how how;
@@ -137,7 +140,7 @@ static void recover(void *arg, const char *name)
 	bool silently = xn_fail_silently(true);
 	struct xn_saved s;
 
-	if (rec && !xn_saved_open(&s, v->cfg->state_dir, name)) {
+	if (rec && !xn_saved_open(&s, v->cfg->state_dir, name, 0)) {
 		if (xn_saved_read(&s, rec, sizeof(*rec)) && open_recorded(&own, &e, rec, v->cfg)) {
 			xn_log(XN_LOG_WARN, "%s: its last owner left it programmed: putting it back", rec->ifname);
 			put_back(e, rec);
@@ -186,7 +189,23 @@ static int open_state(struct xn_nic *n)
 			       strerror(-err));
 	snprintf(name, sizeof(name), "%s%u-%s%u", v.prefix, n->cfg.ifindex, n->how == WHOLE ? "all" : "q",
 		 n->how == WHOLE ? 0 : n->cfg.start);
-	return xn_saved_open(&n->saved, n->cfg.state_dir, name);
+	return xn_saved_open(&n->saved, n->cfg.state_dir, name, LAST_OWNER_MS);
+}
+
+static int open_here(struct xn_nic *n)
+{
+	int err = 0;
+
+	n->e = n->cfg.ethtool;
+	if (!n->e)
+		err = open_kernel(n);
+	if (err)
+		return err;
+	err = xn_prog_read(n->e, 0, &n->now);
+	if (err)
+		return xn_fail(-err, "%s: %s", n->cfg.ifname, strerror(-err));
+	n->how = !n->cfg.mac || (!n->cfg.start && n->cfg.queues >= n->now.rings) ? WHOLE : CONTEXT;
+	return open_state(n);
 }
 
 int xn_nic_open(struct xn_nic **out, const struct xn_nic_cfg *cfg)
@@ -202,21 +221,12 @@ int xn_nic_open(struct xn_nic **out, const struct xn_nic_cfg *cfg)
 	n->cfg = *cfg;
 	snprintf(n->ifname, sizeof(n->ifname), "%s", cfg->ifname);
 	n->cfg.ifname = n->ifname;
-	n->saved.fd = n->own.fd = -1;
-	n->e = cfg->ethtool;
+	n->keeper = n->saved.fd = n->own.fd = -1;
 	if (cfg->mac) {
 		memcpy(n->mac, cfg->mac, sizeof(n->mac));
 		n->cfg.mac = n->mac;
 	}
-	if (!n->e)
-		err = open_kernel(n);
-	if (!err)
-		err = xn_prog_read(n->e, 0, &n->now);
-	if (err)
-		goto out_close;
-	n->how = !cfg->mac || (!cfg->start && cfg->queues >= n->now.rings) ? WHOLE : CONTEXT;
-	err = open_state(n);
-out_close:
+	err = cfg->keeper ? xn_keeper_start(&n->keeper, &n->cfg) : open_here(n);
 	if (err)
 		xn_nic_close(n);
 	else
@@ -239,6 +249,10 @@ void xn_nic_close(struct xn_nic *n)
 {
 	if (!n)
 		return;
+	if (n->keeper >= 0) {
+		xn_keeper_ask(n->keeper, XN_KEEPER_CLOSE, NULL, NULL, NULL);
+		close(n->keeper);
+	}
 	if (n->recorded && is_still_ours(n))
 		put_back(n->e, &n->rec);
 	xn_saved_close(&n->saved, false);
@@ -466,6 +480,8 @@ static int set_again(struct xn_nic *n, struct xn_nic_told *told)
 
 int xn_nic_set(struct xn_nic *n, const struct xn_rss_config *rss, struct xn_nic_told *told)
 {
+	if (n->keeper >= 0)
+		return xn_keeper_ask(n->keeper, XN_KEEPER_SET, rss, told, NULL);
 	n->has_rss = rss;
 	if (rss)
 		n->rss = *rss;
@@ -490,6 +506,8 @@ int xn_nic_repeat(struct xn_nic *n, struct xn_nic_told *told)
 {
 	int err;
 
+	if (n->keeper >= 0)
+		return xn_keeper_ask(n->keeper, XN_KEEPER_REPEAT, NULL, told, NULL);
 	*told = n->told;
 	if (!n->set_once)
 		return xn_fail(EINVAL, "%s: nothing was set yet", n->cfg.ifname);
@@ -503,6 +521,8 @@ int xn_nic_check(struct xn_nic *n, struct xn_nic_told *told, bool *again)
 {
 	bool same;
 
+	if (n->keeper >= 0)
+		return xn_keeper_ask(n->keeper, XN_KEEPER_CHECK, NULL, told, again);
 	*told = n->told;
 	if (!n->set_once)
 		return xn_fail(EINVAL, "%s: nothing was set yet", n->cfg.ifname);

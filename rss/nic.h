@@ -23,7 +23,7 @@
  * all (broadcast) follow the interface's own table, not the rule.
  *
  * What sets needs CAP_NET_ADMIN: a process that gives it up has this done by one that keeps it
- * (rss/keeper.h). Changes of others meanwhile: xn_nic_check overwrites them, since the
+ * (cfg.keeper). Changes of others meanwhile: xn_nic_check overwrites them, since the
  * interface was given to the guest; xn_nic_close leaves them as they are.
  *
  * One thread at a time for each xn_nic.
@@ -45,6 +45,9 @@ struct xn_nic_cfg {
 	/* Where it is kept what the NIC was like (xn_saved_dir); borrowed. -1: nowhere, then a
 	 * NIC stays as it is when the process dies. */
 	int state_dir;
+	/* A process of its own does it, which keeps CAP_NET_ADMIN, for as long as this one lives
+	 * (rss/keeper.h). Then: before there are threads, and fds that must not stay open. */
+	bool keeper;
 	/* NULL: the kernel's. Else borrowed; ifindex and netns are the caller's then. */
 	struct xn_ethtool *ethtool;
 	unsigned ifindex;

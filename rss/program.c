@@ -154,8 +154,7 @@ static int set_fields(struct xn_ethtool *e, const struct xn_nic_setup *plan, boo
 			continue;
 		err = xn_eth_fields_set(e, xn_nic_flow_type(f), plan->fields[f]);
 		*changed |= !err;
-		/* What it hashes instead is told by who reads it. */
-		err = refused(e, err, "the fields that are hashed", NULL);
+		err = refused(e, err, "the fields that are hashed", told);
 	}
 	return err;
 }
@@ -199,7 +198,8 @@ int xn_prog_whole(struct xn_ethtool *e, const struct xn_nic_setup *now,
 
 	if (now->fixed)
 		return 0;
-	err = set_fields(e, plan, &changed, told);
+	/* What it hashes instead is told by who reads it. */
+	err = set_fields(e, plan, &changed, NULL);
 	if (err || (!changed && !anyway && same_rss(&now->rss, &plan->rss)))
 		return err;
 	r = malloc(sizeof(*r));

@@ -9,12 +9,15 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "rss/saved.h"
 
-#define MAGIC 0x584e4e49u    /* "XNNI" */
+#define MAGIC     0x584e4e49u    /* "XNNI" */
+#define NS_PER_MS 1000000ull
+#define LOOK_NS   (5 * NS_PER_MS)
 
 struct head {
 	uint32_t magic, bytes, seq, pad;
@@ -63,31 +66,45 @@ int xn_saved_dir(int *fd, const char *path)
 
 /* ---- the file ---- */
 
-/* A locked file may be one that its last owner has just removed: then another is made. */
-static int open_locked(struct xn_saved *s, struct stat *st)
+static int lock(int fd, uint64_t until_ns)
 {
+	while (flock(fd, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (xn_now_ns() >= until_ns)
+			return -EBUSY;
+		nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
+	}
+	return 0;
+}
+
+/* A locked file may be one that its last owner has just removed: then another is made. */
+static int open_locked(struct xn_saved *s, struct stat *st, unsigned wait_ms)
+{
+	const uint64_t until_ns = xn_now_ns() + wait_ms * NS_PER_MS;
+	int err;
+
 	for (;;) {
 		s->fd = openat(s->dir, s->name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 		if (s->fd < 0)
 			return -errno;
-		if (flock(s->fd, LOCK_EX | LOCK_NB))
-			return errno == EWOULDBLOCK ? -EBUSY : -errno;
-		if (fstat(s->fd, st))
-			return -errno;
-		if (st->st_nlink)
-			return 0;
+		err = lock(s->fd, until_ns);
+		if (!err && fstat(s->fd, st))
+			err = -errno;
+		if (err || st->st_nlink)
+			return err;
 		close(s->fd);
 	}
 }
 
-int xn_saved_open(struct xn_saved *s, int dir, const char *name)
+int xn_saved_open(struct xn_saved *s, int dir, const char *name, unsigned wait_ms)
 {
 	struct stat st = { 0 };
 	int err;
 
 	*s = (struct xn_saved){ .fd = -1, .dir = dir };
 	snprintf(s->name, sizeof(s->name), "%s", name);
-	err = open_locked(s, &st);
+	err = open_locked(s, &st, wait_ms);
 	if (err == -EBUSY)
 		xn_fail(EBUSY, "%s is locked: another process has programmed this NIC and still runs",
 			name);

@@ -33,9 +33,10 @@ struct xn_saved {
  * 0 or -errno with a message: -EPERM: others may write there. */
 int xn_saved_dir(int *fd, const char *path);
 
-/* Opens or makes the file, and locks it. 0; -EBUSY: its owner lives; -EPERM: not ours, or
- * others may write it; else -errno. All with a message. */
-int xn_saved_open(struct xn_saved *s, int dir, const char *name);
+/* Opens or makes the file, and locks it; an owner that is about to end has wait_ms for it. 0;
+ * -EBUSY: its owner lives; -EPERM: not ours, or others may write it; else -errno. All with a
+ * message. */
+int xn_saved_open(struct xn_saved *s, int dir, const char *name, unsigned wait_ms);
 /* The last whole record of exactly `bytes`: false, if there is none. */
 bool xn_saved_read(struct xn_saved *s, void *record, size_t bytes);
 /* After this returns 0, a later xn_saved_read finds it, however this process ends. -errno with

@@ -46,6 +46,8 @@ struct fnic {
 	struct { bool used; struct ethtool_rxnfc c; } rule[FNIC_RULES];
 	bool ntuple;
 	unsigned requests, changes;      /* so far */
+	int pid;                         /* of who made the last one */
+	volatile bool hangs;             /* requests take as long as this is so */
 	/* The change with this number (from 1) fails with this error; or the process ends in front
 	 * of it, with status FNIC_DEAD. 0: none. */
 	unsigned fail_at, die_at;

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -21,6 +22,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -286,6 +288,49 @@ static void dead_owner(void)
 	is_as_before("the next owner");
 }
 
+static void give_up_capabilities(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { { 0 } };
+
+	if (syscall(__NR_capset, &head, none))
+		zc_die("capset: %s", strerror(errno));
+}
+
+/* An owner that may do nothing any more has it done, and is cleaned up after. */
+static void owner_without_capabilities(void)
+{
+	const struct xn_nic_cfg cfg = { .ifname = ZC_DEV, .queues = QUEUES, .state_dir = dir_fd, .keeper = true };
+	static struct xn_nic_setup now;
+	uint64_t until;
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		struct xn_rss_config rss;
+		struct xn_nic *nic;
+
+		if (xn_nic_open(&nic, &cfg))
+			zc_die("%s", xn_last_error());
+		give_up_capabilities();
+		xn_rss_default(&rss, QUEUES);
+		take_key(&rss, "random");
+		expect(nic, &rss, 0, QUEUES, XN_NIC_EXACT, "without capabilities");
+		/* By itself it could not. */
+		check(xn_eth_rss_set(&eth, 0, &before.rss, XN_ETH_TABLE_RESET) == -EPERM, "without capabilities: no ioctl");
+		fflush(stdout);
+		if (!wrong)
+			kill(getpid(), SIGKILL);
+		_exit(1);
+	}
+	waitpid(pid, &status, 0);
+	check(WIFSIGNALED(status), "an owner without capabilities was killed");
+	for (until = zc_now_us() + SETTLE_US; zc_now_us() < until; usleep(10000))
+		if (!xn_prog_read(&eth, 0, &now) && xn_prog_same(&now, &before))
+			break;
+	is_as_before("its keeper");
+}
+
 /* A driver that resets everything when its queues change. */
 static void fewer_queues(void)
 {
@@ -360,6 +405,7 @@ int main(int argc, char **argv)
 	whole_nic();
 	part_of_the_queues();
 	dead_owner();
+	owner_without_capabilities();
 	fewer_queues();
 	shared_by_address(QUEUES, XN_NIC_EXACT);
 	shared_by_address(2, XN_NIC_UNSUPPORTED);
