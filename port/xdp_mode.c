@@ -18,6 +18,7 @@
  * behind that: frames that it passed to the host, or to another guest, would have been
  * seen by this one, and could be changed by it while the host's stack reads them.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -309,6 +310,7 @@ static int lend_what_can_be(struct xn_xdpq *x, bool ask, enum xn_mode_why *why)
 	x->map = x->tx_map = &p->mode.map;
 	if (!x->known)
 		return 0;
+	assert(s->driver);
 	if (s->tx_in_page)
 		x->tx_map = &p->mode.none;
 	x->reach = s->reach;

@@ -119,10 +119,9 @@ static void leave(struct fk *k, bool refused)
 	k->n_chain = 0;
 	if (k->nic.scribbles && !refused)
 		k->umem[xsk_umem__add_offset_to_addr(f.addr[0]) + f.len[0]]++;
-	if (k->nic.forgets && !refused && ++k->left % k->nic.forgets == 0)
+	/* Forgotten, or gone: never completed. */
+	if (refused ? k->nic.by_piece : k->nic.forgets && ++k->left % k->nic.forgets == 0)
 		k->comp_reserved -= f.n;
-	else if (refused && k->nic.by_piece)
-		k->comp_reserved -= f.n;   /* gone */
 	else if (k->hold)
 		k->flying[k->n_flying++] = f;
 	else

@@ -187,9 +187,7 @@ unsigned zg_receive(struct zg *g)
 			g->got++;
 		if (!g->light && len)
 			look(g, b, len);
-		else if (!g->light)   /* a frame may have come in it that was dropped behind the NIC */
-			paint(g->d.ram + b->at, b->len);
-		else if (!g->light)   /* by a stop: a frame may have come that nobody took */
+		else if (!g->light)   /* a frame may have come that was dropped, or that nobody took */
 			paint(g->d.ram + b->at, b->len);
 		back(&g->rx, b);
 	}
@@ -301,7 +299,7 @@ uint64_t zg_scan(struct zg *g)
 		if (g->tx.bufs[i].lent)
 			lent[n++] = &g->tx.bufs[i];
 	}
-	qsort(lent, n, sizeof(lent[0]), by_place);
+	qsort(lent, n, sizeof(struct zg_buf *), by_place);
 	for (unsigned i = 0; i < n; i++) {
 		changed += scan_piece(g->d.ram + at, lent[i]->at - at);
 		at = lent[i]->at + lent[i]->len;
