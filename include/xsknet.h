@@ -268,6 +268,20 @@ struct xn_port_mode {
  */
 int xn_port_get_mode(const struct xn_port *port, struct xn_port_mode *mode);
 
+/* How near a port comes to it that each frame arrives on the queue which the guest's RSS
+ * configuration names for it. */
+struct xn_port_rss {
+	size_t   sz;
+	/* "exact"        the interface does it: nothing is copied
+	 * "corrected"    frames come on others of the guest's queues too, and are copied over
+	 * "unsupported"  they come where they come
+	 * ""             one queue, or not known yet */
+	const char *status;
+	char     why[512];         /* one line: what is not as it should be, and what to do; or "" */
+};
+/* As xn_port_get_mode. */
+int xn_port_get_rss(const struct xn_port *port, struct xn_port_rss *rss);
+
 /*
  * Tells the network where a guest with this MAC is now (after a migration): broadcasts
  * one RARP request (RFC 903) from it. Never blocks. Any one thread at a time.

@@ -62,6 +62,19 @@ int xn_port_get_mode(const struct xn_port *port, struct xn_port_mode *mode)
 	return 0;
 }
 
+int xn_port_get_rss(const struct xn_port *port, struct xn_port_rss *rss)
+{
+	struct xn_port_rss r = { .sz = rss->sz, .status = "", .why = "" };
+
+	if (r.sz < offsetof(struct xn_port_rss, why) + sizeof(r.why))
+		return xn_fail(EINVAL, "xn_port_rss: set .sz = sizeof(struct xn_port_rss)");
+	if (port->ops->get_rss)
+		port->ops->get_rss(port, &r);
+	memset(rss, 0, r.sz);
+	memcpy(rss, &r, XN_MIN(r.sz, sizeof(r)));
+	return 0;
+}
+
 int xn_port_announce(struct xn_port *port, const uint8_t mac[6])
 {
 	return port->ops->announce ? port->ops->announce(port, mac) : 0;

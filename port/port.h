@@ -74,6 +74,7 @@ struct xn_rx_done {
 #define XN_COUNT(ctr, name, n) xn_count_add(&(ctr)->v[XN_C_##name], (n))
 
 struct xn_port;
+struct xn_rss_config;
 
 struct xn_portq_cfg {
 	struct xn_mem *mem;
@@ -158,6 +159,17 @@ struct xn_port_ops {
 	void (*get_info)(const struct xn_port *p, struct xn_port_info *info);
 	/* xn_port_get_mode; zeroed before. May be NULL. */
 	void (*get_mode)(const struct xn_port *p, struct xn_port_mode *m);
+	/*
+	 * How frames find their queues from now on: as cfg says (rss/config.h), which names queues
+	 * below n_queues and is copied. NULL: the guest does not say; then a flow comes on the
+	 * queue pair on which the guest sends it, as far as the port can have it so, and on the
+	 * one of its arrival else. Each frame sees what was before or this, whole. Queues may be
+	 * started, stopped, and run meanwhile; one call at a time, which may sleep.
+	 * 0, or -errno with a message: what was before stays. NULL: the port does not steer.
+	 */
+	int  (*set_rss)(struct xn_port *p, const struct xn_rss_config *cfg);
+	/* xn_port_get_rss; zeroed before. May be NULL. */
+	void (*get_rss)(const struct xn_port *p, struct xn_port_rss *r);
 	/* Port-wide counters beyond the queues'; appends up to n, returns how many
 	 * there are. May be NULL. */
 	unsigned (*stats)(struct xn_port *p, struct xn_stat *out, unsigned n);
