@@ -109,17 +109,17 @@ CTL_SRC := ctl/client.c ctl/snapshot.c ctl/show.c ctl/stats.c \
            ctl/peer.c ctl/judge_rss.c ctl/sysfs.c ctl/nic.c ctl/netlink.c ctl/device.c ctl/host.c \
            ctl/lend.c ctl/judge.c ctl/judge_zc.c ctl/try.c ctl/doctor.c ctl/drivers.c
 # The laboratory: what bench, cost program and tests share.
-LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c \
+LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c bench/sender.c \
            bench/clock.c bench/front.c
 BENCH_SRC := $(LAB_SRC) \
              bench/main.c bench/opts.c bench/sendto.c bench/paths.c bench/guest_path.c bench/vhost_path.c \
              bench/raw.c bench/driver.c bench/backend.c bench/ctl.c bench/napi.c \
-             bench/worker.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \
+             bench/worker.c bench/flow.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \
              bench/chart.c bench/footprint.c
 BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests/kernel/rss.bpf.c tests/net/queues.bpf.c
 # Fakes and rigs for the tests, and parts of the bench that are tested alone.
 RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/fake/rss.c tests/fake/ethtool.c tests/kernel/bed.c tests/net/rig.c \
-           tests/net/xd.c tests/net/queues.c bench/opts.c bench/summary.c bench/backend.c
+           tests/net/xd.c tests/net/queues.c bench/opts.c bench/summary.c bench/backend.c bench/flow.c
 
 UNIT_TESTS   := base rss nic nic_keeper csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
 UNIT_TESTS   += vq_packed vq_packed_hostile vq_packed_oracle inflight_packed inflight_packed_kill

@@ -8,7 +8,7 @@
  *	summary.c medians over rounds          --> struct xn_summary
  *	report.c json.c chart.c                    table, JSON, picture
  *
- * A cell is one direction at one size and pace; in it each path has one sample a round. A
+ * A cell is one direction at one size, pace and number of queues; in it each path has one sample a round. A
  * figure that was not or cannot be measured is NAN, and null in JSON.
  */
 #ifndef XN_BENCH_BENCH_H
@@ -46,6 +46,7 @@ extern const char *const xn_guest_on_names[3];          /* "auto" */
 #define XN_ROUNDS_MAX  1000u
 #define XN_QUEUES_MAX  16u
 #define XN_PACES_MAX   16u
+#define XN_COUNTS_MAX  8u
 #define XN_REASONS_MAX 16u
 #define XN_BUF_MIN     1526u    /* of a receive buffer: header, and the longest frame */
 #define XN_BUF_MAX     32768u
@@ -63,7 +64,12 @@ struct xn_opts {
 	unsigned rounds;
 	uint64_t pace_pps[XN_PACES_MAX];   /* 0: as fast as it goes */
 	unsigned n_paces;
-	unsigned queues;
+	unsigned queues;                /* the most of ... */
+	unsigned count[XN_COUNTS_MAX];  /* queue pairs, measured in turns */
+	unsigned n_counts;
+	bool bound;                     /* generators are, to queues (bench/sender.h): there are
+					 * more than processors */
+	bool missteer;                  /* frames arrive on other queues than RSS names */
 	const char *ifname;             /* NULL: laboratories of our own */
 	const char *backend;            /* command of the path "backend"; NULL: none */
 	const char *socket;             /* or: where one listens */
@@ -90,6 +96,7 @@ struct xn_sample {
 	double cpu_ns, engine_ns;        /* a packet */
 	double napi_ns;                  /* of cpu_ns: the driver's, in threads of the kernel */
 	double copies, zero_copy_share;
+	double missteered;               /* share of the frames received */
 	double backend_ns, backend_cpu;  /* another process's: a packet, share of a processor */
 	double frames_per_turn, sleeps_per_frame;   /* xsknetd's workers */
 	double sleep_p50_us, sleep_p99_us, spin_p50_us, spin_p99_us;   /* rtt */
@@ -108,6 +115,8 @@ struct xn_cell {
 	enum xn_dir dir;
 	uint32_t bytes;          /* 0: any (rx of what arrives on --ifname) */
 	uint64_t pace_pps;       /* 0: none */
+	unsigned queues;
+	const struct xn_cell *first;   /* the same with as many queues as are compared with */
 	unsigned rounds;         /* complete ones */
 	struct xn_sample *s[XN_KIND_COUNT];   /* NULL: path not measured */
 	struct xn_reasons why[XN_KIND_COUNT];
@@ -148,6 +157,8 @@ struct xn_summary {
 	double ratio_min, ratio_max;
 	double process_ratio;    /* against the engine in this process, zero-copy */
 	double lost, lost_share, corrupt, reordered, duplicate;   /* sums */
+	double scale;            /* against the first number of queues */
+	double missteered;
 	double copies, zero_copy_share, engine_ns, cpu_ns, napi_ns, backend_ns, backend_cpu;
 	double frames_per_turn, sleeps_per_frame;
 	double sleep_p50_us, sleep_p99_us, spin_p50_us, spin_p99_us, idle_cpu;

@@ -80,6 +80,13 @@ void xn_frame_build(void *frame, uint32_t bytes, const uint8_t dst[6], const uin
 	xn_frame_stamp(frame, bytes, stream, seq);
 }
 
+void xn_frame_set_port(void *frame, uint16_t port)
+{
+	const uint16_t source = htons(port);
+
+	memcpy((uint8_t *)frame + UDP_AT, &source, sizeof(source));
+}
+
 void xn_frame_stamp(void *frame, uint32_t bytes, uint32_t stream, uint64_t seq)
 {
 	struct xn_stamp stamp = { stream, seq, xn_stamp_check(stream, seq, bytes) };

@@ -43,6 +43,7 @@
 #include "bench/gen.h"
 #include "bench/lab.h"
 #include "bench/netlink.h"
+#include "bench/sender.h"
 #include "bench/gen.skel.h"
 
 /* Frames between two flushes into veth; its ring takes 256 (VETH_RING_SIZE). */
@@ -56,6 +57,7 @@
 enum state { IDLE, GO, QUIT };
 
 struct xn_gen {
+	struct xn_sender *sender;   /* bound to a queue: the rest is unused */
 	struct gen_bpf *bpf;
 	const struct xn_lab *lab;
 	pthread_t thread, ticker;
@@ -230,7 +232,7 @@ static int start_threads(struct xn_gen *g)
 	return 0;
 }
 
-int xn_gen_create(struct xn_gen **out, const struct xn_lab *lab)
+int xn_gen_create(struct xn_gen **out, const struct xn_lab *lab, int queue)
 {
 	struct xn_gen *g = calloc(1, sizeof(*g));
 	int err;
@@ -241,8 +243,8 @@ int xn_gen_create(struct xn_gen **out, const struct xn_lab *lab)
 	g->lab = lab;
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->changed, NULL);
-	err = load(g);
-	if (!err)
+	err = queue < 0 ? load(g) : xn_sender_create(&g->sender, lab, (unsigned)queue);
+	if (!err && queue < 0)
 		err = start_threads(g);
 	if (err) {
 		xn_gen_destroy(g);
@@ -258,6 +260,7 @@ void xn_gen_destroy(struct xn_gen *g)
 
 	if (!g)
 		return;
+	xn_sender_destroy(g->sender);
 	if (g->has_thread) {
 		xn_gen_stop(g, &counts);
 		leave_run(g);
@@ -323,6 +326,8 @@ static void prepare(struct xn_gen *g)
 		bss->task.catch_up_ns = xn_gen_catch_up_ns(g->cfg.pace_pps);
 	}
 	xn_frame_build(g->frame, g->cfg.bytes, g->lab->near_mac, g->lab->far_mac, g->cfg.run_tag, 0);
+	if (g->cfg.port)
+		xn_frame_set_port(g->frame, g->cfg.port);
 }
 
 /* Until the first frame is stamped: what the kernel has against the call shows here. */
@@ -353,6 +358,8 @@ int xn_gen_start(struct xn_gen *g, const struct xn_gen_cfg *cfg)
 	if (cfg->bytes < XN_FRAME_MIN || cfg->bytes > XN_GEN_BYTES_MAX)
 		return xn_fail(EINVAL, "the generator makes frames of %u to %u bytes, not %u",
 			       XN_FRAME_MIN, XN_GEN_BYTES_MAX, cfg->bytes);
+	if (g->sender)
+		return xn_sender_start(g->sender, cfg);
 	if (g->running)
 		return xn_fail(EBUSY, "the generator is running: stop it first");
 	leave_run(g);
@@ -370,10 +377,12 @@ int xn_gen_start(struct xn_gen *g, const struct xn_gen_cfg *cfg)
 
 void xn_gen_stop(struct xn_gen *g, struct xn_gen_counts *out)
 {
-	struct gen_bpf__bss *bss = g->bpf->bss;
+	struct gen_bpf__bss *bss = g->bpf ? g->bpf->bss : NULL;
 	uint64_t sent, stop_ns = xn_now_ns();
 
 	memset(out, 0, sizeof(*out));
+	if (g->sender)
+		xn_sender_stop(g->sender, out);
 	if (!g->running)
 		return;
 	g->running = false;
@@ -390,10 +399,13 @@ void xn_gen_stop(struct xn_gen *g, struct xn_gen_counts *out)
 
 void xn_gen_allow(struct xn_gen *g, uint64_t arrived)
 {
-	xn_store_once64((uint64_t *)&g->bpf->bss->task.limit, arrived + g->cfg.window);
+	if (g->sender)
+		xn_sender_allow(g->sender, arrived);
+	else
+		xn_store_once64((uint64_t *)&g->bpf->bss->task.limit, arrived + g->cfg.window);
 }
 
 uint64_t xn_gen_offered(const struct xn_gen *g)
 {
-	return xn_load_once64(&g->bpf->bss->state.seq);
+	return g->sender ? xn_sender_offered(g->sender) : xn_load_once64(&g->bpf->bss->state.seq);
 }

@@ -82,7 +82,7 @@ static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 	json_object_set_new(j, "mode", mode[0] ? json_string(mode) : json_null());
 	put_count(j, "size_bytes", bytes);
 	put_count(j, "pace_pps", s->cell->pace_pps ? (double)s->cell->pace_pps : NAN);
-	put_count(j, "queues", s->cell->dir == XN_DIR_RTT ? 1 : b->opts.queues);
+	put_count(j, "queues", s->cell->dir == XN_DIR_RTT ? 1 : s->cell->queues);
 	put(j, "pps", s->pps);
 	put(j, "gbps", s->gbps);
 	put(j, "offered_pps", s->offered_pps);
@@ -90,6 +90,8 @@ static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 	put_count(j, "corrupt", s->corrupt);
 	put_count(j, "reordered", s->reordered);
 	put(j, "raw_ratio", s->raw_ratio);
+	put(j, "queues_ratio", s->scale);
+	put(j, "missteered_share", s->missteered);
 	put(j, "user_copies_per_packet", s->copies);
 	put(j, "zero_copy_share", s->zero_copy_share);
 	put(j, "engine_ns_per_packet", s->engine_ns);

@@ -97,8 +97,9 @@ struct xn_gen_cfg {
 	uint64_t pace_pps;      /* 0: as fast as it goes */
 	uint32_t window;        /* frames under way at most, see xn_gen_allow; 0: any number */
 	uint32_t run_tag;       /* stream of this generator */
-	int cpu;                /* where it runs; also decides veth's receive queue
-				   (cpu modulo queues). -1: not pinned */
+	int cpu;                /* where it runs; unless it is bound also decides veth's
+				   receive queue (cpu modulo queues). -1: not pinned */
+	uint16_t port;          /* UDP source port: the flow; 0: as xn_frame_build has it */
 };
 
 struct xn_gen_counts {
@@ -110,8 +111,10 @@ struct xn_gen_counts {
 
 struct xn_gen;
 /* The near end needs an XDP program, else veth takes no frame: sent stays 0.
- * Loads what is needed and starts a thread; it generates between start and stop. */
-int  xn_gen_create(struct xn_gen **g, const struct xn_lab *lab);
+ * Loads what is needed and starts a thread; it generates between start and stop.
+ * queue >= 0: bound to this transmit queue, and so to the near end's receive queue, whatever
+ * processor it runs on: an AF_XDP socket (bench/sender.h), which is slower. */
+int  xn_gen_create(struct xn_gen **g, const struct xn_lab *lab, int queue);
 void xn_gen_destroy(struct xn_gen *g);
 /* Returns when the first frame is under way. -EINVAL: length; or what the kernel says. */
 int  xn_gen_start(struct xn_gen *g, const struct xn_gen_cfg *cfg);
@@ -132,6 +135,8 @@ void xn_check_frame(struct xn_check *c, const void *frame, uint32_t bytes);
 /* Writes a whole test frame (addresses, IPv4, UDP, filler, stamp, tail). */
 void xn_frame_build(void *frame, uint32_t bytes, const uint8_t dst[6], const uint8_t src[6],
 		    uint32_t stream, uint64_t seq);
+/* Makes it one of another flow. */
+void xn_frame_set_port(void *frame, uint16_t port);
 /* Changes only stamp and tail of a frame that xn_frame_build made. */
 void xn_frame_stamp(void *frame, uint32_t bytes, uint32_t stream, uint64_t seq);
 

@@ -59,7 +59,9 @@ static const char usage_text[] =
 "  --rounds N                 rounds; medians are over rounds (default 7)\n"
 "  --pps LIST                 frames a second to offer (default: all that go)\n"
 "  --idle S                   seconds for which an idle path is looked at (default 0.1)\n"
-"  --queues N                 queue pairs, a thread each (default 1)\n"
+"  --queues LIST              queue pairs, a thread each (default 1); with several numbers\n"
+"                             all are measured in turns, and compared with the first\n"
+"  --missteer                 receive: frames arrive on other queues than RSS names\n"
 "  --wait spin|sleep          what a near end in this process does when there is nothing\n"
 "                             to do (default spin; not for round trips)\n"
 "  --buf BYTES                length of the guest's receive buffers (default: 1536, or as\n"
@@ -75,7 +77,7 @@ static const char usage_text[] =
 enum {
 	O_DIR = 256, O_SIZE, O_PATH, O_SECS, O_ROUNDS, O_PACE, O_QUEUES, O_IFNAME, O_HUGE,
 	O_JSON, O_SVG, O_FOOTPRINT, O_HELP, O_VERSION, O_POLL, O_BACKEND, O_SOCKET, O_PEER,
-	O_GUEST_CPU, O_IDLE, O_BUF, O_WAIT,
+	O_GUEST_CPU, O_IDLE, O_BUF, O_WAIT, O_MISSTEER,
 };
 
 static const struct option long_opts[] = {
@@ -95,6 +97,7 @@ static const struct option long_opts[] = {
 	{ "buf", required_argument, NULL, O_BUF },
 	{ "wait", required_argument, NULL, O_WAIT },
 	{ "queues", required_argument, NULL, O_QUEUES },
+	{ "missteer", no_argument, NULL, O_MISSTEER },
 	{ "ifname", required_argument, NULL, O_IFNAME },
 	{ "hugepages", required_argument, NULL, O_HUGE },
 	{ "json", required_argument, NULL, O_JSON },
@@ -186,6 +189,24 @@ static bool take_sizes(struct xn_opts *o, const char *arg)
 		return false;
 	for (unsigned i = 0; i < o->n_sizes; i++)
 		o->size[i] = (uint32_t)v[i];
+	return true;
+}
+
+/* Different ones: a path is known by how many it has. */
+static bool take_queues(struct xn_opts *o, const char *arg)
+{
+	uint64_t v[XN_COUNTS_MAX];
+
+	if (!take_numbers("queues", arg, 1, XN_QUEUES_MAX, v, XN_COUNTS_MAX, &o->n_counts))
+		return false;
+	o->queues = 0;
+	for (unsigned i = 0; i < o->n_counts; i++) {
+		for (unsigned k = 0; k < i; k++)
+			if (v[k] == v[i])
+				return bad("--queues %s: twice the same", arg);
+		o->count[i] = (unsigned)v[i];
+		o->queues = XN_MAX(o->queues, o->count[i]);
+	}
 	return true;
 }
 
@@ -301,9 +322,9 @@ static bool take(struct xn_opts *o, struct said *said, int c, char *arg)
 		return take_numbers("pps", arg, 1, 1000000000, o->pace_pps, XN_PACES_MAX,
 				    &o->n_paces);
 	case O_QUEUES:
-		if (!take_number("queues", arg, 1, XN_QUEUES_MAX, &v))
-			return false;
-		o->queues = (unsigned)v;
+		return take_queues(o, arg);
+	case O_MISSTEER:
+		o->missteer = true;
 		return true;
 	case O_IFNAME:
 		return take_ifname("ifname", arg, &o->ifname);
@@ -396,8 +417,26 @@ static bool settle_paths(struct xn_opts *o, const struct said *said)
 	return bad("--path xsknetd: there is no xsknetd beside this program");
 }
 
+/* Frames that go astray are of the receive direction, and of an engine that mends it. */
+static bool settle_missteer(struct xn_opts *o, const struct said *said)
+{
+	for (unsigned i = 0; i < o->n_counts; i++)
+		if (o->count[i] < 2)
+			return bad("--missteer: needs --queues 2 and more");
+	if (o->ifname || o->socket || o->backend)
+		return bad("--missteer: only on a veth pair of its own");
+	if (!said->dir)
+		o->dir[XN_DIR_TX] = o->dir[XN_DIR_FWD] = o->dir[XN_DIR_RTT] = false;
+	if (o->dir[XN_DIR_TX] || o->dir[XN_DIR_FWD] || o->dir[XN_DIR_RTT])
+		return bad("--missteer: only --dir rx");
+	return true;
+}
+
 static bool settle(struct xn_opts *o, const struct said *said)
 {
+	o->bound = !o->peer && (long)o->queues > sysconf(_SC_NPROCESSORS_ONLN);
+	if (o->missteer && !settle_missteer(o, said))
+		return false;
 	if (o->ifname && !settle_ifname(o, said))
 		return false;
 	if (!o->socket && (o->ifname || !o->peer))
@@ -414,7 +453,7 @@ int xn_opts_parse(struct xn_opts *o, int argc, char **argv)
 	*o = (struct xn_opts){
 		.dir = { true, true, true, true },
 		.size = { 64, 512, 1514 }, .n_sizes = 3, .n_paces = 1,
-		.secs = 0.2, .rounds = 7, .queues = 1, .huge = XN_HUGE_AUTO, .idle_secs = 0.1,
+		.secs = 0.2, .rounds = 7, .queues = 1, .count = { 1 }, .n_counts = 1, .huge = XN_HUGE_AUTO, .idle_secs = 0.1,
 	};
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", long_opts, NULL)) != -1) {

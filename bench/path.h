@@ -42,7 +42,7 @@ struct xn_far {
 	enum xn_sink_mode sink_mode;
 };
 /* The wire. 0 or -errno (xn_last_error). destroy takes NULL. */
-int  xn_far_create(struct xn_far **f, const struct xn_opts *o);
+int  xn_far_create(struct xn_far **f, const struct xn_opts *o, unsigned queues);
 void xn_far_destroy(struct xn_far *f);
 
 struct xn_near {
@@ -59,7 +59,7 @@ struct xn_near {
 };
 
 struct xn_copies {
-	uint64_t rx, rx_copied, tx, tx_copied;   /* packets */
+	uint64_t rx, rx_copied, tx, tx_copied, missteered;   /* packets */
 	double turns, sleeps;    /* xsknetd's: turns that moved something, and waits */
 	struct xn_reasons why;
 };
@@ -114,7 +114,7 @@ struct xn_path {
 /* far: borrowed; NULL: it has one of its own, or none (--ifname without --peer).
  * 0 or -errno (xn_last_error). destroy takes NULL. */
 int  xn_path_create(struct xn_path **p, enum xn_kind kind, const struct xn_opts *o,
-		    struct xn_far *far);
+		    unsigned queues, struct xn_far *far);
 void xn_path_destroy(struct xn_path *p);
 /* What the far end does with frames from now on. 0 or -errno. */
 int  xn_path_set_sink(struct xn_path *p, enum xn_sink_mode mode);
@@ -153,6 +153,10 @@ static inline void xn_near_turn_round(const struct xn_near *w, uint8_t *frame)
 int xn_gen_cpu(unsigned queue);
 int xn_near_cpu(unsigned queue);
 int xn_guest_cpu(enum xn_guest_on on, enum xn_dir dir, unsigned queue);
+
+/* A flow (UDP source port of a test frame) that the default configuration of RSS, for so many
+ * pairs, names this guest queue for. */
+uint16_t xn_flow_port(unsigned pairs, unsigned queue);
 
 struct xn_load {
 	enum xn_dir dir;

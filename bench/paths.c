@@ -23,16 +23,16 @@
 
 /* ---- far ends ---- */
 
-int xn_far_create(struct xn_far **out, const struct xn_opts *o)
+int xn_far_create(struct xn_far **out, const struct xn_opts *o, unsigned queues)
 {
-	const struct xn_lab_cfg cfg = { .queues = o->queues };
+	const struct xn_lab_cfg cfg = { .queues = queues };
 	struct xn_far *f = calloc(1, sizeof(*f));
 	int err;
 
 	*out = NULL;
 	if (!f)
 		return xn_fail(ENOMEM, "out of memory");
-	f->queues = o->queues;
+	f->queues = queues;
 	err = o->peer ? xn_lab_adopt(&f->lab, o->ifname, o->peer, o->peer_ns, &cfg) :
 			xn_lab_create(&f->lab, &cfg);
 	if (err) {
@@ -63,7 +63,7 @@ void xn_far_destroy(struct xn_far *f)
 }
 
 /* Generators and sink, unless it has them. */
-static int far_open(struct xn_far *f)
+static int far_open(struct xn_far *f, bool bound)
 {
 	int err = 0;
 
@@ -71,7 +71,7 @@ static int far_open(struct xn_far *f)
 		err = xn_sink_attach(&f->sink, &f->lab, f->sink_mode);
 	for (unsigned i = 0; i < f->queues && !err; i++)
 		if (!f->gen[i])
-			err = xn_gen_create(&f->gen[i], &f->lab);
+			err = xn_gen_create(&f->gen[i], &f->lab, bound ? (int)i : -1);
 	return err;
 }
 
@@ -159,7 +159,7 @@ static int take_far(struct xn_path *p, struct xn_far *far)
 
 	p->own_far = !far;
 	if (p->own_far)
-		err = xn_far_create(&far, o);
+		err = xn_far_create(&far, o, p->queues);
 	if (err || !far)
 		return err;
 	p->far = far;
@@ -192,7 +192,7 @@ static struct xn_path *new_path(enum xn_kind kind)
 }
 
 int xn_path_create(struct xn_path **out, enum xn_kind kind, const struct xn_opts *o,
-		   struct xn_far *far)
+		   unsigned queues, struct xn_far *far)
 {
 	struct xn_path *p = new_path(kind);
 	int err;
@@ -202,12 +202,12 @@ int xn_path_create(struct xn_path **out, enum xn_kind kind, const struct xn_opts
 		return xn_fail(ENOMEM, "out of memory");
 	p->opts = o;
 	p->kind = kind;
-	p->queues = o->queues;
+	p->queues = queues;
 	err = o->ifname && !o->peer ? take_interface(p, o->ifname) : take_far(p, far);
 	if (!err)
 		err = open_near(p);
 	if (!err && p->far)
-		err = far_open(p->far);
+		err = far_open(p->far, o->bound);
 	if (!err)
 		err = xn_path_settle(p);
 	if (err) {
@@ -238,8 +238,11 @@ void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value)
 		{ "rx_lent", false, false }, { "rx_bounced", false, true },
 		{ "tx_lent", true, false }, { "tx_chained", true, false },
 		{ "tx_gathered", true, true }, { "tx_bounced", true, true },
+		{ "rss_missteered", false, true },
 	};
 
+	if (!strcmp(name, "rss_missteered"))
+		c->missteered += value;
 	if (value && (strstr(name, "_bounce_") || strstr(name, "_drop_") || strstr(name, "_vanished") ||
 		      !strcmp(name, "queue_restarts") || !strcmp(name, "steer_no_socket")))
 		xn_reasons_add(&c->why, name, (double)value);

@@ -115,7 +115,11 @@ static void head(const struct xn_bench *b, FILE *out)
 	fprintf(out, "guest RAM on %s pages, ", b->place.huge ? "2 MiB" : "4 KiB");
 	if (o->buf_bytes)
 		fprintf(out, "receive buffers of %u bytes, ", o->buf_bytes);
-	fprintf(out, "%u queue%s\n", o->queues, o->queues > 1 ? "s" : "");
+	for (unsigned i = 0; i < o->n_counts; i++)
+		fprintf(out, "%s%u", !i ? "" : i + 1 < o->n_counts ? ", " : " and ", o->count[i]);
+	fprintf(out, " queue%s\n", o->queues > 1 ? "s" : "");
+	if (o->bound)
+		fputs("more queues than processors: frames come from AF_XDP sockets, which make fewer\n", out);
 	fprintf(out, "medians of %s%u rounds of %.3g s, paths in turns", b->partial ? "up to " : "",
 		o->rounds, o->secs);
 	fprintf(out, "; the run took %.0f s\n", b->seconds);
@@ -131,6 +135,7 @@ static void line_head(const struct xn_summary *s, FILE *out)
 
 /* Columns that not all tables have. */
 struct columns {
+	bool queues;
 	bool external;       /* of other processes */
 	bool napi;           /* of the driver's threads */
 };
@@ -138,10 +143,16 @@ struct columns {
 static void flow_line(const struct xn_summary *s, FILE *out, struct columns with)
 {
 	line_head(s, out);
+	if (with.queues)
+		fprintf(out, " %6u", s->cell->queues);
 	cell(out, 6, 3, s->pps / 1e6);
 	range(out, 10, s->pps_min / 1e6, s->pps_max / 1e6);
 	cell(out, 7, 2, s->gbps);
 	cell(out, 6, 3, s->raw_ratio);
+	if (with.queues) {
+		cell(out, 6, 2, s->scale);
+		cell(out, 5, 1, s->missteered * 100);
+	}
 	if (with.external)
 		cell(out, 6, 3, s->process_ratio);
 	cell(out, 6, 1, s->lost_share * 100);
@@ -204,13 +215,15 @@ static void heading(FILE *out, const char *above, const char *below)
 
 static void flow_heading(FILE *out, struct columns with)
 {
-	char above[160], below[160];
+	char above[192], below[192];
 
-	snprintf(above, sizeof(above), "%s%s%s%s",
-		 "  Mpps  (min-max)  Gbit/s    of", with.external ? "     of" : "",
+	snprintf(above, sizeof(above), "%s%s%s%s%s%s", with.queues ? "       " : "",
+		 "  Mpps  (min-max)  Gbit/s    of", with.queues ? "     of  miss" : "",
+		 with.external ? "     of" : "",
 		 "   lost corru moved copies   lent engine    cpu", with.napi ? "   napi" : "");
-	snprintf(below, sizeof(below), "%s%s%s%s",
-		 "median       Mpps  frames   raw", with.external ? " inproc" : "",
+	snprintf(below, sizeof(below), "%s%s%s%s%s%s", with.queues ? "queues " : "",
+		 "median       Mpps  frames   raw", with.queues ? "  first st. %" : "",
+		 with.external ? " inproc" : "",
 		 "      %    pt  late   /pkt      % ns/pkt ns/pkt", with.napi ? " ns/pkt" : "");
 	if (with.external) {
 		strcat(above, "   back   end");
@@ -243,9 +256,13 @@ static void flow_legend(const struct xn_bench *b, FILE *out, struct columns with
 	      "receiver that is offered more than it can take loses the rest. engine: inside the engine without\n"
 	      "sendto(); cpu: all that the near end does for a packet, checking it and the kernel included, the\n", out);
 	fputs(b->opts.sleeps ? "guest's driver too, whose thread sleeps when there is nothing to do.\n" :
+	      b->opts.queues > 1 ? "guest's driver excluded (where there are more threads than processors: included).\n" :
 	      "guest's driver excluded.\n", out);
 	if (with.napi)
 		fputs("napi: of that, the driver's work in the kernel's threads.\n", out);
+	if (with.queues)
+		fputs("of first: against the first number of queues in the same round; miss st.: frames that arrived\n"
+		      "on another queue than the guest's RSS names, and were copied over.\n", out);
 	if (with.external)
 		fputs("of inproc: against zero-copy in this process. back end: processor time of the other process,\n"
 		      "polling included.\n", out);
@@ -299,6 +316,7 @@ static struct columns columns_of(const struct xn_bench *b)
 {
 	struct columns with = { 0 };
 
+	with.queues = b->opts.queues > 1;
 	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
 		with.external |= b->opts.kind[k] && xn_kind_external(k);
 	for (unsigned i = 0; i < b->n_cells; i++)

@@ -59,6 +59,8 @@ struct xn_round {
 	struct xn_sink_counts far;     /* after the drain */
 };
 
+/* Near ends of this process give their processor away when there is nothing to do. */
+bool xn_round_sleeps(const struct xn_round *r);
 void xn_round_blank(struct xn_sample *s);
 void xn_round_sample(struct xn_round *r, struct xn_sample *s);
 void xn_round_copies(const struct xn_copies *a, const struct xn_copies *b, struct xn_sample *s);

@@ -12,6 +12,9 @@
  * not their turn; processes are frozen then. Only an interface of the user's (--ifname) is too
  * good for that: it can carry one XDP program, so a path lives for one turn there. The far
  * end of its wire (--peer) lives as long as the run.
+ *
+ * Numbers of queues are compared as paths are: within a round, which plays the cells that
+ * differ in nothing else one after the other.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,7 +31,7 @@ volatile sig_atomic_t xn_stop;
 
 struct cast {
 	struct xn_bench *b;
-	struct xn_path *path[XN_KIND_COUNT];
+	struct xn_path *path[XN_COUNTS_MAX][XN_KIND_COUNT];   /* by number of queues */
 	struct xn_far *far;       /* of --ifname with --peer */
 	unsigned done, all;       /* turns */
 	bool tty;
@@ -39,13 +42,13 @@ static bool wanted(const struct cast *c, unsigned kind)
 	return c->b->opts.kind[kind];
 }
 
-static bool takes_part(const struct cast *c, enum xn_dir dir, unsigned kind)
+static bool takes_part(const struct cast *c, enum xn_dir dir, unsigned queues, unsigned kind)
 {
 	const struct xn_opts *o = &c->b->opts;
 
 	/* veth gives the frame that comes back to the queue of the sender's processor: whose
 	 * that is in another process, with several, is its own affair. */
-	if (dir == XN_DIR_RTT && xn_kind_external(kind) && o->queues > 1)
+	if (dir == XN_DIR_RTT && xn_kind_external(kind) && queues > 1)
 		return false;
 	return wanted(c, kind) && (dir == XN_DIR_RTT || !o->rtt_only[kind]);
 }
@@ -67,9 +70,9 @@ static void show_progress(const struct cast *c, const struct xn_cell *cell, unsi
 {
 	if (!c->tty)
 		return;
-	fprintf(stderr, "\r\033[K%3u %%  %s, %s bytes, round %u of %u",
+	fprintf(stderr, "\r\033[K%3u %%  %s, %s bytes, %u queues, round %u of %u",
 		c->done * 100 / XN_MAX(c->all, 1u), xn_dir_words[cell->dir],
-		xn_size_word(cell, (char[8]){ 0 }), round + 1, c->b->opts.rounds);
+		xn_size_word(cell, (char[8]){ 0 }), cell->queues, round + 1, c->b->opts.rounds);
 	fflush(stderr);
 }
 
@@ -77,9 +80,12 @@ static void show_cell(const struct cast *c, const struct xn_cell *cell)
 {
 	if (c->tty)
 		return;
-	fprintf(stderr, "xsknet-bench: %3u %%  %s, %s bytes:",
+	fprintf(stderr, "xsknet-bench: %3u %%  %s, %s bytes",
 		c->done * 100 / XN_MAX(c->all, 1u), xn_dir_words[cell->dir],
 		xn_size_word(cell, (char[8]){ 0 }));
+	if (c->b->opts.n_counts > 1)
+		fprintf(stderr, ", %u queue%s", cell->queues, cell->queues > 1 ? "s" : "");
+	fputc(':', stderr);
 	for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
 		struct xn_summary s;
 
@@ -119,58 +125,80 @@ static int warm_up(struct xn_path *p, uint32_t bytes)
 	return err;
 }
 
+static struct xn_path **path_of(struct cast *c, unsigned queues, unsigned kind)
+{
+	unsigned i = 0;
+
+	while (c->b->opts.count[i] != queues)
+		i++;
+	return &c->path[i][kind];
+}
+
 static int run_turn(struct cast *c, struct xn_cell *cell, unsigned kind, unsigned round)
 {
+	struct xn_path **path = path_of(c, cell->queues, kind);
 	const struct xn_load load = { .dir = cell->dir, .bytes = cell->bytes,
 				      .pace_pps = cell->pace_pps, .idle = round == 0 };
 	int err = 0;
 
 	if (c->b->opts.ifname) {
-		err = xn_path_create(&c->path[kind], kind, &c->b->opts, c->far);
+		err = xn_path_create(path, kind, &c->b->opts, cell->queues, c->far);
 		if (err)
 			return err;
-		note_place(c, c->path[kind]);
-		err = warm_up(c->path[kind], cell->bytes);
+		note_place(c, *path);
+		err = warm_up(*path, cell->bytes);
 	}
 	if (!err)
-		err = xn_round_run(c->path[kind], &load, &cell->s[kind][round],
+		err = xn_round_run(*path, &load, &cell->s[kind][round],
 				   &cell->why[kind]);
 	if (c->b->opts.ifname) {
-		xn_path_destroy(c->path[kind]);
-		c->path[kind] = NULL;
+		xn_path_destroy(*path);
+		*path = NULL;
 	}
 	c->done++;
 	return err;
 }
 
-static int run_cell(struct cast *c, struct xn_cell *cell)
+static int run_round(struct cast *c, struct xn_cell *cell, unsigned round)
+{
+	int err = 0;
+
+	show_progress(c, cell, round);
+	for (unsigned i = 0; i < XN_KIND_COUNT && !err && !xn_stop; i++) {
+		const unsigned kind = (i + round) % XN_KIND_COUNT;
+
+		if (cell->s[kind])
+			err = run_turn(c, cell, kind, round);
+	}
+	return err;
+}
+
+/* n cells that are compared with each other. */
+static int run_cells(struct cast *c, struct xn_cell *cells, unsigned n)
 {
 	int err = 0;
 
 	for (unsigned round = 0; round < c->b->opts.rounds && !err && !xn_stop; round++) {
-		show_progress(c, cell, round);
-		for (unsigned i = 0; i < XN_KIND_COUNT && !err && !xn_stop; i++) {
-			const unsigned kind = (i + round) % XN_KIND_COUNT;
-
-			if (cell->s[kind])
-				err = run_turn(c, cell, kind, round);
-		}
+		for (unsigned i = 0; i < n && !err && !xn_stop; i++)
+			err = run_round(c, &cells[(i + round) % n], round);
 		/* A round that was cut short compares nothing. */
-		if (!err && !xn_stop)
-			cell->rounds = round + 1;
+		for (unsigned i = 0; i < n && !err && !xn_stop; i++)
+			cells[i].rounds = round + 1;
 	}
-	if (!err)
-		show_cell(c, cell);
+	for (unsigned i = 0; i < n && !err; i++)
+		show_cell(c, &cells[i]);
 	return err;
 }
 
-static int make_cell(struct cast *c, enum xn_dir dir, uint32_t bytes, uint64_t pace_pps)
+static int make_cell(struct cast *c, enum xn_dir dir, uint32_t bytes, uint64_t pace_pps,
+		     unsigned queues)
 {
 	struct xn_cell *cell = &c->b->cells[c->b->n_cells++];
 
-	*cell = (struct xn_cell){ .dir = dir, .bytes = bytes, .pace_pps = pace_pps };
+	*cell = (struct xn_cell){ .dir = dir, .bytes = bytes, .pace_pps = pace_pps,
+				  .queues = queues, .first = cell };
 	for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
-		if (!takes_part(c, dir, k))
+		if (!takes_part(c, dir, queues, k))
 			continue;
 		cell->s[k] = calloc(c->b->opts.rounds, sizeof(*cell->s[k]));
 		if (!cell->s[k])
@@ -180,13 +208,28 @@ static int make_cell(struct cast *c, enum xn_dir dir, uint32_t bytes, uint64_t p
 	return 0;
 }
 
+/* One for each number of queues; round trips use one. */
+static int make_group(struct cast *c, enum xn_dir dir, uint32_t bytes, uint64_t pace_pps)
+{
+	const struct xn_opts *o = &c->b->opts;
+	const struct xn_cell *first = &c->b->cells[c->b->n_cells];
+	const unsigned n = dir == XN_DIR_RTT ? 1 : o->n_counts;
+	int err = 0;
+
+	for (unsigned i = 0; i < n && !err; i++) {
+		err = make_cell(c, dir, bytes, pace_pps, o->count[i]);
+		c->b->cells[c->b->n_cells - 1].first = first;
+	}
+	return err;
+}
+
 static int make_cells(struct cast *c)
 {
 	struct xn_bench *b = c->b;
 	const struct xn_opts *o = &b->opts;
 	const bool alone = o->ifname && !o->peer;
 
-	b->cells = calloc(XN_DIR_COUNT * o->n_sizes * o->n_paces, sizeof(*b->cells));
+	b->cells = calloc(XN_DIR_COUNT * o->n_sizes * o->n_paces * o->n_counts, sizeof(*b->cells));
 	if (!b->cells)
 		return xn_fail(ENOMEM, "out of memory");
 	for (unsigned d = 0; d < XN_DIR_COUNT; d++)
@@ -199,9 +242,9 @@ static int make_cells(struct cast *c)
 			/* A round trip has its own pace. */
 			if (d == XN_DIR_RTT && i % o->n_paces)
 				continue;
-			err = make_cell(c, d, alone && d == XN_DIR_RX ? 0 :
-						      o->size[i / o->n_paces],
-					d == XN_DIR_RTT ? 0 : o->pace_pps[i % o->n_paces]);
+			err = make_group(c, d, alone && d == XN_DIR_RX ? 0 :
+						       o->size[i / o->n_paces],
+					 d == XN_DIR_RTT ? 0 : o->pace_pps[i % o->n_paces]);
 			if (err)
 				return err;
 		}
@@ -210,15 +253,17 @@ static int make_cells(struct cast *c)
 
 static int make_paths(struct cast *c)
 {
+	const struct xn_opts *o = &c->b->opts;
 	int err = 0;
 
-	for (unsigned k = 0; k < XN_KIND_COUNT && !err && !c->b->opts.ifname; k++) {
-		if (!wanted(c, k))
-			continue;
-		err = xn_path_create(&c->path[k], k, &c->b->opts, NULL);
-		if (!err)
-			note_place(c, c->path[k]);
-	}
+	for (unsigned i = 0; i < o->n_counts && !o->ifname; i++)
+		for (unsigned k = 0; k < XN_KIND_COUNT && !err; k++) {
+			if (!wanted(c, k))
+				continue;
+			err = xn_path_create(&c->path[i][k], k, o, o->count[i], NULL);
+			if (!err)
+				note_place(c, c->path[i][k]);
+		}
 	return err;
 }
 
@@ -226,10 +271,10 @@ static int check_cpus(const struct xn_opts *o)
 {
 	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
-	if ((o->ifname && !o->peer) || (long)o->queues <= cpus)
+	if (!o->peer || (long)o->queues <= cpus)
 		return 0;
-	return xn_fail(EINVAL, "--queues %u: needs as many processors, this machine has %ld",
-		       o->queues, cpus);
+	return xn_fail(EINVAL, "--queues %u with --peer: needs as many processors, this machine "
+		       "has %ld", o->queues, cpus);
 }
 
 int xn_bench_run(struct xn_bench *b)
@@ -243,15 +288,19 @@ int xn_bench_run(struct xn_bench *b)
 	if (!err)
 		err = make_cells(&c);
 	if (!err && b->opts.ifname && b->opts.peer)
-		err = xn_far_create(&c.far, &b->opts);
+		err = xn_far_create(&c.far, &b->opts, b->opts.queues);
 	if (!err)
 		err = make_paths(&c);
-	for (unsigned i = 0; i < b->n_cells && !err && !xn_stop; i++)
-		err = run_cell(&c, &b->cells[i]);
+	for (unsigned i = 0, n; i < b->n_cells && !err && !xn_stop; i += n) {
+		for (n = 1; i + n < b->n_cells && b->cells[i + n].first == &b->cells[i];)
+			n++;
+		err = run_cells(&c, &b->cells[i], n);
+	}
 	if (c.tty)
 		fputs("\r\033[K", stderr);
-	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
-		xn_path_destroy(c.path[k]);
+	for (unsigned i = 0; i < XN_COUNTS_MAX; i++)
+		for (unsigned k = 0; k < XN_KIND_COUNT; k++)
+			xn_path_destroy(c.path[i][k]);
 	xn_far_destroy(c.far);
 	b->partial = xn_stop;
 	b->seconds = (double)(xn_now_ns() - t0) / 1e9;

@@ -51,7 +51,7 @@ static void sum_cost(const struct xn_round *r, struct xn_sample *s)
 	if (!packets)
 		return;
 	s->cpu_ns = xn_ticks_ns(own) / (double)packets;
-	if (r->path->opts->sleeps && !r->path->ops->cpu_ns)
+	if (xn_round_sleeps(r) && !r->path->ops->cpu_ns)
 		s->cpu_ns = (double)threads / (double)packets;
 	if (r->napi.n) {
 		s->napi_ns = (double)(m0[1].napi_ns - m0[0].napi_ns) / (double)packets;
@@ -159,6 +159,8 @@ void xn_round_copies(const struct xn_copies *a, const struct xn_copies *b, struc
 
 	if (rx + tx <= 0)
 		return;
+	if (rx > 0)
+		s->missteered = (double)(b->missteered - a->missteered) / rx;
 	if (b->turns > a->turns) {
 		s->frames_per_turn = (rx + tx) / (b->turns - a->turns);
 		s->sleeps_per_frame = (b->sleeps - a->sleeps) / (rx + tx);

@@ -71,6 +71,16 @@ static void compare(const struct xn_cell *c, enum xn_kind kind, struct xn_summar
 		out->process_ratio = xn_median(v, c->rounds);
 	}
 
+	out->scale = NAN;
+	if (c->first != c && c->first->s[kind]) {
+		for (unsigned i = 0; i < c->rounds; i++) {
+			const double one = c->first->s[kind][i].pps;
+
+			v[i] = one > 0 ? mine[i].pps / one : NAN;
+		}
+		out->scale = xn_median(v, c->rounds);
+	}
+
 	out->raw_ratio = out->ratio_min = out->ratio_max = NAN;
 	if (!raw || c->dir == XN_DIR_RTT)
 		return;
@@ -126,6 +136,7 @@ bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary 
 	out->duplicate = SUM_OF(c, kind, duplicate);
 	out->copies = MEDIAN_OF(c, kind, copies);
 	out->zero_copy_share = MEDIAN_OF(c, kind, zero_copy_share);
+	out->missteered = MEDIAN_OF(c, kind, missteered);
 	out->engine_ns = MEDIAN_OF(c, kind, engine_ns);
 	out->cpu_ns = MEDIAN_OF(c, kind, cpu_ns);
 	out->napi_ns = MEDIAN_OF(c, kind, napi_ns);

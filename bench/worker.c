@@ -62,10 +62,13 @@ static unsigned cpu_list(int *cpus, unsigned n)
 }
 
 /* veth picks the receive queue by the sender's processor, modulo queues: generator i
- * has to sit on processor i, whatever else is allowed. */
+ * has to sit on processor i, whatever else is allowed. One that is bound to its queue may be
+ * anywhere. */
 int xn_gen_cpu(unsigned queue)
 {
-	return (int)queue;
+	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return (int)(cpus > 0 ? queue % (unsigned)cpus : queue);
 }
 
 int xn_near_cpu(unsigned queue)
@@ -202,7 +205,7 @@ static void stream(struct xn_worker *k)
 			n = forward(k, now);
 		if (!n && ops->idle)
 			ops->idle(&k->w);
-		else if (!n && k->w.path->opts->sleeps)
+		else if (!n && xn_round_sleeps(r))
 			ops->sleep(&k->w, NAP_MS);
 		if (k->next_mark < 2 || !xn_load_acquire32(&r->drain))
 			continue;
@@ -331,6 +334,19 @@ static bool is_crowded(const struct xn_round *r, unsigned queue)
 	return false;
 }
 
+/*
+ * Where there are more threads than processors, who has nothing to do must not keep one from
+ * who has: there near ends sleep whether or not that was asked for.
+ */
+bool xn_round_sleeps(const struct xn_round *r)
+{
+	const bool gens = r->path->far && r->dir != XN_DIR_TX;
+	const long threads = (long)r->path->queues * (1 + gens);
+
+	return r->path->opts->sleeps ||
+	       (r->path->queues > 1 && threads > sysconf(_SC_NPROCESSORS_ONLN));
+}
+
 static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
 {
 	for (unsigned i = 0; i < r->path->queues; i++) {
@@ -354,18 +370,34 @@ static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
 	return 0;
 }
 
+/*
+ * The flow of generator i, and the guest queue where it ends: RSS names its own queue, or with
+ * --missteer the next one.
+ */
+static unsigned flow_of(const struct xn_round *r, unsigned i, struct xn_gen_cfg *cfg)
+{
+	const struct xn_path *p = r->path;
+	const bool steers = p->queues > 1 && !xn_kind_external(p->kind) && p->kind != XN_KIND_RAW;
+	const unsigned queue = steers && p->opts->missteer ? (i + 1) % p->queues : i;
+
+	if (steers)
+		cfg->port = xn_flow_port(p->queues, queue);
+	return queue;
+}
+
 static int start_gens(struct xn_round *r, uint32_t bytes, uint32_t tag, unsigned *n)
 {
 	const uint64_t pace = r->pace_pps;
 	int err = 0;
 
 	for (*n = 0; *n < r->path->queues && !err; *n += !err) {
-		const struct xn_gen_cfg cfg = {
-			.bytes = bytes, .run_tag = tag + *n, .cpu = xn_gen_cpu(*n),
+		struct xn_gen_cfg cfg = {
+			.bytes = bytes, .cpu = xn_gen_cpu(*n),
 			.pace_pps = pace ? XN_MAX(pace / r->path->queues, 1) : 0,
 			.window = r->dir == XN_DIR_FWD && !pace ? FWD_WINDOW : 0,
 		};
 
+		cfg.run_tag = tag + flow_of(r, *n, &cfg);
 		err = xn_gen_start(r->path->far->gen[*n], &cfg);
 	}
 	return err;

@@ -56,6 +56,7 @@ static void check_result(size_t i, const json_t *o)
 		"backend_cpu_ns_per_packet", "backend_cpu", "backend_frames_per_turn",
 		"backend_sleeps_per_frame", "in_process_ratio", "rtt_spin_p50_us",
 		"rtt_spin_p99_us", "idle_cpu", "napi_cpu_ns_per_packet",
+		"queues_ratio", "missteered_share",
 	};
 	const char *path = word(i, o, "path");
 	const bool rtt = !strcmp(word(i, o, "dir"), "rtt");

@@ -8,7 +8,8 @@
  *   - a back end is frozen, thawed and ended, with all that it has forked, whoever ends first;
  *     nothing of it is left in /tmp
  *   - the guest's buffers lie where Linux's do
- *   - ratios are medians over rounds, against the right path
+ *   - ratios are medians over rounds, against the right path and number of queues
+ *   - the flow of a queue is one that RSS names it for
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +34,8 @@
 #include "bench/bench.h"
 #include "bench/gen.h"
 #include "bench/guest.h"
+#include "bench/path.h"
+#include "rss/config.h"
 
 #define MAX_WORDS 12
 #define WAIT_MS   5000
@@ -105,6 +108,53 @@ static void lists_are_taken(void **state)
 	refuses("--idle 0");
 	refuses("--guest-cpu here");
 	refuses("--poll never");
+}
+
+static void numbers_of_queues_are_compared(void **state)
+{
+	struct xn_opts o;
+
+	accepts(&o, "");
+	assert_int_equal(o.n_counts, 1);
+	assert_int_equal(o.count[0], 1);
+	accepts(&o, "--queues 1,4,2");
+	assert_int_equal(o.n_counts, 3);
+	assert_int_equal(o.count[1], 4);
+	assert_int_equal(o.queues, 4);
+	accepts(&o, "--queues 2 --missteer");
+	assert_true(o.dir[XN_DIR_RX] && !o.dir[XN_DIR_TX] && !o.dir[XN_DIR_RTT]);
+	refuses("--queues 1,1");
+	refuses("--queues 0");
+	refuses("--queues 17");
+	refuses("--queues 1,2 --missteer");
+	refuses("--queues 2 --missteer --dir tx");
+	refuses("--queues 2 --missteer --ifname e0");
+}
+
+/* The frame's own bytes decide, and each queue's flow is its own. */
+static void each_queue_has_a_flow(void **state)
+{
+	for (unsigned pairs = 1; pairs <= XN_QUEUES_MAX; pairs++)
+		for (unsigned q = 0; q < pairs; q++) {
+			struct xn_rss_config cfg;
+			uint8_t frame[128], key[40], *tuple;
+			uint32_t hash = 0, window;
+
+			xn_rss_default(&cfg, pairs);
+			memcpy(key, cfg.key, sizeof(key));
+			xn_frame_build(frame, sizeof(frame), key, key, 1, 2);
+			xn_frame_set_port(frame, xn_flow_port(pairs, q));
+			/* Bit by bit over addresses and ports, which follow each other here. */
+			tuple = frame + 26;
+			for (unsigned bit = 0; bit < 96; bit++) {
+				window = 0;
+				for (unsigned i = 0; i < 32; i++)
+					window = window << 1 | (key[(bit + i) / 8] >> (7 - (bit + i) % 8) & 1);
+				if (tuple[bit / 8] >> (7 - bit % 8) & 1)
+					hash ^= window;
+			}
+			assert_int_equal(cfg.table[hash % cfg.entries], q);
+		}
 }
 
 static void another_back_end_is_a_path(void **state)
@@ -417,7 +467,8 @@ static void a_back_end_that_ends_is_noticed(void **state)
 static void ratios_compare_within_a_round(void **state)
 {
 	struct xn_sample here[3], daemon[3];
-	struct xn_cell c = { .dir = XN_DIR_RX, .bytes = 64, .rounds = 3 };
+	struct xn_cell c = { .dir = XN_DIR_RX, .bytes = 64, .rounds = 3, .first = &c };
+	struct xn_cell more = c;
 	static const double rates[3][2] = { { 1e6, 9e5 }, { 2e6, 1e6 }, { 4e6, 3.8e6 } };
 	struct xn_summary s;
 
@@ -435,7 +486,11 @@ static void ratios_compare_within_a_round(void **state)
 	assert_true(s.backend_ns == 101);
 	assert_true(isnan(s.raw_ratio) && isnan(s.backend_cpu));
 	assert_true(xn_summarize(&c, XN_KIND_ZERO_COPY, &s));
-	assert_true(isnan(s.process_ratio) && isnan(s.backend_ns));
+	assert_true(isnan(s.process_ratio) && isnan(s.backend_ns) && isnan(s.scale));
+	more.first = &c;
+	more.s[XN_KIND_ZERO_COPY] = daemon;
+	assert_true(xn_summarize(&more, XN_KIND_ZERO_COPY, &s));
+	assert_true(fabs(s.scale - 0.9) < 1e-9);
 	assert_false(xn_summarize(&c, XN_KIND_RAW, &s));
 }
 
@@ -444,6 +499,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(by_default_all_is_measured),
 		cmocka_unit_test(lists_are_taken),
+		cmocka_unit_test(numbers_of_queues_are_compared),
+		cmocka_unit_test(each_queue_has_a_flow),
 		cmocka_unit_test(another_back_end_is_a_path),
 		cmocka_unit_test(a_running_back_end_is_the_only_path),
 		cmocka_unit_test(an_interface_is_measured_alone_or_with_its_peer),
