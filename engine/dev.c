@@ -13,7 +13,8 @@
 
 #define DATA_PATH_FEATURES \
 	(XN_BIT(VIRTIO_F_VERSION_1) | XN_BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
-	 XN_BIT(VIRTIO_RING_F_EVENT_IDX) | XN_BIT(VIRTIO_NET_F_MRG_RXBUF))
+	 XN_BIT(VIRTIO_RING_F_EVENT_IDX) | XN_BIT(VIRTIO_F_RING_PACKED) | \
+	 XN_BIT(VIRTIO_NET_F_MRG_RXBUF))
 #define VMM_FEATURES \
 	(XN_BIT(VIRTIO_NET_F_MAC) | XN_BIT(VIRTIO_NET_F_MTU) | XN_BIT(VIRTIO_NET_F_STATUS) | \
 	 XN_BIT(VIRTIO_NET_F_CTRL_VQ) | XN_BIT(VIRTIO_NET_F_MQ) | \
@@ -200,6 +201,7 @@ static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned slot, const 
 		.size = v->size, .desc = XN_GPA(v->desc_gpa), .avail = XN_GPA(v->avail_gpa),
 		.used = XN_GPA(v->used_gpa), .base = v->base,
 		.dir = slot_dir(slot),
+		.packed = dev->features & XN_BIT(VIRTIO_F_RING_PACKED),
 		.event_idx = dev->features & XN_BIT(VIRTIO_RING_F_EVENT_IDX),
 		.indirect = dev->features & XN_BIT(VIRTIO_RING_F_INDIRECT_DESC),
 		.min_bytes = XN_NET_HDR_BYTES,
@@ -282,7 +284,7 @@ int xn_dev_unset_vring(struct xn_dev *dev, unsigned index)
 	return 0;
 }
 
-uint16_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index)
+uint32_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index)
 {
 	unsigned slot = ring_slot(dev, index);
 
@@ -334,7 +336,7 @@ int xn_ring_start(struct xn_dev *dev, struct xn_ring_side *s, const struct xn_ri
 void xn_ring_end(struct xn_ring_side *s, struct xn_ring_setup *r)
 {
 	if (!s->missing)
-		r->v.base = s->vq.avail_next;
+		r->v.base = xn_vq_base(&s->vq);
 	xn_vq_fini(&s->vq);
 }
 

@@ -330,8 +330,8 @@ struct xn_dev_opts {
 
 /*
  * Feature bits (VIRTIO 1.2, 5.1.3 and 6) that a device on this port offers: those
- * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, MRG_RXBUF), and those that
- * only concern config space and control queue, which are the VMM's to serve and to
+ * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, MRG_RXBUF), and those
+ * that only concern config space and control queue, which are the VMM's to serve and to
  * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE.
  */
 uint64_t xn_port_features(const struct xn_port *port);
@@ -354,16 +354,36 @@ int xn_dev_set_mem(struct xn_dev *dev, struct xn_mem *mem);
  * offered, or without VIRTIO_F_VERSION_1. */
 int xn_dev_set_features(struct xn_dev *dev, uint64_t features);
 
+/* xn_vring.base of a packed ring that is new: position 0 in a lap with wrap counter 1, for
+ * available and used. (Of a split one: 0.) */
+#define XN_VRING_NEW_PACKED 0x80008000u
+
+/*
+ * A split ring (VIRTIO 1.3, 2.7), or a packed one where VIRTIO_F_RING_PACKED was accepted (2.8):
+ *
+ *	                  split                       packed
+ *	size              power of two, 1..32768      any number, 1..32768
+ *	desc_gpa          descriptor table, 16        descriptor ring, 16
+ *	avail_gpa         available ring, 2           driver event suppression, 4
+ *	used_gpa          used ring, 4                device event suppression, 4
+ *	base              0..65535: the next          as vhost-user has it, positions 0..size-1 with
+ *	                  available index             wrap counters: bits 0..14 the next one to take,
+ *	                                              15 its wrap counter; 16..30 the next one to
+ *	                                              use, 31 its wrap counter. 16..31 all 0: as the
+ *	                                              lower ones
+ *
+ * The numbers behind the addresses are their alignment in bytes (2.7, 2.8.10.1).
+ */
 struct xn_vring {
-	uint32_t size;           /* descriptors: power of two, 1..32768 */
-	uint64_t desc_gpa, avail_gpa, used_gpa;   /* aligned to 16, 2, 4 */
-	uint16_t base;           /* where to go on: available index (0 when new) */
+	uint32_t size;           /* descriptors */
+	uint64_t desc_gpa, avail_gpa, used_gpa;
+	uint32_t base;           /* where to go on; 0 or XN_VRING_NEW_PACKED when new */
 	int      kick_fd;        /* eventfd the guest signals, or -1: polled only */
 	int      call_fd;        /* eventfd to signal to the guest, or -1 */
 	/* Where this ring notes which heads are out, in memory that outlives the process
-	 * (vhost-user, "Inflight I/O tracking", split virtqueue): xn_inflight_bytes(size)
-	 * bytes aligned to 64, zeroed when new; borrowed until the ring is unset. A start finds
-	 * there what a back end that died had taken, takes those heads again, and goes on behind
+	 * (vhost-user, "Inflight I/O tracking"): xn_inflight_bytes(size) bytes, for a packed ring
+	 * xn_inflight_packed_bytes(size), aligned to 64, zeroed when new; borrowed until the ring
+	 * is unset. A start finds there what a back end that died had taken, takes those heads again, and goes on behind
 	 * them instead of at `base`: each head is used exactly once. NULL: none. */
 	void    *inflight;
 };
@@ -378,7 +398,8 @@ size_t xn_inflight_packed_bytes(uint32_t size);
  * 1.2, 5.1.2); xn_dev_ctrl_index() the control queue. Set-up, with this pair (or the control
  * queue) stopped. The fds are duplicated, and set to O_NONBLOCK (which their other
  * holders share).
- * -EINVAL index, size, alignment; a ring not wholly inside one region.
+ * -EINVAL index, size, alignment, base; a ring not wholly inside one region. All are those of
+ * the kind of ring that the features say: they come first.
  */
 int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *ring);
 
@@ -410,7 +431,7 @@ int xn_queue_start(struct xn_queue *q);
 /*
  * After this returns 0, not a byte of guest memory changes any more, whatever
  * arrives. Frames that had arrived are still delivered; receive buffers that
- * were lent are taken back: the available index is rewound over them, so that
+ * were lent are taken back: the ring's base is rewound over them, so that
  * the next start (or another back end) lends them again, and the few that
  * cannot be rewound are returned with length 0. Set-up; no queue may be running.
  * -EINVAL not started.
@@ -435,8 +456,8 @@ int xn_queue_stop(struct xn_queue *q);
  */
 void xn_queue_enable(struct xn_queue *q, bool rx, bool tx);
 
-/* Available index to go on from; valid when stopped. Set-up. */
-uint16_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index);
+/* Where to go on (xn_vring.base); valid when stopped. Set-up. */
+uint32_t xn_dev_vring_base(const struct xn_dev *dev, unsigned index);
 
 /*
  * Dirty page log for live migration: from now on a bit is set for each 4096-byte page of

@@ -133,7 +133,7 @@ int  xn_vdev_ring_err(struct xn_vdev *v, unsigned index, int fd);
 int  xn_vdev_ring_kick(struct xn_vdev *v, unsigned index, int fd);
 int  xn_vdev_ring_enable(struct xn_vdev *v, unsigned index, bool on);
 /* Stops the ring; where to go on. Any number of times. */
-uint16_t xn_vdev_ring_stop(struct xn_vdev *v, unsigned index);
+uint32_t xn_vdev_ring_stop(struct xn_vdev *v, unsigned index);
 /* Stops all rings and forgets them, but for call and error eventfds, which front ends set once
  * for several lives of a driver. Memory and features stay. */
 void xn_vdev_rings_reset(struct xn_vdev *v);

@@ -4,7 +4,8 @@
  * gives, and the inflight area, which we make and it keeps, so that another process can
  * go on where this one died.
  *
- *	inflight area:  | ring 0 | ring 1 | ...   xn_inflight_bytes(size) each
+ *	inflight area:  | ring 0 | ring 1 | ...   xn_inflight_bytes(size) each; packed rings:
+ *	                                          xn_inflight_packed_bytes(size)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,12 +77,19 @@ int xn_vdev_set_log(struct xn_vdev *v, int fd, uint64_t offset, uint64_t bytes)
 
 /* ---- inflight area ---------------------------------------------------------------- */
 
+/* One ring's, of so many descriptors; where it is not yet known which kind: the larger one's. */
+static uint64_t ring_bytes(const struct xn_vdev *v, unsigned size)
+{
+	return xn_vdev_packed(v) || !v->features_said ? xn_inflight_packed_bytes(size) :
+							xn_inflight_bytes(size);
+}
+
 static int check_inflight(struct xn_vdev *v, unsigned n, unsigned size, uint64_t *bytes)
 {
 	if (!n || n > xn_vdev_rings(v) || !size || size > MAX_RING_SIZE)
 		return xn_fail(EINVAL, "inflight area for %u rings of %u: there are %u, of up to %u",
 			       n, size, xn_vdev_rings(v), MAX_RING_SIZE);
-	*bytes = XN_ALIGN_UP((uint64_t)n * xn_inflight_bytes(size), XN_PAGE_SIZE);
+	*bytes = XN_ALIGN_UP(n * ring_bytes(v, size), XN_PAGE_SIZE);
 	return 0;
 }
 
@@ -115,7 +123,8 @@ int xn_vdev_set_inflight(struct xn_vdev *v, int fd, uint64_t offset, uint64_t by
 		return err;
 	if (xn_vdev_runs(v))
 		return xn_fail(EBUSY, "inflight area cannot change while rings run");
-	if (bytes < n * xn_inflight_bytes(size))
+	/* Before features are known it may be that of split rings, the smaller one. */
+	if (bytes < n * (v->features_said ? ring_bytes(v, size) : xn_inflight_bytes(size)))
 		return xn_fail(EINVAL, "inflight area of %" PRIu64 " bytes: %" PRIu64 " are needed",
 			       bytes, needed);
 	err = xn_area_map(&a, fd, offset, bytes, "inflight area");
@@ -156,11 +165,23 @@ out_fd:
 	return err;
 }
 
-void *xn_vdev_inflight_of(const struct xn_vdev *v, unsigned index)
+int xn_vdev_inflight_of(const struct xn_vdev *v, unsigned index, void **at)
 {
+	const uint64_t each = ring_bytes(v, v->inflight_size);
+
+	*at = NULL;
 	if (!v->inflight.at || index >= v->inflight_rings)
-		return NULL;
-	return (char *)v->inflight.at + index * xn_inflight_bytes(v->inflight_size);
+		return 0;
+	if (v->rings[index].size > v->inflight_size)
+		return xn_fail(EINVAL, "vring %u of %u descriptors: its inflight area is for %u", index,
+			       v->rings[index].size, v->inflight_size);
+	/* Features came after the area. */
+	if (v->inflight.bytes < v->inflight_rings * each)
+		return xn_fail(EINVAL, "inflight area of %" PRIu64 " bytes: %u packed rings of %u "
+			       "need %" PRIu64, v->inflight.bytes, v->inflight_rings, v->inflight_size,
+			       v->inflight_rings * each);
+	*at = (char *)v->inflight.at + index * each;
+	return 0;
 }
 
 void xn_vdev_forget_areas(struct xn_vdev *v)

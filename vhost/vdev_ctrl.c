@@ -64,7 +64,7 @@ int xn_vdev_ctrl_start(struct xn_vdev *v)
 	/* A driver that has just begun uses one pair until it says otherwise (VIRTIO 1.2,
 	 * 5.1.6.5.5). One that has said something already may have said that, to somebody
 	 * else: all pairs, or what it has said to us. */
-	if (xn_vdev_has(v, VIRTIO_NET_F_MQ) && !v->rings[index].base && !began)
+	if (xn_vdev_has(v, VIRTIO_NET_F_MQ) && xn_vdev_ring_is_new(v, index) && !began)
 		xn_vdev_set_active(v, 1);
 	return 0;
 }

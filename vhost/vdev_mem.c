@@ -156,7 +156,7 @@ static int check_rings(const struct xn_vdev *v, const struct table *t)
 
 	for (unsigned i = 0; i < xn_vdev_rings(v); i++)
 		if (xn_vdev_ring_ready(v, i) &&
-		    !xn_vring_translate(&v->rings[i], t->r, t->n, &gone))
+		    !xn_vring_translate(&v->rings[i], xn_vdev_packed(v), t->r, t->n, &gone))
 			return xn_fail(EBUSY, "vring %u runs, and does not lie in the new memory: it "
 				       "has to be stopped first", i);
 	return 0;

@@ -30,16 +30,16 @@ int xn_vdev_give_ring(struct xn_vdev *v, unsigned index)
 {
 	const struct xn_vring_state *r = &v->rings[index];
 	/* Interrupts go through vdev.c (call eventfds change while rings run). */
-	struct xn_vring ring = { .size = r->size, .base = r->base, .kick_fd = r->kick_fd,
-				 .call_fd = -1, .inflight = xn_vdev_inflight_of(v, index) };
+	struct xn_vring ring = { .size = r->size, .base = xn_vdev_base(v, index),
+				 .kick_fd = r->kick_fd, .call_fd = -1 };
+	int err = xn_vdev_inflight_of(v, index, &ring.inflight);
 
 	if (!xn_vdev_has(v, VIRTIO_F_VERSION_1))
 		return xn_fail(EINVAL, "vring %u cannot run: the guest's driver is from before "
 			       "virtio 1.0 (no VIRTIO_F_VERSION_1)", index);
-	if (ring.inflight && r->size > v->inflight_size)
-		return xn_fail(EINVAL, "vring %u of %u descriptors: its inflight area is for %u",
-			       index, r->size, v->inflight_size);
-	if (!xn_vring_translate(r, v->regions, v->n_regions, &ring))
+	if (err)
+		return err;
+	if (!xn_vring_translate(r, xn_vdev_packed(v), v->regions, v->n_regions, &ring))
 		return xn_fail(EINVAL, "vring %u does not lie in guest memory", index);
 	return xn_dev_set_vring(v->dev, index, &ring);
 }
@@ -47,6 +47,7 @@ int xn_vdev_give_ring(struct xn_vdev *v, unsigned index)
 void xn_vdev_take_ring(struct xn_vdev *v, unsigned index)
 {
 	v->rings[index].base = xn_dev_vring_base(v->dev, index);
+	v->rings[index].has_base = true;
 	(void)xn_dev_unset_vring(v->dev, index);
 }
 

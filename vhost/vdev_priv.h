@@ -16,6 +16,7 @@
 #ifndef XN_VHOST_VDEV_PRIV_H
 #define XN_VHOST_VDEV_PRIV_H
 
+#include <linux/virtio_config.h>
 #include <sys/types.h>
 
 #include "vhost/fds.h"
@@ -26,8 +27,8 @@
 /* As the front end said. */
 struct xn_vring_state {
 	uint32_t size;                      /* 0: not told yet */
-	uint16_t base;                      /* where to go on, while the ring does not run */
-	bool     has_addr, started, enabled;
+	uint32_t base;                      /* where to go on, while the ring does not run */
+	bool     has_base, has_addr, started, enabled;
 	uint8_t  broken;                    /* by a fault; written by the queue's thread, */
 	const char *fault;                  /* and this before */
 	uint64_t desc, avail, used;         /* user addresses */
@@ -86,6 +87,11 @@ static inline bool xn_vdev_has(const struct xn_vdev *v, unsigned feature)
 	return v->features & XN_BIT(feature);
 }
 
+static inline bool xn_vdev_packed(const struct xn_vdev *v)
+{
+	return xn_vdev_has(v, VIRTIO_F_RING_PACKED);
+}
+
 /* ---- vdev_mem.c ---- */
 
 /* Guest address of [user, user + bytes) if it lies in one region of these. */
@@ -105,8 +111,11 @@ bool xn_vdev_ring_ready(const struct xn_vdev *v, unsigned index);
 bool xn_vdev_any_ready(const struct xn_vdev *v);
 /* Guest addresses of a ring whose size and addresses are known, in these regions. False: a part
  * of it does not lie in one region. */
-bool xn_vring_translate(const struct xn_vring_state *r, const struct xn_region_state *regions,
-			unsigned n, struct xn_vring *out);
+bool xn_vring_translate(const struct xn_vring_state *r, bool packed,
+			const struct xn_region_state *regions, unsigned n, struct xn_vring *out);
+/* Where it goes on, while it does not run; and whether that is the beginning. */
+uint32_t xn_vdev_base(const struct xn_vdev *v, unsigned index);
+bool xn_vdev_ring_is_new(const struct xn_vdev *v, unsigned index);
 
 /* A fault has stopped it. The thread that the ring belongs to. */
 void xn_vdev_ring_broken(struct xn_vdev *v, unsigned index, const char *fault);
@@ -170,7 +179,8 @@ void xn_vdev_apply_log(struct xn_vdev *v);
 /* May this be the memory, if what runs in it is logged? 0 or -EINVAL. */
 int  xn_vdev_check_log(const struct xn_vdev *v, const struct xn_region_state *regions, unsigned n);
 void xn_vdev_forget_areas(struct xn_vdev *v);
-/* Where ring `index` keeps its inflight state; NULL: nowhere. */
-void *xn_vdev_inflight_of(const struct xn_vdev *v, unsigned index);
+/* Where ring `index` keeps its inflight state; NULL: nowhere. 0, or -EINVAL: the area has no
+ * room for a ring of its size and kind. */
+int  xn_vdev_inflight_of(const struct xn_vdev *v, unsigned index, void **at);
 
 #endif

@@ -46,7 +46,7 @@ bool xn_vdev_ring_ready(const struct xn_vdev *v, unsigned index)
 	if (index >= 2 * v->opts.pairs && !xn_vdev_is_ctrl(v, index))
 		return false;
 	return r->started && r->size && r->has_addr && v->features_said &&
-	       xn_vring_translate(r, v->regions, v->n_regions, &at);
+	       xn_vring_translate(r, xn_vdev_packed(v), v->regions, v->n_regions, &at);
 }
 
 static int check_stopped(const struct xn_vdev *v, unsigned index, const char *what)
@@ -58,16 +58,17 @@ static int check_stopped(const struct xn_vdev *v, unsigned index, const char *wh
 
 /* ---- where it lies ---------------------------------------------------------------- */
 
-bool xn_vring_translate(const struct xn_vring_state *r, const struct xn_region_state *regions,
-			unsigned n, struct xn_vring *out)
+bool xn_vring_translate(const struct xn_vring_state *r, bool packed,
+			const struct xn_region_state *regions, unsigned n, struct xn_vring *out)
 {
 	/* A ring whose size is not known yet has at least these. */
 	const uint64_t size = XN_MAX(r->size, 1u);
+	/* VIRTIO 1.3, 2.7, with the event words at the ends; 2.8.10.1. */
+	const uint64_t avail = packed ? 4 : 6 + 2 * size, used = packed ? 4 : 6 + 8 * size;
 
-	/* Sizes of VIRTIO 1.2, 2.7, with the event words at the ends. */
 	return xn_vdev_to_gpa(regions, n, r->desc, 16 * size, &out->desc_gpa) &&
-	       xn_vdev_to_gpa(regions, n, r->avail, 6 + 2 * size, &out->avail_gpa) &&
-	       xn_vdev_to_gpa(regions, n, r->used, 6 + 8 * size, &out->used_gpa);
+	       xn_vdev_to_gpa(regions, n, r->avail, avail, &out->avail_gpa) &&
+	       xn_vdev_to_gpa(regions, n, r->used, used, &out->used_gpa);
 }
 
 static int check_place(const struct xn_vdev *v, unsigned index, const struct xn_vring_state *r)
@@ -76,7 +77,7 @@ static int check_place(const struct xn_vdev *v, unsigned index, const struct xn_
 
 	if (!v->mem)
 		return xn_fail(EINVAL, "vring %u has addresses before there is memory", index);
-	if (!xn_vring_translate(r, v->regions, v->n_regions, &at))
+	if (!xn_vring_translate(r, xn_vdev_packed(v), v->regions, v->n_regions, &at))
 		return xn_fail(EINVAL, "vring %u: %u descriptors at %#" PRIx64 ", available ring at %#"
 			       PRIx64 ", used ring at %#" PRIx64 " do not each lie inside one memory "
 			       "region", index, r->size, r->desc, r->avail, r->used);
@@ -91,10 +92,10 @@ int xn_vdev_ring_size(struct xn_vdev *v, unsigned index, uint32_t size)
 
 	if (err)
 		return err;
-	if (!xn_is_pow2(size) || size > MAX_RING_SIZE)
-		return xn_fail(EINVAL, "vring %u of %u descriptors: must be a power of two, up to %u",
-			       index, size, MAX_RING_SIZE);
-	if (xn_vdev_inflight_of(v, index) && size > v->inflight_size)
+	if (!size || size > MAX_RING_SIZE || (!xn_is_pow2(size) && !xn_vdev_packed(v)))
+		return xn_fail(EINVAL, "vring %u of %u descriptors: must be %s, up to %u", index, size,
+			       xn_vdev_packed(v) ? "one or more" : "a power of two", MAX_RING_SIZE);
+	if (v->inflight.at && index < v->inflight_rings && size > v->inflight_size)
 		return xn_fail(EINVAL, "vring %u of %u descriptors: its inflight area is for %u",
 			       index, size, v->inflight_size);
 	v->rings[index].size = size;
@@ -108,15 +109,36 @@ int xn_vdev_ring_base(struct xn_vdev *v, unsigned index, uint32_t base)
 
 	if (err)
 		return err;
-	if (base > UINT16_MAX)
+	if (base > UINT16_MAX && !xn_vdev_packed(v))
 		return xn_fail(EINVAL, "vring %u: base %u is no index of a split ring", index, base);
-	v->rings[index].base = (uint16_t)base;
+	v->rings[index].base = base;
+	v->rings[index].has_base = true;
 	return 0;
+}
+
+/* Of a ring that nobody has told of: as a driver begins. */
+static uint32_t first_base(const struct xn_vdev *v)
+{
+	return xn_vdev_packed(v) ? XN_VRING_NEW_PACKED : 0;
+}
+
+uint32_t xn_vdev_base(const struct xn_vdev *v, unsigned index)
+{
+	return v->rings[index].has_base ? v->rings[index].base : first_base(v);
+}
+
+/* Front ends that say only bits 0 to 15 of a packed ring's base mean the others to be the same. */
+bool xn_vdev_ring_is_new(const struct xn_vdev *v, unsigned index)
+{
+	const uint32_t base = xn_vdev_base(v, index), first = first_base(v);
+
+	return base == first || base == (first & UINT16_MAX);
 }
 
 int xn_vdev_ring_addr(struct xn_vdev *v, unsigned index, uint64_t desc, uint64_t avail,
 		      uint64_t used)
 {
+	const unsigned align = xn_vdev_packed(v) ? 4 : 2;
 	struct xn_vring_state *r = &v->rings[index];
 	struct xn_vring_state next = *r;
 	int err;
@@ -127,10 +149,10 @@ int xn_vdev_ring_addr(struct xn_vdev *v, unsigned index, uint64_t desc, uint64_t
 	err = check_stopped(v, index, "place");
 	if (err)
 		return err;
-	if (desc % 16 || avail % 2 || used % 4)
+	if (desc % 16 || avail % align || used % 4)
 		return xn_fail(EINVAL, "vring %u: descriptors at %#" PRIx64 ", available ring at %#"
-			       PRIx64 ", used ring at %#" PRIx64 " must be multiples of 16, 2 and 4",
-			       index, desc, avail, used);
+			       PRIx64 ", used ring at %#" PRIx64 " must be multiples of 16, %u and 4",
+			       index, desc, avail, used, align);
 	next.desc = desc;
 	next.avail = avail;
 	next.used = used;
@@ -248,7 +270,7 @@ int xn_vdev_ring_kick(struct xn_vdev *v, unsigned index, int fd)
 	return err;
 }
 
-uint16_t xn_vdev_ring_stop(struct xn_vdev *v, unsigned index)
+uint32_t xn_vdev_ring_stop(struct xn_vdev *v, unsigned index)
 {
 	struct xn_vring_state *r = &v->rings[index];
 
@@ -262,7 +284,7 @@ uint16_t xn_vdev_ring_stop(struct xn_vdev *v, unsigned index)
 		xn_peer_log(XN_LOG_WARN, "vring %u was stopped by a fault of the guest's driver (%s) "
 			    "and begins anew", index, r->fault);
 	xn_store_once8(&r->broken, 0);
-	return r->base;
+	return xn_vdev_base(v, index);
 }
 
 void xn_vdev_rings_reset(struct xn_vdev *v)

@@ -112,6 +112,8 @@ static int split_init(struct xn_vq *vq, const struct xn_vq_cfg *cfg)
 
 	if (err)
 		return err;
+	if (cfg->base > UINT16_MAX)
+		return xn_fail(EINVAL, "base %" PRIu32 " is no index of a split ring", cfg->base);
 	vq->avail_next = vq->avail_seen = (uint16_t)cfg->base;
 	vq->used_list = (struct vring_used_elem *)((char *)vq->g_used + 4);
 	vq->g_avail_event = (uint16_t *)&vq->used_list[cfg->size];

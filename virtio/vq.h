@@ -88,10 +88,6 @@
 
 #define XN_VQ_MAX_SIZE 32768u   /* VIRTIO 1.3, 2.7 and 2.8 */
 
-/* The base of a packed ring that is new: position 0 in a lap with wrap counter 1, for
- * avail and used. */
-#define XN_VQ_NEW_PACKED 0x80008000u
-
 enum xn_vq_dir {
 	XN_VQ_TO_GUEST,    /* buffers are device-writable: receive */
 	XN_VQ_FROM_GUEST,  /* buffers are device-readable: transmit */

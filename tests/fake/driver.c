@@ -8,6 +8,9 @@
 #include "tests/fake/driver.h"
 
 #define MASK (DRV_SIZE - 1)
+#define WRAP 0x8000u
+#define P_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
+#define P_USED  (1u << VRING_PACKED_DESC_F_USED)
 
 struct vring_desc *drv_desc(const struct drv *d, unsigned q)
 {
@@ -50,9 +53,105 @@ void drv_reset_rings(struct drv *d, unsigned pairs)
 	memset(d->q, 0, sizeof(d->q));
 	memset(d->ram, 0, 2 * pairs * DRV_RING_BYTES);
 	for (unsigned q = 0; q < 2 * pairs; q++)
-		for (uint16_t i = 0; i < DRV_SIZE; i++)
-			d->q[q].free[d->q[q].n_free++] = (uint16_t)(DRV_SIZE - 1 - i);
+		for (uint16_t i = 0; i < d->size; i++)
+			d->q[q].free[d->q[q].n_free++] = (uint16_t)(d->size - 1 - i);
+	for (unsigned q = 0; d->packed && q < 2 * pairs; q++)
+		d->q[q].avail = d->q[q].seen = WRAP;
 }
+
+void drv_use_packed(struct drv *d, unsigned pairs, uint32_t size)
+{
+	d->packed = true;
+	d->size = size;
+	drv_reset_rings(d, pairs);
+}
+
+/* ---- packed rings: VIRTIO 1.3, 2.8 ---- */
+
+static struct vring_packed_desc *slot(const struct drv *d, unsigned q, uint16_t at)
+{
+	return (struct vring_packed_desc *)drv_desc(d, q) + (at & ~WRAP);
+}
+
+static struct vring_packed_desc_event *driver_event(const struct drv *d, unsigned q)
+{
+	return (struct vring_packed_desc_event *)drv_avail(d, q);
+}
+
+static const struct vring_packed_desc_event *device_event(const struct drv *d, unsigned q)
+{
+	return (const struct vring_packed_desc_event *)drv_used_ring(d, q);
+}
+
+static uint16_t forth(const struct drv *d, uint16_t at, unsigned n)
+{
+	const unsigned i = (at & ~WRAP) + n;
+
+	return (uint16_t)(i < d->size ? at + n : ((at ^ WRAP) & WRAP) | (i - d->size));
+}
+
+static uint16_t flags_at(uint16_t at)
+{
+	return at & WRAP ? P_AVAIL : P_USED;
+}
+
+/* A chain of these, with descriptors' flags as they are but for what says that they are
+ * available; its id. */
+static uint16_t post_slots(struct drv *d, unsigned q, const struct vring_packed_desc *c, unsigned n)
+{
+	const uint16_t first = d->q[q].avail;
+	uint16_t at = first, id = 0;
+
+	assert(n && n <= d->q[q].n_free);
+	/* As many ids are taken as slots: when one is used up, so is the other. */
+	for (unsigned i = 0; i < n; i++) {
+		const uint16_t next = id;
+
+		id = d->q[q].free[--d->q[q].n_free];
+		d->q[q].next[id] = next;
+	}
+	for (unsigned i = 0; i < n; i++, at = forth(d, at, 1)) {
+		struct vring_packed_desc *g = slot(d, q, at);
+		const uint16_t more = i + 1 < n ? VRING_DESC_F_NEXT : 0;
+
+		g->addr = c[i].addr;
+		g->len = c[i].len;
+		g->id = id;
+		if (i)
+			g->flags = c[i].flags | more | flags_at(at);
+	}
+	d->q[q].chain[id] = (uint16_t)n;
+	d->q[q].avail = at;
+	d->q[q].n_pending++;
+	__atomic_store_n(&slot(d, q, first)->flags,
+			 (uint16_t)(c[0].flags | (n > 1 ? VRING_DESC_F_NEXT : 0) | flags_at(first)),
+			 __ATOMIC_RELEASE);
+	return id;
+}
+
+static bool used_slot(struct drv *d, unsigned q, uint16_t *id, uint32_t *len)
+{
+	const uint16_t at = d->q[q].seen, want = at & WRAP ? P_AVAIL | P_USED : 0;
+	const struct vring_packed_desc *g = slot(d, q, at);
+	const uint16_t flags = __atomic_load_n(&g->flags, __ATOMIC_ACQUIRE);
+	uint16_t free_id;
+
+	if ((flags & (P_AVAIL | P_USED)) != want)
+		return false;
+	*id = g->id;
+	/* 2.8.5: a length that counts has WRITE. */
+	*len = flags & VRING_DESC_F_WRITE ? g->len : 0;
+	assert(*id < d->size && d->q[q].chain[*id]);   /* it is out */
+	d->q[q].seen = forth(d, at, d->q[q].chain[*id]);
+	d->q[q].n_pending--;
+	free_id = *id;
+	for (unsigned n = d->q[q].chain[*id]; n; n--, free_id = d->q[q].next[free_id])
+		d->q[q].free[d->q[q].n_free++] = free_id;
+	d->q[q].chain[*id] = 0;
+	return true;
+}
+
+/* ---- split ones ---- */
 
 void drv_init(struct drv *d, uint64_t bytes, unsigned pairs)
 {
@@ -61,6 +160,8 @@ void drv_init(struct drv *d, uint64_t bytes, unsigned pairs)
 	assert(!err && bytes > DRV_FREE_AT && pairs <= 4);
 	(void)err;
 	d->bytes = bytes;
+	d->size = DRV_SIZE;
+	d->packed = false;
 	d->ram = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, d->fd, 0);
 	assert(d->ram != MAP_FAILED);
 	drv_fill_pattern(d, 0, bytes);
@@ -71,6 +172,30 @@ void drv_fini(struct drv *d)
 {
 	munmap(d->ram, d->bytes);
 	close(d->fd);
+}
+
+static uint16_t post_packed(struct drv *d, unsigned q, const struct drv_seg *segs, unsigned n)
+{
+	struct vring_packed_desc c[DRV_SIZE];
+
+	for (unsigned i = 0; i < n; i++)
+		c[i] = (struct vring_packed_desc){ .addr = segs[i].at, .len = segs[i].len,
+						   .flags = q & 1 ? 0 : VRING_DESC_F_WRITE };
+	return post_slots(d, q, c, n);
+}
+
+/* All entries of a table count, one after the other: 2.8.7. */
+static uint16_t post_packed_table(struct drv *d, unsigned q, uint64_t table,
+				  const struct drv_seg *segs, unsigned n)
+{
+	struct vring_packed_desc *t = (struct vring_packed_desc *)(d->ram + table);
+	const struct vring_packed_desc c = { .addr = table, .len = 16 * n,
+					     .flags = VRING_DESC_F_INDIRECT };
+
+	for (unsigned i = 0; i < n; i++)
+		t[i] = (struct vring_packed_desc){ .addr = segs[i].at, .len = segs[i].len,
+						   .flags = q & 1 ? 0 : VRING_DESC_F_WRITE };
+	return post_slots(d, q, &c, 1);
 }
 
 static void make_available(struct drv *d, unsigned q, uint16_t head)
@@ -84,6 +209,8 @@ uint16_t drv_post(struct drv *d, unsigned q, const struct drv_seg *segs, unsigne
 	uint16_t write = q & 1 ? 0 : VRING_DESC_F_WRITE, head = 0, prev = 0;
 
 	assert(n && n <= d->q[q].n_free);
+	if (d->packed)
+		return post_packed(d, q, segs, n);
 	for (unsigned i = 0; i < n; i++) {
 		uint16_t id = d->q[q].free[--d->q[q].n_free];
 
@@ -113,8 +240,11 @@ uint16_t drv_post_indirect(struct drv *d, unsigned q, uint64_t table, const stru
 			   unsigned n)
 {
 	struct vring_desc *t = (struct vring_desc *)(d->ram + table);
-	uint16_t head = d->q[q].free[--d->q[q].n_free];
+	uint16_t head;
 
+	if (d->packed)
+		return post_packed_table(d, q, table, segs, n);
+	head = d->q[q].free[--d->q[q].n_free];
 	for (unsigned i = 0; i < n; i++) {
 		bool last = i + 1 == n;
 
@@ -136,6 +266,8 @@ bool drv_used(struct drv *d, unsigned q, uint16_t *head, uint32_t *len)
 	const struct vring_used_elem *e;
 	uint16_t id;
 
+	if (d->packed)
+		return used_slot(d, q, head, len);
 	if (d->q[q].seen == __atomic_load_n(&drv_used_ring(d, q)->idx, __ATOMIC_ACQUIRE))
 		return false;
 	e = &drv_used_ring(d, q)->ring[d->q[q].seen++ & MASK];
@@ -150,7 +282,48 @@ bool drv_used(struct drv *d, unsigned q, uint16_t *head, uint32_t *len)
 
 unsigned drv_pending(const struct drv *d, unsigned q)
 {
-	return (uint16_t)(d->q[q].avail - d->q[q].seen);
+	return d->packed ? d->q[q].n_pending : (uint16_t)(d->q[q].avail - d->q[q].seen);
+}
+
+void drv_want_calls(struct drv *d, unsigned q, bool want)
+{
+	if (d->packed)
+		driver_event(d, q)->flags = want ? VRING_PACKED_EVENT_FLAG_ENABLE :
+						   VRING_PACKED_EVENT_FLAG_DISABLE;
+	else
+		drv_avail(d, q)->flags = want ? 0 : VRING_AVAIL_F_NO_INTERRUPT;
+}
+
+void drv_want_call_after(struct drv *d, unsigned q, unsigned more)
+{
+	if (!d->packed) {
+		/* used_event lies behind the available ring's heads. */
+		drv_avail(d, q)->ring[DRV_SIZE] = (uint16_t)(d->q[q].seen + more);
+		return;
+	}
+	driver_event(d, q)->off_wrap = forth(d, d->q[q].seen, more);
+	driver_event(d, q)->flags = VRING_PACKED_EVENT_FLAG_DESC;
+}
+
+void drv_break(struct drv *d, unsigned q)
+{
+	if (!d->packed) {
+		drv_avail(d, q)->idx = (uint16_t)(d->q[q].avail + 30000);
+		return;
+	}
+	/* A chain that has no end. */
+	for (unsigned i = 0; i < d->size; i++) {
+		const uint16_t at = forth(d, d->q[q].avail, i);
+
+		slot(d, q, at)->flags = VRING_DESC_F_NEXT | flags_at(at);
+	}
+}
+
+bool drv_is_to_kick(const struct drv *d, unsigned q)
+{
+	if (d->packed)
+		return device_event(d, q)->flags == VRING_PACKED_EVENT_FLAG_ENABLE;
+	return !(drv_used_ring(d, q)->flags & VRING_USED_F_NO_NOTIFY);
 }
 
 uint64_t drv_stat(struct xn_dev *dev, unsigned pair, const char *name)

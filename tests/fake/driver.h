@@ -5,6 +5,9 @@
  *
  * Rings of pair p lie in the first bytes of RAM; the rest is the test's. RAM may be
  * one region or several (see struct drv_region), all in one memfd.
+ *
+ * Rings are split ones, or packed ones: drv_use_packed. The same calls post to both, and look
+ * for what was used.
  */
 #ifndef XN_TESTS_FAKE_DRIVER_H
 #define XN_TESTS_FAKE_DRIVER_H
@@ -29,8 +32,12 @@ struct drv {
 	uint8_t *ram;                 /* offset x of the memfd */
 	uint64_t bytes;
 	int fd;
+	bool packed;
+	uint32_t size;                /* of each ring: DRV_SIZE; packed: up to that */
 	struct {
-		uint16_t avail, seen;             /* free running */
+		uint16_t avail, seen;             /* free running; packed: positions, with the
+						     wrap counter in bit 15 */
+		uint16_t n_pending, next[DRV_SIZE];   /* packed: of the ids of a chain */
 		uint16_t free[DRV_SIZE], n_free;
 		uint16_t chain[DRV_SIZE];         /* descriptors of the chain of a head */
 	} q[8];
@@ -40,7 +47,10 @@ struct drv {
 void drv_init(struct drv *d, uint64_t bytes, unsigned pairs);
 void drv_fini(struct drv *d);
 void drv_reset_rings(struct drv *d, unsigned pairs);
-/* What to give to xn_dev_set_vring for vring i (gpa = offset in the memfd). */
+/* Packed rings of this size from now on, empty ones. */
+void drv_use_packed(struct drv *d, unsigned pairs, uint32_t size);
+/* What to give to xn_dev_set_vring for vring i (gpa = offset in the memfd). A packed ring's
+ * base is XN_VRING_NEW_PACKED when it is new. */
 struct xn_vring drv_vring(unsigned i);
 
 /* Makes a chain of these segments available on vring q; its head. Writable on
@@ -55,6 +65,16 @@ uint16_t drv_post_indirect(struct drv *d, unsigned q, uint64_t table, const stru
 bool drv_used(struct drv *d, unsigned q, uint16_t *head, uint32_t *len);
 /* Chains available and not used. */
 unsigned drv_pending(const struct drv *d, unsigned q);
+
+/* Does the driver want to be notified? Without EVENT_IDX. */
+void drv_want_calls(struct drv *d, unsigned q, bool want);
+/* With it: when so many more chains have been used, behind the next one. (Packed: chains of
+ * one slot.) */
+void drv_want_call_after(struct drv *d, unsigned q, unsigned more);
+/* Offers more than a ring can have: fault_avail_jump. */
+void drv_break(struct drv *d, unsigned q);
+/* Does the device want to be kicked? Without EVENT_IDX. */
+bool drv_is_to_kick(const struct drv *d, unsigned q);
 
 struct vring_desc  *drv_desc(const struct drv *d, unsigned q);
 struct vring_avail *drv_avail(const struct drv *d, unsigned q);

@@ -3,7 +3,7 @@
  * Proves, without a kernel, on the loopback and null ports: the device keeps its
  * contract (xsknet.h) in every call, moves every frame unchanged, gives every head
  * back once, notifies when and only when the driver wants it, and a guest that is
- * wrong stops nobody but itself.
+ * wrong stops nobody but itself. All of it twice: on split rings, and on packed ones.
  */
 #include <errno.h>
 #include <linux/virtio_net.h>
@@ -25,7 +25,9 @@
 #define MRG      (1ull << VIRTIO_NET_F_MRG_RXBUF)
 #define EVENT    (1ull << VIRTIO_RING_F_EVENT_IDX)
 #define IND      (1ull << VIRTIO_RING_F_INDIRECT_DESC)
+#define PACKED   (1ull << VIRTIO_F_RING_PACKED)
 #define RX       0u
+#define PACKED_SIZE 251u   /* no power of two */
 #define TX       1u
 #define RX_AT    0x100001u
 #define TX_AT    0x400003u
@@ -39,6 +41,31 @@ struct rig {
 	unsigned irqs[8], events;
 	struct xn_event last;
 };
+
+static bool packed;   /* what this run is about */
+
+static uint64_t version(void)
+{
+	return VERSION | (packed ? PACKED : 0);
+}
+
+/* A new one. */
+static struct xn_vring vring_of(unsigned i)
+{
+	struct xn_vring v = drv_vring(i);
+
+	if (packed) {
+		v.base = XN_VRING_NEW_PACKED;
+		v.size = PACKED_SIZE;
+	}
+	return v;
+}
+
+/* Of a ring that n chains of one descriptor have gone through: less than a lap. */
+static uint32_t base_after(uint32_t n)
+{
+	return packed ? XN_VRING_NEW_PACKED + (n << 16 | n) : n;
+}
 
 static void on_irq(void *arg, unsigned index)
 {
@@ -56,7 +83,7 @@ static void on_event(void *arg, const struct xn_event *e)
 static void set_rings(struct rig *r, unsigned pairs)
 {
 	for (unsigned i = 0; i < 2 * pairs; i++) {
-		struct xn_vring v = drv_vring(i);
+		struct xn_vring v = vring_of(i);
 
 		assert_int_equal(xn_dev_set_vring(r->dev, i, &v), 0);
 	}
@@ -71,11 +98,13 @@ static void open_rig(struct rig *r, const char *port, uint64_t features, unsigne
 
 	memset(r, 0, sizeof(*r));
 	drv_init(&r->drv, RAM, pairs);
+	if (packed)
+		drv_use_packed(&r->drv, pairs, PACKED_SIZE);
 	region.fd = r->drv.fd;
 	assert_int_equal(xn_mem_create(&r->mem, &region, 1, &mo), 0);
 	assert_int_equal(xn_port_open(&r->port, port, NULL), 0);
 	assert_int_equal(xn_dev_create(&r->dev, r->mem, r->port, &opts), 0);
-	assert_int_equal(xn_dev_set_features(r->dev, VERSION | features), 0);
+	assert_int_equal(xn_dev_set_features(r->dev, version() | features), 0);
 	set_rings(r, pairs);
 	assert_int_equal(xn_dev_start(r->dev), 0);
 	r->q = xn_dev_queue(r->dev, 0);
@@ -107,7 +136,7 @@ static void set_up_calls_refuse_what_is_wrong(void **state)
 {
 	struct xn_dev_opts big = { .sz = sizeof(big), .pairs = 65 };
 	struct { struct xn_dev_opts o; uint64_t newer; } newer = { { .sz = sizeof(newer) }, 1 };
-	struct xn_vring v = drv_vring(0);
+	struct xn_vring v = vring_of(0);
 	struct xn_dev *other;
 	struct rig r;
 
@@ -120,17 +149,25 @@ static void set_up_calls_refuse_what_is_wrong(void **state)
 	assert_int_equal(xn_dev_stop(r.dev), 0);
 	assert_int_equal(xn_dev_stop(r.dev), -EINVAL);
 	assert_int_equal(xn_dev_set_features(r.dev, 0), -EINVAL);
-	assert_int_equal(xn_dev_set_features(r.dev, VERSION | 1ull << 34), -EINVAL); /* RING_PACKED */
+	assert_int_equal(xn_dev_set_features(r.dev, VERSION | 1ull << 33), -EINVAL); /* ACCESS_PLATFORM */
 	assert_int_equal(xn_dev_set_vring(r.dev, 2, &v), -EINVAL);
 	v.size = 100;
+	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), packed ? 0 : -EINVAL);
+	v.size = packed ? 32769 : 65536;
 	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), -EINVAL);
-	v = drv_vring(0);
+	v = vring_of(0);
+	v.base = packed ? base_after(PACKED_SIZE) : XN_VRING_NEW_PACKED;   /* no position, no index */
+	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), -EINVAL);
+	v = vring_of(0);
+	v.avail_gpa += packed ? 2 : 1;
+	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), -EINVAL);
+	v = vring_of(0);
 	v.desc_gpa += 8;
 	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), -EINVAL);
-	v = drv_vring(0);
-	v.used_gpa = RAM - 64;
+	v = vring_of(0);
+	v.used_gpa = RAM - (packed ? 0 : 64);
 	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), -EINVAL);
-	v = drv_vring(0);
+	v = vring_of(0);
 	v.kick_fd = 999;
 	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), -EBADF);
 	assert_null(xn_dev_queue(r.dev, 1));
@@ -141,7 +178,7 @@ static void set_up_calls_refuse_what_is_wrong(void **state)
 	assert_int_equal(xn_dev_create(&other, r.mem, r.port, &newer.o), -E2BIG);
 	assert_int_equal(xn_dev_create(&r.dev, r.mem, r.port, NULL), 0);
 	assert_int_equal(xn_dev_start(r.dev), -EINVAL);      /* no features, no rings */
-	assert_int_equal(xn_dev_set_features(r.dev, VERSION), 0);
+	assert_int_equal(xn_dev_set_features(r.dev, version()), 0);
 	assert_int_equal(xn_dev_start(r.dev), -EINVAL);
 	assert_int_equal(xn_queue_run(xn_dev_queue(r.dev, 0), 64), 0);
 	close_rig(&r);
@@ -273,8 +310,8 @@ static void null_port_swallows_and_returns_heads(void **state)
 		assert_true(drv_used(&r.drv, TX, &head, &used));
 	assert_false(drv_used(&r.drv, RX, &head, &used));
 	assert_int_equal(xn_dev_stop(r.dev), 0);
-	assert_int_equal(xn_dev_vring_base(r.dev, RX), 0);    /* all taken back */
-	assert_int_equal(xn_dev_vring_base(r.dev, TX), 100);
+	assert_int_equal(xn_dev_vring_base(r.dev, RX), base_after(0));    /* all taken back */
+	assert_int_equal(xn_dev_vring_base(r.dev, TX), base_after(100));
 	close_rig(&r);
 }
 
@@ -300,7 +337,7 @@ static void take_all(struct rig *r)
 static void guest_is_notified_only_if_it_wants_to_be(void **state)
 {
 	int call = eventfd(0, EFD_CLOEXEC);
-	struct xn_vring v = drv_vring(RX);
+	struct xn_vring v = vring_of(RX);
 	uint64_t count;
 	struct rig r;
 
@@ -315,7 +352,7 @@ static void guest_is_notified_only_if_it_wants_to_be(void **state)
 	assert_int_equal(r.irqs[TX], 1);
 	assert_int_equal(read(call, &count, sizeof(count)), sizeof(count));
 	take_all(&r);
-	drv_avail(&r.drv, RX)->flags = VRING_AVAIL_F_NO_INTERRUPT;
+	drv_want_calls(&r.drv, RX, false);
 	loop_one(&r);
 	assert_int_equal(r.irqs[RX], 1);
 	assert_int_equal(r.irqs[TX], 2);
@@ -329,7 +366,7 @@ static void guest_is_notified_only_if_it_wants_to_be(void **state)
 static void sleeping_and_waking_loses_no_kick(void **state)
 {
 	int kick = eventfd(0, EFD_CLOEXEC);
-	struct xn_vring v = drv_vring(TX);
+	struct xn_vring v = vring_of(TX);
 	struct pollfd fds[4];
 	struct rig r;
 
@@ -340,7 +377,7 @@ static void sleeping_and_waking_loses_no_kick(void **state)
 	assert_int_equal(xn_dev_start(r.dev), 0);
 
 	assert_true(xn_queue_arm(r.q));                   /* nothing to do: may sleep */
-	assert_int_equal(drv_used_ring(&r.drv, TX)->flags & VRING_USED_F_NO_NOTIFY, 0);
+	assert_true(drv_is_to_kick(&r.drv, TX));
 	assert_int_equal(xn_queue_wait_fds(r.q, fds, 4), 1);
 	assert_int_equal(poll(fds, 1, 0), 0);
 	memset(r.drv.ram + TX_AT, 0, 100);
@@ -349,7 +386,7 @@ static void sleeping_and_waking_loses_no_kick(void **state)
 	assert_int_equal(eventfd_write(kick, 1), 0);
 	assert_int_equal(poll(fds, 1, 0), 1);
 	assert_true(xn_queue_run(r.q, 64) > 0);
-	assert_int_equal(drv_used_ring(&r.drv, TX)->flags, VRING_USED_F_NO_NOTIFY);
+	assert_false(drv_is_to_kick(&r.drv, TX));
 	assert_true(xn_queue_arm(r.q));
 	assert_int_equal(poll(fds, 1, 0), 0);             /* the kick was taken */
 	close(kick);
@@ -361,8 +398,7 @@ static void event_idx_notifies_once_a_batch_at_the_asked_index(void **state)
 	struct rig r;
 
 	open_rig(&r, "loopback", EVENT, 1);
-	/* used_event lies behind the available ring's heads. */
-	drv_avail(&r.drv, RX)->ring[DRV_SIZE] = 4;
+	drv_want_call_after(&r.drv, RX, 4);
 	for (unsigned i = 0; i < 4; i++) {
 		loop_one(&r);
 		assert_int_equal(r.irqs[RX], 0);
@@ -382,7 +418,7 @@ static void pairs_start_and_stop_by_themselves(void **state)
 	uint32_t used;
 	struct rig r;
 	struct xn_queue *other;
-	struct xn_vring v = drv_vring(2);
+	struct xn_vring v = vring_of(2);
 
 	open_rig(&r, "loopback:queues=2", 0, 2);
 	other = xn_dev_queue(r.dev, 1);
@@ -433,7 +469,7 @@ static void one_ring_of_a_pair_may_be_missing(void **state)
 	assert_int_equal(xn_queue_wait_fds(r.q, fds, 4), 0);
 	assert_int_equal(r.events, 0);                     /* missing is not broken */
 	assert_int_equal(xn_queue_stop(r.q), 0);
-	assert_int_equal(xn_dev_vring_base(r.dev, TX), 1);
+	assert_int_equal(xn_dev_vring_base(r.dev, TX), base_after(1));
 
 	assert_int_equal(xn_dev_unset_vring(r.dev, TX), 0);
 	set_rings(&r, 1);
@@ -443,7 +479,7 @@ static void one_ring_of_a_pair_may_be_missing(void **state)
 	run_dry(&r);
 	assert_false(drv_used(&r.drv, RX, &head, &used));
 	assert_int_equal(xn_queue_stop(r.q), 0);
-	assert_int_equal(xn_dev_vring_base(r.dev, RX), 0); /* taken back */
+	assert_int_equal(xn_dev_vring_base(r.dev, RX), base_after(0)); /* taken back */
 	close_rig(&r);
 }
 
@@ -483,7 +519,7 @@ static void memory_can_be_replaced_while_stopped(void **state)
 {
 	struct xn_region region = { .size = RAM };
 	struct xn_mem *first;
-	struct xn_vring v = drv_vring(0);
+	struct xn_vring v = vring_of(0);
 	uint16_t head;
 	uint32_t used;
 	struct rig r;
@@ -561,7 +597,7 @@ static void broken_queue_is_told_once_and_others_go_on(void **state)
 	uint32_t used;
 
 	open_rig(&r, "loopback:queues=2", 0, 2);
-	drv_avail(&r.drv, TX)->idx = 30000;               /* far beyond the queue's size */
+	drv_break(&r.drv, TX);
 	for (unsigned i = 0; i < 10; i++)
 		xn_queue_run(r.q, 64);
 	assert_int_equal(r.events, 1);
@@ -695,5 +731,8 @@ int main(void)
 		cmocka_unit_test(counters_have_names_that_differ),
 	};
 
-	return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("engine", tests, NULL, NULL);
+
+	packed = true;
+	return cmocka_run_group_tests_name("engine, packed rings", tests, NULL, NULL) + failed;
 }

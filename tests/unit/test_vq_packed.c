@@ -45,7 +45,7 @@ static void sizes_are_any_number_up_to_32768(void **state)
 {
 	packed_open(&r, 1, XN_VQ_TO_GUEST, 0, 0, true);
 	for (uint32_t n = 0; n <= 70000; n++) {
-		const struct xn_vq_cfg cfg = packed_cfg(n, XN_VQ_TO_GUEST, 0, XN_VQ_NEW_PACKED);
+		const struct xn_vq_cfg cfg = packed_cfg(n, XN_VQ_TO_GUEST, 0, XN_VRING_NEW_PACKED);
 
 		if (n > 300 && n % 1024 > 1 && n % 1024 < 1023)
 			continue;
@@ -79,7 +79,7 @@ static void parts_are_aligned_and_in_one_span(void **state)
 
 	packed_open(&r, 1, XN_VQ_TO_GUEST, 0, 0, true);
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(t); i++) {
-		struct xn_vq_cfg cfg = packed_cfg(300, XN_VQ_TO_GUEST, 0, XN_VQ_NEW_PACKED);
+		struct xn_vq_cfg cfg = packed_cfg(300, XN_VQ_TO_GUEST, 0, XN_VRING_NEW_PACKED);
 
 		cfg.desc.v = t[i].desc;
 		cfg.avail.v = t[i].driver;
