@@ -390,7 +390,7 @@ int front_enable_ring(struct front *f, unsigned index, bool on)
 	return front_set(f, XN_VU_SET_VRING_ENABLE, &s, sizeof(s), NULL, 0);
 }
 
-int front_stop_ring(struct front *f, unsigned index, uint16_t *base)
+int front_stop_ring(struct front *f, unsigned index, uint32_t *base)
 {
 	struct xn_vu_vring_state s = { index, 0 };
 	int rc = front_get(f, XN_VU_GET_VRING_BASE, &s, sizeof(s), &s, sizeof(s), NULL, NULL);
@@ -398,6 +398,6 @@ int front_stop_ring(struct front *f, unsigned index, uint16_t *base)
 	if (!rc && s.index != index)
 		return fail(f, EPROTO, "ring %u was stopped instead of %u", s.index, index);
 	if (!rc && base)
-		*base = (uint16_t)s.num;
+		*base = s.num;
 	return rc;
 }

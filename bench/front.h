@@ -71,13 +71,13 @@ struct front_ring {
 	unsigned index;
 	uint32_t size;
 	uint64_t desc, avail, used;     /* user addresses */
-	uint16_t base;
+	uint32_t base;
 	int kick_fd, call_fd, err_fd;   /* -1: none */
 };
 /* NUM, BASE, ADDR, CALL, ERR, KICK: the ring is started. Not yet enabled. */
 int  front_start_ring(struct front *f, const struct front_ring *r);
 int  front_enable_ring(struct front *f, unsigned index, bool on);
 /* GET_VRING_BASE: the ring is stopped. */
-int  front_stop_ring(struct front *f, unsigned index, uint16_t *base);
+int  front_stop_ring(struct front *f, unsigned index, uint32_t *base);
 
 #endif

@@ -17,7 +17,7 @@ static void a_whole_session_moves_frames(void **state)
 {
 	const unsigned before = open_fds();
 	struct rig r;
-	uint16_t base;
+	uint32_t base;
 
 	rig_run(&r, "loopback");
 	assert_int_equal(rig_info(&r).running, 1);

@@ -397,7 +397,7 @@ static void rings_wait_for_memory_that_was_removed(void **state)
 	struct xn_vu_mem_reg low = { .region = { 0, 0xa0000, USER, 0 } };
 	struct xn_vu_mem_reg high = { .region = { 0xc0000, RAM - 0xc0000, USER + 0xc0000, 0xc0000 } };
 	struct rig r;
-	uint16_t base;
+	uint32_t base;
 
 	rig_open(&r, "loopback", 1);
 	rig_negotiate(&r);

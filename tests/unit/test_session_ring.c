@@ -136,7 +136,7 @@ static void a_ring_that_runs_does_not_change(void **state)
 static void the_base_is_where_to_go_on(void **state)
 {
 	struct rig r;
-	uint16_t base;
+	uint32_t base;
 
 	rig_open(&r, "loopback", 1);
 	rig_negotiate(&r);
@@ -412,7 +412,7 @@ static void reset_in_traffic(struct rig *r, int request, unsigned bytes)
 	const uint64_t zero = 0;
 	struct guest g = { .r = r };
 	pthread_t guest;
-	uint16_t base;
+	uint32_t base;
 
 	assert_int_equal(pthread_create(&guest, NULL, ping_on, &g), 0);
 	await_pings(&g);

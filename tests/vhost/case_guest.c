@@ -207,6 +207,8 @@ static void traffic(const void *arg)
 	      counter(&the_daemon, "rx_packets") == back + s->frames, "packets are not all counted");
 }
 
+#define PACKED BIT(VIRTIO_F_RING_PACKED)
+
 static const struct shape shapes[] = {
 	{ "256 descriptors", { .size = 256 }, 1000, 0 },
 	{ "rings of 1", { .size = 1 }, 50, 0 },
@@ -223,6 +225,14 @@ static const struct shape shapes[] = {
 	{ "indices that wrap", { .base = 65000 }, 2000, 0 },
 	{ "all features", { .features = UINT64_MAX & ~BIT(XN_VU_F_LOG_ALL) &
 					~BIT(VIRTIO_F_RING_PACKED) }, 1000, 0 },
+	{ "packed rings", { .features = PACKED }, 1000, 0 },
+	{ "packed rings of 1", { .size = 1, .features = PACKED }, 50, 0 },
+	{ "packed rings of 3", { .size = 3, .features = PACKED }, 100, 0 },
+	{ "packed rings of 300", { .size = 300, .features = PACKED }, 2000, 0 },
+	{ "packed rings of 32768", { .size = 32768, .features = PACKED }, 1000, 0 },
+	{ "packed rings, merged buffers of 128 bytes", { .size = 257, .features = PACKED |
+	  BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_RING_F_INDIRECT_DESC) }, 500, 128 },
+	{ "packed rings, all features", { .features = UINT64_MAX & ~BIT(XN_VU_F_LOG_ALL) }, 1000, 0 },
 	{ "two regions", { .n_regions = 2, .regions = {
 		{ .gpa = GUEST_GPA, .size = 1 << 20, .user_addr = GUEST_USER },
 		{ .gpa = 1ull << 32, .size = 1 << 20, .user_addr = GUEST_USER + (1ull << 32),
@@ -410,7 +420,7 @@ static void event_idx_extremes(const void *arg)
 static void base_is_right(const void *arg)
 {
 	struct guest *g = guest_open(&(struct guest_cfg){ .base = 65530 });
-	uint16_t base;
+	uint32_t base;
 
 	check_loop(g, 40);
 	CHECK(!front_stop_ring(&g->front, TX, &base), "%s", g->front.error);
@@ -429,11 +439,73 @@ static void base_of_stopped(const void *arg)
 {
 	struct guest *g = guest_open(&(struct guest_cfg){ .stage = MEMORY });
 	const struct xn_vu_vring_state set = { TX, 4321 };
-	uint16_t base;
+	uint32_t base;
 
 	CHECK(!front_stop_ring(&g->front, TX, &base), "%s", g->front.error);
 	check_accepted(ask(g, XN_VU_SET_VRING_BASE, &set, sizeof(set), NULL, 0));
 	CHECK(!front_stop_ring(&g->front, TX, &base) && base == 4321, "base %u, was set to 4321", base);
+}
+
+/* 300 slots: 40 chains are in the first lap, 340 in the second, whose wrap counter is 0. */
+static void packed_base_is_right(const void *arg)
+{
+	struct guest *g = guest_open(&(struct guest_cfg){ .features = PACKED, .size = 300 });
+	uint32_t base;
+
+	check_loop(g, 40);
+	CHECK(!front_stop_ring(&g->front, TX, &base), "%s", g->front.error);
+	CHECK(base == 0x80288028u, "base %#x", base);
+	CHECK(!front_stop_ring(&g->front, RX, &base) && base == 0x80288028u, "receive base %#x", base);
+	for (unsigned i = 0; i < 2; i++) {
+		struct front_ring fr = guest_front_ring(g, i);
+
+		fr.base = base;
+		CHECK(!front_start_ring(&g->front, &fr), "%s", g->front.error);
+		ring_kick(&g->ring[i]);
+	}
+	check_loop(g, 300);
+	CHECK(!front_stop_ring(&g->front, TX, &base), "%s", g->front.error);
+	CHECK(base == 0x00280028u, "base %#x in the second lap", base);
+}
+
+/* What DPDK's virtio-user says: bits 0 to 15 only. */
+static void packed_base_of_16_bits(const void *arg)
+{
+	struct guest *g = guest_open(&(struct guest_cfg){ .stage = MEMORY, .features = PACKED, .size = 300 });
+	const struct xn_vu_vring_state size = { TX, 301 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct front_ring fr = guest_front_ring(g, i);
+
+		fr.base = 0x8000;
+		CHECK(!front_start_ring(&g->front, &fr), "%s", g->front.error);
+		ring_kick(&g->ring[i]);
+	}
+	CHECK(!guest_enable(g), "%s", g->front.error);
+	check_loop(g, 700);
+	check_nack(g, ask(g, XN_VU_SET_VRING_NUM, &size, sizeof(size), NULL, 0));
+}
+
+/* A position that the ring does not have: it does not start, and begins anew when told better. */
+static void packed_base_is_nowhere(const void *arg)
+{
+	static const uint32_t nowhere[] = { 0x812c812c, 0x8000812c, 0x812c8000, 0x80008001, 0x00018000 };
+	struct guest *g = guest_open(&(struct guest_cfg){ .stage = MEMORY, .features = PACKED, .size = 300 });
+
+	for (unsigned n = 0; n < ARRAY_SIZE(nowhere); n++) {
+		for (unsigned i = 0; i < 2; i++) {
+			struct front_ring fr = guest_front_ring(g, i);
+
+			fr.base = nowhere[n];
+			front_start_ring(&g->front, &fr);
+			front_enable_ring(&g->front, i, true);
+		}
+		check_in_step(g);
+		for (unsigned i = 0; i < 2; i++)
+			CHECK(!front_stop_ring(&g->front, i, NULL), "%s", g->front.error);
+	}
+	CHECK(!guest_restart_rings(g), "%s", g->front.error);
+	check_loop(g, 40);
 }
 
 static void stop_start(const void *arg)
@@ -749,6 +821,9 @@ static void add_life_cases(void)
 
 	add_case(base_is_right, NULL, "V23", "GET_VRING_BASE tells what was taken, also twice");
 	add_case(base_of_stopped, NULL, "V23", "GET_VRING_BASE of a ring that never ran");
+	add_case(packed_base_is_right, NULL, "V31", "GET_VRING_BASE of packed rings: positions, wrap counters");
+	add_case(packed_base_of_16_bits, NULL, "V31", "SET_VRING_BASE of packed rings, 16 bits: works");
+	add_case(packed_base_is_nowhere, NULL, "V31", "SET_VRING_BASE of packed rings, behind their end");
 	add_case(stop_start, NULL, "V23", "stop and start 50 times: no frame is lost");
 	add_case(stopped_means_stopped, NULL, "V23", "behind GET_VRING_BASE nothing changes");
 	add_case(disabled, NULL, "V18", "disabled transmit ring: taken, dropped, counted");

@@ -295,6 +295,7 @@ static void exchange_for(struct guest *g, unsigned us)
  */
 static void killed(const void *arg)
 {
+	const uint64_t *features = arg;
 	static struct daemon d;
 	unsigned n = rounds(20), worst = 0;
 	struct guest *g;
@@ -302,7 +303,7 @@ static void killed(const void *arg)
 	if (!daemon_start(&d, "killed", "loopback", NULL))
 		fail("does not start: %s", d.log);
 	at_end(daemon_undo, &d);
-	g = guest_open(&(struct guest_cfg){ .daemon = &d, .inflight = true });
+	g = guest_open(&(struct guest_cfg){ .daemon = &d, .inflight = true, .features = *features });
 	need_inflight(g);
 	for (unsigned i = 0; i < n; i++) {
 		struct wait w = { 0 };
@@ -340,7 +341,8 @@ static void killed(const void *arg)
 /* The same with the front end's end, which keeps its region: the daemon lives on. */
 static void hung_up(const void *arg)
 {
-	struct guest *g = guest_open(&(struct guest_cfg){ .inflight = true });
+	const uint64_t *features = arg;
+	struct guest *g = guest_open(&(struct guest_cfg){ .inflight = true, .features = *features });
 
 	need_inflight(g);
 	for (unsigned i = 0; i < 10; i++) {
@@ -381,6 +383,7 @@ void add_inflight_cases(void)
 		{ "without an fd", { 65536, 0, 2, 256 }, 0 },
 		{ "with two fds", { 65536, 0, 2, 256 }, 2 },
 	};
+	static const uint64_t kinds[] = { 0, BIT(VIRTIO_F_RING_PACKED) };
 	static const enum lie how[] = { NOISE, ALL_ONES, VERSION, DESC_NUM, USED_IDX, BATCH_HEAD, NEXT,
 					ALL_INFLIGHT, COUNTERS, TRUNCATED, CHANGING };
 
@@ -396,6 +399,12 @@ void add_inflight_cases(void)
 	add_case(tracked, NULL, "V28", "inflight region says what is posted");
 	for (unsigned i = 0; i < ARRAY_SIZE(how); i++)
 		add_case(lie, &how[i], "V28", "inflight region: %s", lies[how[i]]);
-	add_case(hung_up, NULL, "V31", "reconnect ten times in traffic, with inflight region");
-	add_case(killed, NULL, "F1", "SIGKILL in traffic, restart: each head is used once");
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const char *kind = kinds[i] ? "packed" : "split";
+
+		add_case(hung_up, &kinds[i], "V31", "reconnect ten times in traffic, with inflight region, "
+			 "%s rings", kind);
+		add_case(killed, &kinds[i], "F1", "SIGKILL in traffic, restart: each head is used once, "
+			 "%s rings", kind);
+	}
 }

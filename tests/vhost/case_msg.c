@@ -331,8 +331,7 @@ static void offers(const void *arg)
 {
 	struct guest *g = guest_open(&(struct guest_cfg){ .stage = NEGOTIATED });
 	const uint64_t must = BIT(VIRTIO_F_VERSION_1) | BIT(XN_VU_F_PROTOCOL_FEATURES);
-	const uint64_t never = BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_ACCESS_PLATFORM) |
-			       BIT(VIRTIO_NET_F_RSC_EXT);
+	const uint64_t never = BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_NET_F_RSC_EXT);
 
 	CHECK((g->front.features & must) == must, "VERSION_1 or protocol features are not offered");
 	CHECK(!(g->front.features & never), "features are offered that do not exist: %#llx",
@@ -632,7 +631,7 @@ static void add_feature_cases(void)
 	static const unsigned bits[] = {
 		VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4,
 		VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_UFO, VIRTIO_F_ANY_LAYOUT, 31,
-		VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER, 41,
+		VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_IN_ORDER, 41,
 		VIRTIO_NET_F_HASH_REPORT, VIRTIO_NET_F_RSS, VIRTIO_NET_F_RSC_EXT, 63,
 	};
 	static const unsigned protocol[] = {

@@ -22,6 +22,10 @@
 #define CASE_BYTES 0x40000u     /* what is the case's own */
 #define PAGE       4096u
 #define LOOP_MS    3000u        /* a frame that is longer under way is lost */
+#define WRAP       0x8000u      /* packed: of a position */
+#define NEW_PACKED 0x80008000u  /* base of a packed ring that begins */
+#define P_AVAIL    (1u << VRING_PACKED_DESC_F_AVAIL)
+#define P_USED     (1u << VRING_PACKED_DESC_F_USED)
 
 static uint64_t page_up(uint64_t x) { return (x + PAGE - 1) & ~(uint64_t)(PAGE - 1); }
 
@@ -83,10 +87,12 @@ static void place_ring(struct guest *g, unsigned i, uint64_t gpa, uint32_t size)
 	r->free = calloc(size, sizeof(*r->free));
 	r->next = calloc(size, sizeof(*r->next));
 	r->out = calloc(size, 1);
+	r->slots = calloc(size, sizeof(*r->slots));
+	r->packed = g->cfg.features & BIT(VIRTIO_F_RING_PACKED);
 	r->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	CHECK(r->free && r->next && r->out && r->err >= 0, "out of memory or fds");
+	CHECK(r->free && r->next && r->out && r->slots && r->err >= 0, "out of memory or fds");
 }
 
 void guest_reset_ring(struct guest *g, unsigned i)
@@ -98,7 +104,10 @@ void guest_reset_ring(struct guest *g, unsigned i)
 	memset(r->used, 0, 6 + 8ull * r->size);
 	memset(r->out, 0, r->size);
 	r->avail_next = r->seen = g->cfg.base;
-	r->avail[1] = r->used[1] = g->cfg.base;
+	if (r->packed)
+		r->avail_next = r->seen = WRAP;
+	else
+		r->avail[1] = r->used[1] = g->cfg.base;
 	r->twice = r->pending = 0;
 	r->n_free = 0;
 	while (r->n_free < r->size) {
@@ -131,11 +140,86 @@ void ring_offer(struct ring *r, uint16_t head)
 	xn_store_release16(&r->avail[1], r->avail_next);
 }
 
+/* ---- packed ones ---- */
+
+static struct vring_packed_desc *slot(const struct ring *r, uint16_t at)
+{
+	return (struct vring_packed_desc *)r->desc + (at & ~WRAP);
+}
+
+static uint16_t forth(const struct ring *r, uint16_t at, uint32_t n)
+{
+	const uint32_t i = (at & ~WRAP) + n;
+
+	return (uint16_t)(i < r->size ? at + n : ((at ^ WRAP) & WRAP) | (i - r->size));
+}
+
+static uint16_t post_packed(struct ring *r, const struct seg *s, unsigned n, unsigned flags)
+{
+	const uint16_t first = r->avail_next;
+	uint16_t id = UINT16_MAX, at = first, first_flags = 0;
+
+	/* As many ids as slots: when one is used up, so is the other. */
+	for (unsigned i = 0; i < n; i++) {
+		const uint16_t before = id;
+
+		id = ring_take(r);
+		r->next[id] = before;
+	}
+	for (unsigned i = 0; i < n; i++, at = forth(r, at, 1)) {
+		const uint16_t f = (uint16_t)(flags | (i + 1 < n ? VRING_DESC_F_NEXT : 0) |
+					      (at & WRAP ? P_AVAIL : P_USED));
+
+		slot(r, at)->addr = s[i].at;
+		slot(r, at)->len = s[i].len;
+		slot(r, at)->id = id;
+		if (i)
+			slot(r, at)->flags = f;
+		else
+			first_flags = f;
+	}
+	r->slots[id] = (uint16_t)n;
+	r->out[id]++;
+	r->pending++;
+	r->avail_next = at;
+	/* All of it before the first one's flags; pairs with the device's acquire. */
+	xn_store_release16(&slot(r, first)->flags, first_flags);
+	return id;
+}
+
+static void recycle(struct ring *r, uint16_t head);
+
+static bool used_packed(struct ring *r, uint32_t *head, uint32_t *len)
+{
+	const struct vring_packed_desc *g = slot(r, r->seen);
+	/* Flags before the rest; pairs with the device's release. */
+	const uint16_t flags = xn_load_acquire16(&g->flags);
+
+	if ((flags & (P_AVAIL | P_USED)) != (r->seen & WRAP ? P_AVAIL | P_USED : 0))
+		return false;
+	*head = g->id;
+	*len = flags & VRING_DESC_F_WRITE ? g->len : 0;
+	if (*head >= r->size || !r->out[*head]) {
+		r->seen = forth(r, r->seen, 1);
+		r->twice++;
+		return true;
+	}
+	r->seen = forth(r, r->seen, r->slots[*head]);
+	r->out[*head]--;
+	r->pending--;
+	recycle(r, (uint16_t)*head);
+	return true;
+}
+
+/* ---- both ---- */
+
 /* flags: of each descriptor. */
 uint16_t ring_post(struct ring *r, const struct seg *s, unsigned n, unsigned flags)
 {
 	uint16_t head = 0, id, prev = 0;
 
+	if (r->packed)
+		return post_packed(r, s, n, flags);
 	for (unsigned i = 0; i < n; i++, prev = id) {
 		id = ring_take(r);
 		ring_desc(r, id, s[i].at, s[i].len, flags, 0);
@@ -178,6 +262,8 @@ bool ring_used(struct ring *r, uint32_t *head, uint32_t *len)
 {
 	const uint32_t *e;
 
+	if (r->packed)
+		return used_packed(r, head, len);
 	if (ring_used_idx(r) == r->seen)
 		return false;
 	e = (const uint32_t *)(r->used + 2) + 2 * (r->seen++ & (r->size - 1));
@@ -261,7 +347,8 @@ static int set_inflight(struct guest *g)
 	return rc;
 }
 
-/* Goes on where the used ring says, as QEMU does behind a back end that was gone. */
+/* Goes on where the used ring says, as QEMU does behind a back end that was gone. A packed
+ * one does not say: it begins, or its inflight memory says. */
 struct front_ring guest_front_ring(const struct guest *g, unsigned i)
 {
 	const struct ring *r = &g->ring[i];
@@ -269,7 +356,7 @@ struct front_ring guest_front_ring(const struct guest *g, unsigned i)
 	return (struct front_ring){
 		.index = r->index, .size = r->size, .desc = user_of(g, r->desc_gpa),
 		.avail = user_of(g, r->avail_gpa), .used = user_of(g, r->used_gpa),
-		.base = ring_used_idx(r), .kick_fd = g->cfg.polled ? -1 : r->kick,
+		.base = r->packed ? NEW_PACKED : ring_used_idx(r), .kick_fd = g->cfg.polled ? -1 : r->kick,
 		.call_fd = r->call, .err_fd = r->err,
 	};
 }
@@ -382,6 +469,8 @@ struct guest *guest_open(const struct guest_cfg *cfg)
 	if (!rc && cfg->stage < STARTED)
 		rc = guest_enable(g);
 	CHECK(!rc, "a good guest is refused: %s", g->front.error);
+	if (g->ring[0].packed && cfg->stage < CONNECTED && !(g->front.acked & BIT(VIRTIO_F_RING_PACKED)))
+		fail("packed rings are not offered");
 	return g;
 }
 
@@ -404,8 +493,10 @@ void guest_close(struct guest *g)
 		free(r->free);
 		free(r->next);
 		free(r->out);
+		free(r->slots);
 		r->free = r->next = NULL;
 		r->out = NULL;
+		r->slots = NULL;
 	}
 	if (g->ram && g->ram != MAP_FAILED)
 		munmap(g->ram, g->bytes);

@@ -175,15 +175,17 @@ int mute_file(void);
 struct ring {
 	unsigned index;
 	uint32_t size;
+	bool packed;                    /* then only ring_post, ring_used and ring_wait know it */
 	uint64_t desc_gpa, avail_gpa, used_gpa;
 	struct vring_desc *desc;
 	uint16_t *avail;                /* flags, idx, heads, used_event */
 	uint16_t *used;                 /* flags, idx, pairs of u32, avail_event */
-	uint16_t avail_next, seen;      /* free running */
+	uint16_t avail_next, seen;      /* free running; packed: positions, wrap counter in bit 15 */
 	int kick, call, err;
 	uint16_t *free, *next;          /* descriptors; what follows in a chain of ours */
 	uint32_t n_free;
 	uint8_t *out;                   /* of a head: how often it was made available */
+	uint16_t *slots;                /* packed: of a head's chain */
 	uint32_t pending;               /* all of these together */
 	unsigned twice;                 /* used although it was not available */
 };
