@@ -178,7 +178,11 @@ const struct xn_xdp_sys xn_xdp_sys_linux = {
 	.steer_open = xn_steer_open, .steer_close = xn_steer_close,
 	.steer_set = xn_steer_set, .steer_clear = xn_steer_clear,
 	.steer_native = xn_steer_native, .steer_counters = xn_steer_counters,
-	.xsk_socket = xn_xsk_socket, .xsk_open = xn_xsk_open, .xsk_close = xn_xsk_close,
+	.steer_set_rss = xn_steer_set_rss, .steer_enable = xn_steer_enable,
+	.steer_set_at = xn_steer_set_at, .steer_clear_at = xn_steer_clear_at,
+	.steer_queue_counters = xn_steer_queue_counters,
+	.xsk_socket = xn_xsk_socket, .xsk_open = xn_xsk_open, .xsk_open_rx = xn_xsk_open_rx,
+	.xsk_close = xn_xsk_close,
 	.xsk_statistics = xn_xsk_statistics, .zc_close = xn_zc_close, .barrier = xn_xsk_barrier,
 	.ask_ms = 6000, .close_ms = 2000, .late_ms = 1000,
 	.link_open = xn_link_open, .announce_open = xn_announce_open,
@@ -224,7 +228,7 @@ static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)
 {
 	struct xn_xdp_port *p = xdp_port(port);
 	struct xdp_statistics st;
-	uint64_t exits[XN_E_COUNT];
+	uint64_t exits[XN_E_COUNT], unclassified;
 	unsigned k = 0;
 
 	pthread_mutex_lock(&p->lock);
@@ -236,6 +240,7 @@ static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)
 	/* In copy mode a frame without a receive buffer is in both (Linux net/xdp/xsk.c,
 	 * __xsk_rcv; xsk_buff_pool.c, __xp_alloc). */
 	st.rx_dropped -= XN_MIN(st.rx_dropped, st.rx_fill_ring_empty_descs);
+	unclassified = xn_xdp_unclassified(p);
 	p->sys->steer_counters(p->steer, exits);
 	for (unsigned i = 0; i < XN_E_COUNT; i++, k++)
 		if (k < n)
@@ -243,6 +248,8 @@ static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)
 						   xn_steer_exit_text(i), exits[i] };
 
 	const struct xn_stat kernel[] = {
+		{ "steer_unclassified", "packets", "of those that RSS steered, frames without a hash, "
+		  "wherever they ended", unclassified },
 		{ "kernel_rx_dropped", "packets", "dropped by the kernel: longer than a chunk takes, "
 		  "or no room", st.rx_dropped },
 		{ "kernel_rx_ring_full", "packets", "dropped by the kernel: the RX ring was full",
@@ -312,6 +319,7 @@ static void port_close(struct xn_port *port)
 	xn_link_close(&p->link);
 	if (p->steer)
 		p->sys->steer_close(p->steer);
+	xn_xdp_rss_close(p);
 	pthread_mutex_destroy(&p->setup);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
@@ -319,7 +327,7 @@ static void port_close(struct xn_port *port)
 
 static const struct xn_port_ops port_ops = {
 	.kind = "xdp", .start = xn_xdp_queue_start, .settle = xn_xdp_queue_settle,
-	.get_info = get_info, .get_mode = xn_xdp_get_mode, .stats = stats,
+	.get_info = get_info, .get_mode = xn_xdp_get_mode, .stats = stats, .set_rss = xn_xdp_set_rss,
 	.event_fd = event_fd, .handle_events = handle_events, .announce = announce,
 	.close = port_close,
 };
@@ -343,6 +351,7 @@ static int attach(struct xn_xdp_port *p, const struct xn_port_opts *opts)
 	struct xn_steer_cfg cfg = {
 		.ifindex = p->info.ifindex, .ifname = p->spec.ifname, .attach = p->spec.attach,
 		.frame_bytes = xn_xdp_mode_passes(p), .filter_mac = p->spec.filter_mac,
+		.rss_pairs = p->rss ? p->spec.queues : 0, .first_queue = p->spec.start,
 	};
 
 	if (memcmp(opts->mac, none, sizeof(none)))
@@ -387,6 +396,8 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 	if (!err)
 		err = xn_xdp_mode_choose(p);
 	if (!err)
+		err = xn_xdp_rss_open(p);
+	if (!err)
 		err = attach(p, opts);
 	if (!err)
 		err = xn_xdp_mode_attached(p);
@@ -402,6 +413,7 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 	}
 	p->had_carrier = p->link.up;
 	p->port.n_queues = p->spec.queues;
+	xn_xdp_rss_begin(p);
 	*port = &p->port;
 	return 0;
 }

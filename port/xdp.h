@@ -82,8 +82,15 @@ struct xn_xdp_sys {
 	void (*steer_clear)(struct xn_steer *s, unsigned queue);
 	bool (*steer_native)(const struct xn_steer *s);
 	void (*steer_counters)(const struct xn_steer *s, uint64_t out[XN_E_COUNT]);
+	int  (*steer_set_rss)(struct xn_steer *s, const struct xn_rss_config *cfg);
+	int  (*steer_set_at)(struct xn_steer *s, unsigned host_queue, unsigned guest_queue, int xsk_fd);
+	void (*steer_clear_at)(struct xn_steer *s, unsigned host_queue, unsigned guest_queue);
+	void (*steer_enable)(struct xn_steer *s, unsigned guest_queue, bool on);
+	void (*steer_queue_counters)(const struct xn_steer *s, unsigned guest_queue,
+				     uint64_t out[XN_Q_COUNT]);
 	int  (*xsk_socket)(int *fd, const char *ifname);
 	int  (*xsk_open)(struct xn_xsk *x, const struct xn_xsk_cfg *cfg);
+	int  (*xsk_open_rx)(struct xn_xsk *x, const struct xn_xsk *of, const struct xn_xsk_cfg *cfg);
 	void (*xsk_close)(struct xn_xsk *x);
 	void (*xsk_statistics)(const struct xn_xsk *x, struct xdp_statistics *st);
 	int  (*zc_close)(struct xn_xsk *x, unsigned ifindex, unsigned queue, const char *ifname,
@@ -258,6 +265,7 @@ struct xn_xdp_port {
 	uint64_t unproven;               /* queues whose stop has failed, a bit each */
 	int announce_fd;                 /* -1: none */
 	struct xn_xdp_mode mode;
+	struct xn_xdp_rss *rss;          /* NULL: one queue, nothing to steer. port/xdp_rss.c */
 };
 
 /* Adds what the kernel counted for x's socket. */
@@ -332,6 +340,20 @@ void xn_xdp_tx_back(struct xn_xdpq *x, uint32_t frame);
 void xn_xdp_tx_overtaken(struct xn_xdpq *x, uint32_t ahead);
 void xn_xdp_tx_look(struct xn_xdpq *x);
 #define XN_XDP_LOOK_PKTS 4096u   /* so often */
+
+/* port/xdp_rss.c: with several queues, which frames come to which of them */
+/* Before the XDP program is opened: how many guest queues it has to know. 0 or -ENOMEM. */
+int  xn_xdp_rss_open(struct xn_xdp_port *p);
+void xn_xdp_rss_close(struct xn_xdp_port *p);
+/* All queues are disabled at first. */
+void xn_xdp_rss_begin(struct xn_xdp_port *p);
+int  xn_xdp_set_rss(struct xn_port *port, const struct xn_rss_config *cfg);
+/* Frames for x come from now on, or are dropped and counted. Without RSS these are those of
+ * its host queue, with RSS those that are named for it. 0 or -errno. */
+int  xn_xdp_steer_on(const struct xn_xdpq *x);
+void xn_xdp_steer_off(const struct xn_xdpq *x);
+/* Frames that RSS names no queue for, of all queues. */
+uint64_t xn_xdp_unclassified(const struct xn_xdp_port *p);
 
 /* port/xdp_queue.c */
 int  xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q);

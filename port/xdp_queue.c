@@ -70,21 +70,14 @@ static int check_host_queue(const struct xn_xdp_port *p, unsigned queue)
 		       "(ethtool -L changes that)", p->spec.ifname, queue, i->rx_queues, i->tx_queues);
 }
 
-static int steer(const struct xn_xdpq *x)
-{
-	struct xn_xdp_port *p = xdp_port(x);
-
-	return p->sys->steer_set(p->steer, x->host_queue, x->xsk.fd);
-}
-
 static void set_rx(struct xn_portq *q, bool on)
 {
 	struct xn_xdpq *x = xdpq(q);
 
 	if (!on)
-		xdp_port(x)->sys->steer_clear(xdp_port(x)->steer, x->host_queue);
+		xn_xdp_steer_off(x);
 	else
-		(void)steer(x);   /* it has said why not */
+		(void)xn_xdp_steer_on(x);   /* it has said why not */
 }
 
 static void quiesce(struct xn_portq *q)
@@ -93,7 +86,7 @@ static void quiesce(struct xn_portq *q)
 	struct xn_xdp_port *p = xdp_port(x);
 	int err;
 
-	p->sys->steer_clear(p->steer, x->host_queue);
+	xn_xdp_steer_off(x);
 	err = p->sys->barrier();
 	if (err)   /* then close() is the barrier, and frames on their way are lost */
 		xn_log(XN_LOG_WARN, "%s: the kernel cannot tell when frames have arrived (%d)",
@@ -122,11 +115,10 @@ static void take_out(struct xn_xdpq *x)
 /* Of a queue that may be half made; under p->setup. */
 static int end(struct xn_xdpq *x)
 {
-	struct xn_xdp_port *p = xdp_port(x);
 	int err;
 
 	if (x->xsk.fd >= 0) {
-		p->sys->steer_clear(p->steer, x->host_queue);
+		xn_xdp_steer_off(x);
 		if (x->xsk.rx.ring)   /* what a drain had no time for */
 			XN_COUNT(x->q.cfg.ctr, rx_drop_stopped,
 				 xsk_cons_nb_avail(&x->xsk.rx, x->xsk.rx.size));
@@ -266,7 +258,7 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	if (!err && x->keep)   /* before a frame can come */
 		xn_xdp_keep_up(x);
 	if (!err && !cfg->rx_off)
-		err = steer(x);
+		err = xn_xdp_steer_on(x);
 	if (err)
 		goto out_queue;
 	pthread_mutex_lock(&p->lock);

@@ -206,7 +206,8 @@ static uint64_t drops(const struct xn_xdpq *x)
 	p->sys->xsk_statistics(&x->xsk, &st);
 	sum = st.rx_dropped + st.rx_ring_full;
 	for (unsigned i = 0; i < XN_E_COUNT; i++)
-		sum += i == XN_E_steer_to_guest ? 0 : exits[i];
+		sum += i == XN_E_steer_to_guest || i == XN_E_steer_missteered || i == XN_E_steer_unfixed ?
+		       0 : exits[i];
 	return sum;
 }
 

@@ -157,7 +157,7 @@ void drv_init(struct drv *d, uint64_t bytes, unsigned pairs)
 {
 	int err = xn_ram_create(&d->fd, bytes, XN_HUGE_NO, NULL);
 
-	assert(!err && bytes > DRV_FREE_AT && pairs <= 4);
+	assert(!err && bytes > DRV_FREE_AT && pairs <= DRV_PAIRS);
 	(void)err;
 	d->bytes = bytes;
 	d->size = DRV_SIZE;

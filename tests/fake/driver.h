@@ -20,7 +20,8 @@
 
 #define DRV_SIZE       256u           /* descriptors of each ring */
 #define DRV_RING_BYTES 0x4000u        /* one ring's room */
-#define DRV_FREE_AT    0x40000u       /* first byte of RAM that tests may use */
+#define DRV_PAIRS      16u
+#define DRV_FREE_AT    0x40000u       /* first byte of RAM that tests may use, with 8 pairs */
 #define DRV_HDR        12u
 
 struct drv_seg {
@@ -40,7 +41,7 @@ struct drv {
 		uint16_t n_pending, next[DRV_SIZE];   /* packed: of the ids of a chain */
 		uint16_t free[DRV_SIZE], n_free;
 		uint16_t chain[DRV_SIZE];         /* descriptors of the chain of a head */
-	} q[8];
+	} q[2 * DRV_PAIRS];
 };
 
 /* RAM of `bytes`, filled with a pattern; rings of `pairs` pairs empty. */

@@ -2,6 +2,7 @@
 /* The kernel's side of AF_XDP on plain memory, in copy mode; and a host around it. Theory in
  * tests/fake/kernel.h. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/fake/ring.h"
+#include "tests/fake/rss.h"
 
 /* ---- rings ---- */
 
@@ -90,6 +92,7 @@ void fk_fini(struct fk *k, struct xn_xsk *x)
 	free(k->comp.entries);
 	free(k->rx.entries);
 	free(k->tx.entries);
+	free(k->away.entries);
 	*k = (struct fk){ 0 };
 	xn_xsk_close(x);
 }
@@ -151,12 +154,28 @@ static bool entry_take(struct fk *k, uint64_t *addr)
 	return true;
 }
 
-static inline void rx_put(struct fk *k, uint64_t fill, uint64_t at, uint32_t bytes)
+static inline struct fk_ring *rx_ring(struct fk *k)
 {
-	struct xdp_desc *rx = k->rx.entries;
+	return k->to ? k->to : &k->rx;
+}
+
+bool fk_rx_room(struct fk *k)
+{
+	if (fk_ring_room(rx_ring(k)))
+		return true;
+	if (rx_ring(k) == &k->rx)
+		k->stat.rx_ring_full++;
+	else
+		k->away_full++;
+	return false;
+}
+
+static inline void rx_put(struct fk *k, struct fk_ring *r, uint64_t fill, uint64_t at, uint32_t bytes)
+{
+	struct xdp_desc *rx = r->entries;
 
 	/* xp_get_handle: the entry's address below, the way to the data above. */
-	rx[k->rx.at++ & k->rx.mask] = (struct xdp_desc){
+	rx[r->at++ & r->mask] = (struct xdp_desc){
 		.addr = fill | (at - fill) << XSK_UNALIGNED_BUF_OFFSET_SHIFT,
 		.len = bytes,
 	};
@@ -164,7 +183,10 @@ static inline void rx_put(struct fk *k, uint64_t fill, uint64_t at, uint32_t byt
 
 void fk_rx_put(struct fk *k, uint64_t fill, uint64_t at, uint32_t bytes)
 {
-	rx_put(k, fill, at, bytes);
+	struct fk_ring *r = rx_ring(k);
+
+	rx_put(k, r, fill, at, bytes);
+	fk_ring_publish(r, &r->producer);
 }
 
 int fk_rx(struct fk *k, const void *frame, uint32_t bytes)
@@ -182,13 +204,11 @@ int fk_rx(struct fk *k, const void *frame, uint32_t bytes)
 	at = fill + k->land;
 	assert(!k->may_write || k->may_write(k->arg, at, k->frame_bytes));
 	memcpy(k->umem + at, frame, bytes);
-	if (!fk_ring_room(&k->rx)) {       /* __xsk_rcv_zc fails: xsk_buff_free */
+	if (!fk_rx_room(k)) {              /* __xsk_rcv_zc fails: xsk_buff_free */
 		k->ahead[k->n_ahead++] = fill;
-		k->stat.rx_ring_full++;
 		return -ENOBUFS;
 	}
-	rx_put(k, fill, at, bytes);
-	fk_ring_publish(&k->rx, &k->rx.producer);
+	fk_rx_put(k, fill, at, bytes);
 	k->rx_frames++;
 	return 0;
 }
@@ -202,7 +222,7 @@ unsigned fk_rx_many(struct fk *k, unsigned n, uint32_t bytes)
 	assert(!k->n_ahead && bytes <= k->frame_bytes);
 	n = XN_MIN(n, fk_ring_room(&k->rx));
 	for (i = 0; i < n && fill_take(k, &level, &fill); i++)
-		rx_put(k, fill, fill + k->land, bytes);
+		rx_put(k, &k->rx, fill, fill + k->land, bytes);
 	fk_ring_publish(&k->fill, &k->fill.consumer);
 	fk_ring_publish(&k->rx, &k->rx.producer);
 	k->rx_frames += i;
@@ -419,6 +439,19 @@ void fk_forget(struct fk *k)
 
 struct fk_host fk_host;
 
+/* Programs in the kernel, and what waits for them. Callbacks of tests may come back. */
+static pthread_mutex_t world = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+static void enter(void)
+{
+	pthread_mutex_lock(&world);
+}
+
+static void leave(void)
+{
+	pthread_mutex_unlock(&world);
+}
+
 void fk_host_reset(void)
 {
 	for (unsigned i = 0; i < FK_QUEUES; i++)
@@ -431,24 +464,89 @@ void fk_host_reset(void)
 	};
 	for (unsigned i = 0; i < FK_QUEUES; i++)
 		fk_host.steered[i] = -1;
+	memset(fk_host.grid, 0xff, sizeof(fk_host.grid));
 }
 
-/* The XDP program, bpf/steer.bpf.c. */
+/* ---- the XDP program, bpf/steer.bpf.c ---- */
+
+static const uint8_t *on_wire;      /* the frame that it looks at */
+
+static int drop(enum xn_steer_exit why)
+{
+	fk_host.exits[why]++;
+	return -ENXIO;
+}
+
+/* To a socket of this queue, if this is one. */
+static bool redirect(struct fk *k, unsigned queue, int fd)
+{
+	const struct xn_xsk *x = fk_host.xsk[queue], *away = fk_host.away[queue];
+
+	if (fd < 0 || !x || (fd != x->fd && (!away || fd != away->fd)))
+		return false;
+	k->to = fd == x->fd ? &k->rx : &k->away;
+	return true;
+}
+
+static int plain(struct fk *k, unsigned queue)
+{
+	if (!redirect(k, queue, fk_host.steered[queue]))
+		return drop(XN_E_steer_no_socket);
+	fk_host.exits[XN_E_steer_to_guest]++;
+	return 0;
+}
+
+static int correct(struct fk *k, unsigned queue, unsigned from, unsigned to)
+{
+	uint64_t *c = fk_host.queue_exits[to];
+
+	if (redirect(k, queue, fk_host.grid[queue][to])) {
+		c[XN_Q_missteered]++;
+		return 0;
+	}
+	if (fk_host.disabled[from]) {
+		c[XN_Q_disabled]++;
+		return -ENXIO;
+	}
+	if (!redirect(k, queue, fk_host.steered[queue]))
+		return drop(XN_E_steer_no_socket);
+	c[XN_Q_unfixed]++;
+	return 0;
+}
+
+static int by_rss(struct fk *k, unsigned queue, uint32_t bytes)
+{
+	const unsigned from = queue - fk_host.steer.first_queue;
+	unsigned to;
+	uint32_t hash;
+
+	if (from >= fk_host.steer.rss_pairs)
+		return plain(k, queue);
+	to = rss_model_queue(&fk_host.rss, on_wire, bytes);
+	if (!rss_model_hash(&fk_host.rss, on_wire, bytes, &hash))
+		fk_host.queue_exits[to][XN_Q_unclassified]++;
+	if (fk_host.disabled[to]) {
+		fk_host.queue_exits[to][XN_Q_disabled]++;
+		return -ENXIO;
+	}
+	if (from != to)
+		return correct(k, queue, from, to);
+	if (!redirect(k, queue, fk_host.steered[queue]))
+		return drop(XN_E_steer_no_socket);
+	fk_host.queue_exits[to][XN_Q_exact]++;
+	return 0;
+}
+
 static int steer(void *arg, uint32_t bytes)
 {
-	const unsigned queue = (unsigned)((const struct fk *)arg - fk_host.q);
-	const struct xn_xsk *x = fk_host.xsk[queue];
+	struct fk *k = arg;
+	const unsigned queue = (unsigned)(k - fk_host.q);
 
 	if (bytes > fk_host.steer.frame_bytes) {
 		fk_host.exits[XN_E_steer_too_long]++;
 		return -EMSGSIZE;
 	}
-	if (!x || fk_host.steered[queue] != x->fd) {
-		fk_host.exits[XN_E_steer_no_socket]++;
-		return -ENXIO;
-	}
-	fk_host.exits[XN_E_steer_to_guest]++;
-	return 0;
+	return fk_host.rss_on ? by_rss(k, queue, bytes) : plain(k, queue);
 }
 
 /* The NIC writes on, though its socket is closed. */
@@ -464,17 +562,28 @@ static int ghost_rx(struct fk *k, const void *frame, uint32_t bytes)
 	return 1;
 }
 
-int fk_host_rx(unsigned queue, const void *frame, uint32_t bytes)
+static int host_rx(unsigned queue, const void *frame, uint32_t bytes)
 {
 	struct fk *k = &fk_host.q[queue];
 	int err;
 
+	on_wire = frame;
 	if (fk_host.ghost[queue].k)
 		return ghost_rx(fk_host.ghost[queue].k, frame, bytes);
 	if (k->zero_copy)
 		return fk_nic_rx(k, frame, bytes, steer, k);
 	err = steer(k, bytes);
 	return err ? err : fk_rx(k, frame, bytes);
+}
+
+int fk_host_rx(unsigned queue, const void *frame, uint32_t bytes)
+{
+	int err;
+
+	enter();
+	err = host_rx(queue, frame, bytes);
+	leave();
+	return err;
 }
 
 static int host_if_info(const char *ifname, struct xn_if_info *info)
@@ -500,13 +609,17 @@ static void host_steer_close(struct xn_steer *s)
 static int host_steer_set(struct xn_steer *s, unsigned queue, int xsk_fd)
 {
 	assert(queue < FK_QUEUES);
+	enter();
 	fk_host.steered[queue] = xsk_fd;
+	leave();
 	return 0;
 }
 
 static void host_steer_clear(struct xn_steer *s, unsigned queue)
 {
+	enter();
 	fk_host.steered[queue] = -1;
+	leave();
 }
 
 static bool host_steer_native(const struct xn_steer *s)
@@ -516,7 +629,66 @@ static bool host_steer_native(const struct xn_steer *s)
 
 static void host_steer_counters(const struct xn_steer *s, uint64_t out[XN_E_COUNT])
 {
+	enter();
 	memcpy(out, fk_host.exits, sizeof(fk_host.exits));
+	for (unsigned g = 0; g < FK_QUEUES; g++) {
+		const uint64_t *c = fk_host.queue_exits[g];
+
+		out[XN_E_steer_to_guest] += c[XN_Q_exact];
+		out[XN_E_steer_missteered] += c[XN_Q_missteered];
+		out[XN_E_steer_unfixed] += c[XN_Q_unfixed];
+		out[XN_E_steer_disabled] += c[XN_Q_disabled];
+	}
+	leave();
+}
+
+static int host_steer_set_rss(struct xn_steer *s, const struct xn_rss_config *cfg)
+{
+	assert(fk_host.steer.rss_pairs);
+	enter();
+	fk_host.swaps++;
+	fk_host.rss_on = cfg != NULL;
+	if (cfg)
+		fk_host.rss = *cfg;
+	leave();
+	return 0;
+}
+
+static int host_steer_set_at(struct xn_steer *s, unsigned host_queue, unsigned guest_queue, int xsk_fd)
+{
+	const unsigned first = fk_host.steer.first_queue;
+
+	assert(host_queue - first < fk_host.steer.rss_pairs && guest_queue < fk_host.steer.rss_pairs);
+	assert(host_queue != first + guest_queue && "that is steer_set");
+	enter();
+	fk_host.grid[host_queue][guest_queue] = xsk_fd;
+	leave();
+	return 0;
+}
+
+static void host_steer_clear_at(struct xn_steer *s, unsigned host_queue, unsigned guest_queue)
+{
+	assert(guest_queue < fk_host.steer.rss_pairs);
+	assert(host_queue != fk_host.steer.first_queue + guest_queue && "that is steer_clear");
+	enter();
+	fk_host.grid[host_queue][guest_queue] = -1;
+	leave();
+}
+
+static void host_steer_enable(struct xn_steer *s, unsigned guest_queue, bool on)
+{
+	assert(guest_queue < fk_host.steer.rss_pairs);
+	enter();
+	fk_host.disabled[guest_queue] = !on;
+	leave();
+}
+
+static void host_steer_queue_counters(const struct xn_steer *s, unsigned guest_queue,
+				      uint64_t out[XN_Q_COUNT])
+{
+	enter();
+	memcpy(out, fk_host.queue_exits[guest_queue], sizeof(fk_host.queue_exits[guest_queue]));
+	leave();
 }
 
 static int may_open_socket(void)
@@ -570,7 +742,7 @@ static int may_bind(const struct xn_xsk_cfg *cfg)
 	return fk_host.nic.zero_copy ? fk_host.zc_error : -EOPNOTSUPP;
 }
 
-static int host_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
+static int open_host(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 {
 	int err = cfg->spare_fd < 0 ? may_open_socket() : 0;
 
@@ -592,6 +764,75 @@ static int host_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 	return 0;
 }
 
+static int host_xsk_open(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
+{
+	int err;
+
+	enter();
+	err = open_host(x, cfg);
+	leave();
+	return err;
+}
+
+static int open_away(struct xn_xsk *x, const struct xn_xsk *of, const struct xn_xsk_cfg *cfg)
+{
+	struct fk *k = &fk_host.q[cfg->queue];
+	int err = cfg->spare_fd < 0 ? may_open_socket() : 0;
+
+	assert(fk_host.xsk[cfg->queue] == of && !fk_host.away[cfg->queue]);
+	*x = (struct xn_xsk){ .fd = -1 };
+	if (!err)
+		err = fk_host.away_error;
+	if (err) {
+		if (cfg->spare_fd >= 0)
+			close(cfg->spare_fd);
+		return err;
+	}
+	assert(cfg->rx_size > k->fill.size || k->zero_copy);
+	ring_init(&k->away, cfg->rx_size, sizeof(struct xdp_desc));
+	*x = (struct xn_xsk){
+		.send = of->send, .statistics = of->statistics, .zero_copy = of->zero_copy,
+		.chunk_bytes = of->chunk_bytes, .frame_bytes = of->frame_bytes, .land = of->land,
+		.fd = cfg->spare_fd >= 0 ? cfg->spare_fd : eventfd(0, EFD_CLOEXEC),
+	};
+	cons_init(&x->rx, &k->away);
+	fk_host.away[cfg->queue] = x;
+	return 0;
+}
+
+static int host_xsk_open_rx(struct xn_xsk *x, const struct xn_xsk *of, const struct xn_xsk_cfg *cfg)
+{
+	int err;
+
+	enter();
+	err = open_away(x, of, cfg);
+	leave();
+	return err;
+}
+
+/* Is x a second socket? Its queue, or FK_QUEUES. */
+static unsigned away_of(const struct xn_xsk *x)
+{
+	unsigned i = 0;
+
+	while (i < FK_QUEUES && fk_host.away[i] != x)
+		i++;
+	return i;
+}
+
+static void close_away(struct xn_xsk *x, unsigned queue)
+{
+	struct fk *k = &fk_host.q[queue];
+
+	fk_host.away[queue] = NULL;
+	for (unsigned g = 0; g < FK_QUEUES; g++)   /* xsk_delete_from_maps */
+		if (fk_host.grid[queue][g] == x->fd)
+			fk_host.grid[queue][g] = -1;
+	free(k->away.entries);
+	k->away = (struct fk_ring){ 0 };
+	xn_xsk_close(x);
+}
+
 static unsigned queue_of(const struct xn_xsk *x)
 {
 	unsigned i = 0;
@@ -602,11 +843,12 @@ static unsigned queue_of(const struct xn_xsk *x)
 	return i;
 }
 
-static void host_xsk_close(struct xn_xsk *x)
+static void close_own(struct xn_xsk *x)
 {
 	unsigned i = queue_of(x);
 	struct fk *k = &fk_host.q[i];
 
+	assert(!fk_host.away[i] && "the queue is free only when both sockets are closed");
 	fk_host.xsk[i] = NULL;
 	fk_host.steered[i] = -1;   /* xsk_delete_from_maps */
 	fk_host.closed++;
@@ -616,6 +858,16 @@ static void host_xsk_close(struct xn_xsk *x)
 		fk_host.ghost[i].refusals = k->nic.refusals;
 	}
 	fk_fini(k, x);
+}
+
+static void host_xsk_close(struct xn_xsk *x)
+{
+	enter();
+	if (away_of(x) < FK_QUEUES)
+		close_away(x, away_of(x));
+	else
+		close_own(x);
+	leave();
 }
 
 static int host_zc_close(struct xn_xsk *x, unsigned ifindex, unsigned queue, const char *ifname, int fd,
@@ -640,12 +892,24 @@ static int host_zc_close(struct xn_xsk *x, unsigned ifindex, unsigned queue, con
 
 static void host_xsk_statistics(const struct xn_xsk *x, struct xdp_statistics *st)
 {
-	*st = fk_host.q[queue_of(x)].stat;
+	const unsigned away = away_of(x);
+
+	enter();
+	if (away < FK_QUEUES)   /* that of the fill ring is of both */
+		*st = (struct xdp_statistics){
+			.rx_ring_full = fk_host.q[away].away_full,
+			.rx_fill_ring_empty_descs = fk_host.q[away].stat.rx_fill_ring_empty_descs,
+		};
+	else
+		*st = fk_host.q[queue_of(x)].stat;
+	leave();
 }
 
 static int host_barrier(void)
 {
+	enter();   /* whoever was inside has left */
 	fk_host.barriers++;
+	leave();
 	return 0;
 }
 
@@ -688,6 +952,10 @@ const struct xn_xdp_sys fk_host_sys = {
 	.steer_open = host_steer_open, .steer_close = host_steer_close,
 	.steer_set = host_steer_set, .steer_clear = host_steer_clear,
 	.steer_native = host_steer_native, .steer_counters = host_steer_counters,
+	.xsk_open_rx = host_xsk_open_rx,
+	.steer_set_rss = host_steer_set_rss, .steer_enable = host_steer_enable,
+	.steer_set_at = host_steer_set_at, .steer_clear_at = host_steer_clear_at,
+	.steer_queue_counters = host_steer_queue_counters,
 	.xsk_socket = host_xsk_socket, .xsk_open = host_xsk_open, .xsk_close = host_xsk_close,
 	.xsk_statistics = host_xsk_statistics, .zc_close = host_zc_close, .barrier = host_barrier,
 	.ask_ms = 500, .close_ms = 20, .late_ms = 20,

@@ -29,6 +29,7 @@
 #define XN_TESTS_FAKE_KERNEL_H
 
 #include "port/xdp.h"
+#include "rss/config.h"
 #include "xsk/xsk.h"
 
 #define FK_BUDGET     32u    /* Linux net/xdp/xsk.c, TX_BATCH_SIZE */
@@ -93,6 +94,8 @@ struct fk_nic {
 
 struct fk {
 	struct fk_ring fill, rx, tx, comp;
+	struct fk_ring away;    /* RX ring of a second socket on this queue; size 0: none */
+	struct fk_ring *to;     /* where the next frame goes; NULL: rx */
 	uint8_t *umem;
 	uint64_t umem_bytes;
 	uint32_t chunk_bytes, frame_bytes, land;
@@ -117,6 +120,7 @@ struct fk {
 
 	/* -- what happened -- */
 	struct xdp_statistics stat;
+	uint64_t away_full;             /* dropped: the second socket's ring was full */
 	uint64_t fill_invalid;          /* invalid entries swallowed: no kernel counter has them */
 	uint64_t fill_lost;             /* zero-copy mode: crossed pages, or were forgotten */
 	uint64_t taken;                 /* buffers that went into the NIC's ring from the fill ring */
@@ -182,7 +186,7 @@ uint32_t fk_tx_level(const struct fk *k);
 
 /* ---- a host: the port's view of a kernel with one interface ---- */
 
-#define FK_QUEUES 8u
+#define FK_QUEUES 16u
 
 struct fk_host {
 	struct xn_if_info info;         /* what if_info says */
@@ -196,7 +200,16 @@ struct fk_host {
 	struct fk q[FK_QUEUES];
 	struct xn_xsk *xsk[FK_QUEUES];  /* NULL: not open */
 	int steered[FK_QUEUES];         /* socket's fd; -1: none */
-	uint64_t exits[XN_E_COUNT];
+	uint64_t exits[XN_E_COUNT];     /* without what RSS has steered */
+	/* -- RSS, as far as steer.rss_pairs says; columns and counters by guest queue -- */
+	bool rss_on;
+	struct xn_rss_config rss;
+	int grid[FK_QUEUES][FK_QUEUES]; /* [host queue][guest queue]: fd; -1: none */
+	bool disabled[FK_QUEUES];
+	uint64_t queue_exits[FK_QUEUES][XN_Q_COUNT];
+	struct xn_xsk *away[FK_QUEUES]; /* second sockets */
+	int away_error;                 /* -errno for opening one */
+	unsigned swaps;                 /* configurations so far */
 	unsigned barriers, opened, closed;
 	unsigned proofs;                /* zc_close calls that proved the end */
 	/* What a NIC goes on with after close(), until the queue is taken from it. */
@@ -210,7 +223,9 @@ struct fk_host {
 	void (*on_open)(struct fk *k, unsigned queue);
 };
 
-/* The callbacks of struct xn_xdp_sys have no argument: there is one host. */
+/* The callbacks of struct xn_xdp_sys have no argument: there is one host. It may be used by
+ * several threads, where each queue has one of its own and frames come from another: a lock
+ * stands for what the kernel's read-copy-update does. */
 extern struct fk_host fk_host;
 extern const struct xn_xdp_sys fk_host_sys;
 

@@ -68,10 +68,8 @@ static int piece_rx(struct fk *k, const uint8_t *frame, uint32_t bytes, fk_progr
 	memmove(k->nic_ring, k->nic_ring + 1, --k->n_nic * sizeof(k->nic_ring[0]));
 	dma(k, fill + k->land, frame, bytes);
 	err = program(arg, bytes);
-	if (!err && !fk_ring_room(&k->rx)) {
-		k->stat.rx_ring_full++;
+	if (!err && !fk_rx_room(k))
 		err = -ENOBUFS;
-	}
 	if (err) {
 		assert(k->n_ahead < FK_AHEAD_MAX);
 		k->ahead[k->n_ahead++] = fill;
@@ -79,7 +77,6 @@ static int piece_rx(struct fk *k, const uint8_t *frame, uint32_t bytes, fk_progr
 		return err;
 	}
 	fk_rx_put(k, fill, fill + k->land + k->nic.shift, bytes);
-	fk_ring_publish(&k->rx, &k->rx.producer);
 	k->rx_frames++;
 	fk_nic_refill(k);
 	return 0;

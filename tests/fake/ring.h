@@ -40,6 +40,8 @@ static inline void fk_ring_publish(const struct fk_ring *r, uint32_t *word)
 uint64_t fk_random(struct fk *k);
 /* Next valid entry of the fill ring; invalid ones are gone. False: the ring is empty. */
 bool fk_fill_take(struct fk *k, uint32_t *level, uint64_t *addr);
+/* Has the RX ring room where the next frame goes? Counted, if not. */
+bool fk_rx_room(struct fk *k);
 /* A frame in the RX ring: at `at`, in the buffer of this fill entry. */
 void fk_rx_put(struct fk *k, uint64_t fill, uint64_t at, uint32_t bytes);
 bool fk_desc_valid(const struct fk *k, const struct xdp_desc *d);
