@@ -242,6 +242,7 @@ struct xn_xdp_mode {
 	bool lends;
 	bool zero_copy;                  /* as bound last */
 	uint32_t verdict;                /* XN_VERDICT_*; only grows. Any thread */
+	uint64_t attached_ns;            /* when the program was: some drivers reset their NIC then */
 	bool told;
 	enum xn_mode_why cannot;         /* why not zero-copy mode, whatever it is; ASKED: it can be */
 	enum xn_mode_why why;            /* of the mode bound last */

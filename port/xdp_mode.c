@@ -26,7 +26,7 @@
 #include "port/xdp.h"
 
 #define ENOUGH_PERMILLE 875u   /* pages that follow each other, for mode=auto */
-#define NO_CARRIER_MS   100u   /* how long to wait for an answer where never was one */
+#define NO_CARRIER_MS   100u   /* how long to wait for an answer where none is to be expected */
 #define KEPT_RX_RING    64u    /* RX ring, where buffers have to be kept (xsk/zc.h) */
 
 const char *xn_xdp_why(enum xn_mode_why why)
@@ -118,6 +118,7 @@ int xn_xdp_mode_attached(struct xn_xdp_port *p)
 {
 	struct xn_xdp_mode *m = &p->mode;
 
+	m->attached_ns = xn_now_ns();
 	if (p->spec.mode == XN_XSK_COPY || p->sys->steer_native(p->steer))
 		return 0;
 	/* Drivers in zero-copy mode run native programs only, and pass all frames to the host
@@ -223,10 +224,15 @@ static void drop_map(struct xn_xdp_mode *m)
 	xn_zc_map_free(&m->none);
 }
 
-/* A carrier that was there comes back, if this bind has taken it away, or the last one. */
+/* A carrier that was there comes back, if this bind has taken it away, or the last one. And
+ * igb's is away just when the port is opened, as it is reset for the XDP program. */
 static uint32_t patience_ms(const struct xn_xdp_port *p)
 {
-	return xn_load_once8(&p->had_carrier) ? p->sys->ask_ms : NO_CARRIER_MS;
+	const uint64_t open_ms = (xn_now_ns() - p->mode.attached_ns) / 1000000;
+
+	if (xn_load_once8(&p->had_carrier))
+		return p->sys->ask_ms;
+	return open_ms + NO_CARRIER_MS < p->sys->ask_ms ? p->sys->ask_ms - (uint32_t)open_ms : NO_CARRIER_MS;
 }
 
 /* Which pages follow each other: all queues that share a registration share its mapping

@@ -82,6 +82,7 @@ struct fk_nic {
 	unsigned segments;      /* pieces of a packet in transmit; 0: 1 */
 	bool by_piece;          /* a kernel before 7.2: of a broken packet, a piece a call */
 	bool deaf;              /* takes nothing from the TX ring */
+	uint64_t wakes_ns;      /* ... nor before this time (xn_now_ns) */
 	bool scribbles;         /* writes to what it sends */
 	unsigned forgets;       /* each so many'th packet is never completed */
 	bool (*follows)(uint64_t page);   /* does the next page follow? NULL: all do */

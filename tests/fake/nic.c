@@ -163,7 +163,7 @@ int fk_nic_send(struct xn_xsk *x)
 	k->sends++;
 	if (k->send_error)
 		return k->send_error;
-	if (k->nic.deaf)
+	if (k->nic.deaf || xn_now_ns() < k->nic.wakes_ns)
 		return 0;
 	for (level = fk_ring_level(&k->tx); level--;) {
 		const struct xdp_desc d = tx[k->tx.at & k->tx.mask];

@@ -1217,6 +1217,24 @@ static void a_silent_driver_is_lent_only_inside_of_pages(void **state)
 	rig_close(&r);
 }
 
+static void a_carrier_may_come_a_while_after_the_port_was_opened(void **state)
+{
+	struct rig_opts o = opts_of(&nics[0], "", 0);
+	struct fk_nic nic = virtio;
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	nic.wakes_ns = xn_now_ns() + 150000000;
+	o.nic = &nic;
+	rig_prepare(&r, &o);
+	fk_host.info.up = false;
+	assert_int_equal(rig_open_port(&r, &o), 0);
+	assert_int_equal(rig_start(&r, &o), 0);
+	assert_string_equal(mode_of(&r), "zero-copy");
+	rig_close(&r);
+}
+
 static void ring_indices_wrap_at_2_32(void **state)
 {
 	(void)state;
@@ -1540,6 +1558,7 @@ int main(void)
 		cmocka_unit_test(too_few_frames_for_that_are_told),
 		cmocka_unit_test(kernels_that_cannot_be_asked_lend_only_inside_of_pages),
 		cmocka_unit_test(a_silent_driver_is_lent_only_inside_of_pages),
+		cmocka_unit_test(a_carrier_may_come_a_while_after_the_port_was_opened),
 		cmocka_unit_test(ring_indices_wrap_at_2_32),
 		cmocka_unit_test(the_port_tells_its_mode_and_why),
 		cmocka_unit_test(a_driver_that_sleeps_is_woken),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The other end of the wire, in a thread of its own (peer.h). */
+#include <errno.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
@@ -20,7 +21,8 @@
 #define LIGHT_FILL 512u          /* chunks for frames that come; TX has those before */
 #define LIGHT_AWAY 1024u         /* frames on their way, at most */
 #define LIGHT_NAP_US 200u
-#define IGB_RESET_US 4000000u    /* until its carrier is back */
+#define SETTLE_US  20000000u
+#define STEADY_US  1500000u       /* longer than the kernel takes to tell that a carrier has gone */
 
 /* How many frames, up to a batch. */
 static unsigned may_send(const struct zp *p)
@@ -108,15 +110,37 @@ static unsigned count_light(struct zp *p)
 	return 1;
 }
 
-static void set_mtu(int mtu)
+/* igb's carrier goes and comes when its queues change. */
+static void settle(const struct zp *p)
 {
-	struct ifreq r = { .ifr_mtu = mtu };
+	const uint64_t until = zc_now_us() + SETTLE_US;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	uint64_t now, since = zc_now_us();
+	struct ifreq r = { .ifr_flags = 0 };
+
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", ZC_PEER);
+	while (p->w->igb && (now = zc_now_us()) < since + STEADY_US) {
+		if (ioctl(fd, SIOCGIFFLAGS, &r) || now > until)
+			zc_die("%s does not come up", ZC_PEER);
+		if (!(r.ifr_flags & IFF_RUNNING))
+			since = now;
+		usleep(10000);
+	}
+	close(fd);
+}
+
+/* What it was. */
+static int set_mtu(int mtu)
+{
+	struct ifreq was = { .ifr_mtu = 0 }, r = { .ifr_mtu = mtu };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
 	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", ZC_PEER);
-	if (ioctl(fd, SIOCSIFMTU, &r))
-		zc_die("%s: MTU %d", ZC_PEER, mtu);
+	snprintf(was.ifr_name, sizeof(was.ifr_name), "%s", ZC_PEER);
+	if (ioctl(fd, SIOCGIFMTU, &was) || ioctl(fd, SIOCSIFMTU, &r))
+		zc_die("%s: MTU %d: %s", ZC_PEER, mtu, strerror(errno));
 	close(fd);
+	return was.ifr_mtu;
 }
 
 void zp_go_light(struct zp *p)
@@ -129,12 +153,11 @@ void zp_go_light(struct zp *p)
 	for (unsigned i = 0; i < BATCH; i++)
 		zc_frame(p->w, p->m.base + (uint64_t)i * ZC_PAGE + p->m.land, light_length(i), i, false);
 	zc_enter(p->w->away);
-	set_mtu(1500);
+	p->mtu = set_mtu(1500);   /* of longer ones, zero-copy mode takes none */
 	if (xn_steer_open(&p->steer, &cfg))
 		zc_die("%s", xn_last_error());
 	if (zc_open(&p->s, &p->m, p->w->peer_ifindex, XDP_ZEROCOPY))
 		zc_die("the peer has no zero-copy mode");
-	zc_enter(p->w->home);
 	/* Each is dropped, and posted again by the kernel. */
 	for (unsigned i = 0; i < LIGHT_FILL; i++) {
 		uint64_t at = (uint64_t)(BATCH + i) * ZC_PAGE;
@@ -142,11 +165,21 @@ void zp_go_light(struct zp *p)
 		zc_fill(&p->s, &at, 1);
 	}
 	zc_kick(&p->s);
-	if (p->w->igb)
-		usleep(IGB_RESET_US);
+	settle(p);
+	zc_enter(p->w->home);
 	p->got_before = xn_load_acquire64(&p->got);
 	/* Release: the peer's thread finds all that ready. */
 	xn_store_release32(&p->light, 1);
+}
+
+static void end_light(struct zp *p)
+{
+	zc_enter(p->w->away);
+	xn_steer_close(p->steer);
+	zc_close(&p->s);
+	set_mtu(p->mtu);
+	settle(p);
+	zc_enter(p->w->home);
 }
 
 static void *work(void *arg)
@@ -179,5 +212,7 @@ void zp_stop(struct zp *p)
 {
 	xn_store_once32(&p->ends, 1);
 	pthread_join(p->thread, NULL);
+	if (p->light)
+		end_light(p);
 	free(p->seen);
 }

@@ -32,6 +32,7 @@ struct zp {
 	struct zc_sock s;
 	struct xn_steer *steer;
 	uint64_t got_before;      /* of got, when it became light */
+	int mtu;                  /* of its interface, before that */
 	/* -- peer's thread -- */
 	uint64_t sent, got, twice, wrong;
 	uint64_t posted, done;    /* light: TX descriptors */
@@ -40,6 +41,7 @@ struct zp {
 void zp_start(struct zp *p, const struct zc_wire *w);
 /* For measurements, from now on. Nothing is on its way. */
 void zp_go_light(struct zp *p);
+/* Its interface is as it was. */
 void zp_stop(struct zp *p);
 
 #endif
