@@ -75,7 +75,7 @@ static void lay_out(struct zg_way *y, unsigned way, uint32_t size)
 		if (size == 2048)
 			b->off = 64 - ZG_HDR;
 		else if (size == 4096)
-			b->off = i * 97 % (4096 - 1514 - ZG_HDR);
+			b->off = i * 97 % (4096 - ZC_FRAME_LONG - ZG_HDR);
 	}
 	y->n = ZG_BUFS;
 	for (unsigned i = 0; i < ZG_BUFS; i++)
@@ -211,7 +211,7 @@ static void write_frame(const struct zg *g, struct zg_buf *b)
 {
 	uint8_t *p = g->d.ram + b->at + b->off;
 
-	b->bytes = zg_length(b->seq);
+	b->bytes = zg_length(g->w, b->seq);
 	memset(p, 0, ZG_HDR);
 	zc_frame(g->w, p + ZG_HDR, b->bytes, b->seq, true);
 }

@@ -82,10 +82,10 @@ unsigned zg_reap(struct zg *g);
 uint64_t zg_scan(struct zg *g);
 bool zg_well(const struct zg_faults *f);
 
-/* Length of frame seq: all of 60..1514 in turn, neighbours unlike each other. */
-static inline uint32_t zg_length(uint64_t seq)
+/* Length of frame seq: all from 60 bytes to the longest in turn, neighbours unlike each other. */
+static inline uint32_t zg_length(const struct zc_wire *w, uint64_t seq)
 {
-	return ZC_FRAME_MIN + (uint32_t)(seq * 619 % 1455);
+	return ZC_FRAME_MIN + (uint32_t)(seq * 619 % (w->longest + 1 - ZC_FRAME_MIN));
 }
 
 #endif

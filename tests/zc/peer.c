@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The other end of the wire, in a thread of its own (peer.h). */
-#include <errno.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
@@ -36,7 +35,7 @@ static unsigned may_send(const struct zp *p)
 /* All lengths, short to long. */
 static uint32_t light_length(unsigned i)
 {
-	return ZC_FRAME_MIN + i * (1514 - ZC_FRAME_MIN) / (BATCH - 1);
+	return ZC_FRAME_MIN + i * (ZC_FRAME_LONG - ZC_FRAME_MIN) / (BATCH - 1);
 }
 
 static unsigned send_some(struct zp *p)
@@ -45,7 +44,7 @@ static unsigned send_some(struct zp *p)
 	uint32_t bytes[BATCH];
 
 	for (unsigned i = 0; i < n; i++)
-		bytes[i] = zg_length(p->sent + i);
+		bytes[i] = zg_length(p->w, p->sent + i);
 	if (!n)
 		return 0;
 	zc_peer_send(p->w, p->sent, bytes, n);
@@ -129,20 +128,6 @@ static void settle(const struct zp *p)
 	close(fd);
 }
 
-/* What it was. */
-static int set_mtu(int mtu)
-{
-	struct ifreq was = { .ifr_mtu = 0 }, r = { .ifr_mtu = mtu };
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-
-	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", ZC_PEER);
-	snprintf(was.ifr_name, sizeof(was.ifr_name), "%s", ZC_PEER);
-	if (ioctl(fd, SIOCGIFMTU, &was) || ioctl(fd, SIOCSIFMTU, &r))
-		zc_die("%s: MTU %d: %s", ZC_PEER, mtu, strerror(errno));
-	close(fd);
-	return was.ifr_mtu;
-}
-
 void zp_go_light(struct zp *p)
 {
 	const struct xn_steer_cfg cfg = { .ifindex = p->w->peer_ifindex, .ifname = ZC_PEER,
@@ -153,7 +138,7 @@ void zp_go_light(struct zp *p)
 	for (unsigned i = 0; i < BATCH; i++)
 		zc_frame(p->w, p->m.base + (uint64_t)i * ZC_PAGE + p->m.land, light_length(i), i, false);
 	zc_enter(p->w->away);
-	p->mtu = set_mtu(1500);   /* of longer ones, zero-copy mode takes none */
+	p->mtu = zc_set_mtu(ZC_PEER, 1500);   /* of longer ones, zero-copy mode takes none */
 	if (xn_steer_open(&p->steer, &cfg))
 		zc_die("%s", xn_last_error());
 	if (zc_open(&p->s, &p->m, p->w->peer_ifindex, XDP_ZEROCOPY))
@@ -177,7 +162,7 @@ static void end_light(struct zp *p)
 	zc_enter(p->w->away);
 	xn_steer_close(p->steer);
 	zc_close(&p->s);
-	set_mtu(p->mtu);
+	zc_set_mtu(ZC_PEER, p->mtu);
 	settle(p);
 	zc_enter(p->w->home);
 }

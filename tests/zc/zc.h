@@ -30,6 +30,7 @@
 #define ZC_RX_RING 64u           /* run dry is stopped by a full one (xsk/zc.h) */
 #define ZC_CANARY  0xa5
 #define ZC_MAX_FRAME 4096u
+#define ZC_FRAME_LONG 1514u      /* at MTU 1500 */
 
 /* Ends the program: the laboratory itself is broken, not what it looks at. */
 void zc_die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -85,6 +86,7 @@ struct zc_wire {
 	uint8_t mac[6], peer_mac[6];
 	int peer;                 /* packet socket on ZC_PEER */
 	int home, away;           /* namespaces */
+	uint32_t longest;         /* frame of those that are numbered; changes only when none is away */
 	bool igb;
 };
 
@@ -93,6 +95,9 @@ void zc_wire_open(struct zc_wire *w);
 void zc_enter(int ns);
 /* Waits until the link is up for good (a bind may take it down), and forgets old frames. */
 void zc_wire_settle(const struct zc_wire *w);
+
+/* Sets the MTU of an interface of the thread's namespace; what it was. */
+int zc_set_mtu(const char *ifname, int mtu);
 
 /* Frames that an interface says it has lost, for whatever reason. */
 struct zc_nic {
