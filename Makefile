@@ -24,7 +24,7 @@
 #:   smoke      a short xsknet-bench, whose JSON is looked at; root
 #:   check-zc   real zero-copy drivers in a virtual machine, every combination (long)
 #:   zc-rss     RSS of real drivers in that machine; root
-#:   zc         one of them, shorter (ARGS: which, as tests/zc/run says)
+#:   zc         two of them, shorter (ARGS: which, as tests/zc/run says)
 #:   tidy       clang-tidy
 #:   cppcheck   cppcheck
 #:   deps       install what is missing for all of these
