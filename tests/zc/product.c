@@ -35,7 +35,9 @@
 #define WINDOW       128u         /* frames on their way; rings have 256 descriptors, */
 #define WINDOW_IGB   48u          /* ... and the RX ring has 64 there, and what is more is dropped */
 #define BATCH        64u
-#define QUIET_US     1500000u     /* so long without any progress: what is on its way is lost */
+#define QUIET_US     3000000u     /* so long without any progress: what is on its way is lost. (igb
+				   * looks every 2 s for interrupts that it has missed.) */
+#define STUCK_US     30000000u    /* ... and so long: for ever */
 #define FEATURES     (1ull << 32 | 1ull << 15)   /* VERSION_1, MRG_RXBUF */
 #define STATS        160u
 #define SHAPES       8u
@@ -149,36 +151,52 @@ static void rest(struct rig *r)
 	poll(f, n, 1);
 }
 
+static uint64_t rx_away(const struct rig *r)
+{
+	/* The peer counts a batch behind the frames. */
+	int64_t n = (int64_t)(xn_load_acquire64(&r->p.sent) - r->g.got);
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+static uint64_t tx_away(struct rig *r)
+{
+	int64_t n = (int64_t)(r->g.sent - at_peer(r));
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
 /* One turn of guest and engine; how much was done. */
 static unsigned turn(struct rig *r, uint64_t tx_goal)
 {
 	struct zg *g = &r->g;
-	uint64_t away = g->sent - at_peer(r) - r->tx_off;
 	unsigned n = zg_receive(g) + zg_reap(g);
+	uint64_t away = tx_away(r);
 
+	/* What was written off may come late. */
+	r->rx_off = XN_MIN(r->rx_off, rx_away(r));
+	r->tx_off = XN_MIN(r->tx_off, away);
+	away -= r->tx_off;
 	zg_post(g);
 	if (g->sent < tx_goal && away < r->window)
 		n += zg_send(g, (unsigned)XN_MIN(XN_MIN(tx_goal - g->sent, r->window - away), BATCH));
 	return n + xn_queue_run(r->q, BATCH);
 }
 
-/* Nothing moves any more: what is on its way is lost. */
-static void write_off(struct rig *r)
+static void stuck(struct rig *r)
 {
-	uint64_t rx = xn_load_acquire64(&r->p.sent) - r->g.got, tx = r->g.sent - at_peer(r);
-
-	if (rx == r->rx_off && tx == r->tx_off)
-		zc_die("FAILED: nothing moves: %llu buffers are still away for transmit",
-		       (unsigned long long)(r->g.sent - r->g.done));
-	r->rx_off = rx;
-	r->tx_off = tx;
+	zc_die("FAILED: nothing moves: of %llu frames %llu have come, the peer may send %llu; of %llu sent "
+	       "%llu are at the peer, and %llu buffers are back",
+	       (unsigned long long)xn_load_acquire64(&r->p.sent), (unsigned long long)r->g.got,
+	       (unsigned long long)r->p.credit, (unsigned long long)r->g.sent, (unsigned long long)at_peer(r),
+	       (unsigned long long)r->g.done);
 }
 
 /* So many more frames each way, until all are there or written off. */
 static void move(struct rig *r, uint64_t rx, uint64_t tx)
 {
 	const uint64_t rx_goal = r->p.sent + rx, tx_goal = r->g.sent + tx;
-	uint64_t last = zc_now_us();
+	uint64_t idle_from = 0, idle;
 
 	for (;;) {
 		unsigned n = turn(r, tx_goal);
@@ -188,15 +206,18 @@ static void move(struct rig *r, uint64_t rx, uint64_t tx)
 		    (int64_t)(tx_goal - at_peer(r) - r->tx_off) <= 0 && r->g.done == r->g.sent)
 			return;
 		if (n) {
-			last = 0;
+			idle_from = 0;
 			continue;
 		}
 		rest(r);
-		if (!last)
-			last = zc_now_us();
-		if (zc_now_us() - last > QUIET_US) {
-			write_off(r);
-			last = 0;
+		if (!idle_from)
+			idle_from = zc_now_us();
+		idle = zc_now_us() - idle_from;
+		if (idle > STUCK_US)
+			stuck(r);
+		if (idle > QUIET_US) {
+			r->rx_off = rx_away(r);
+			r->tx_off = tx_away(r);
 		}
 	}
 }
