@@ -86,10 +86,10 @@ LIBS        := -lbpf -lxdp -lmnl -lnuma
 
 # ---- what there is: explicit lists --------------------------------------
 
-LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c \
+LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c base/filter.c \
            umem/map.c umem/region.c umem/frames.c umem/ram.c umem/dirty.c \
            xsk/xsk.c xsk/probe.c xsk/zc.c xsk/zc_map.c \
-           rss/config.c rss/ethtool.c rss/plan.c rss/program.c rss/saved.c rss/nic.c rss/keeper.c bpf/steer.c bpf/peer.c \
+           rss/config.c rss/ethtool.c rss/plan.c rss/program.c rss/saved.c rss/nic.c rss/keeper.c bpf/steer.c bpf/filter.c bpf/peer.c \
            virtio/vq.c virtio/packed.c virtio/walk.c virtio/order.c virtio/inflight.c virtio/inflight_packed.c \
            virtio/ctrl.c virtio/offload.c \
            port/open.c port/copy.c port/cross.c port/local.c port/link.c port/announce.c \
@@ -123,7 +123,7 @@ RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/p
 
 UNIT_TESTS   := base rss nic nic_keeper csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl dirty port_xdp port_rss port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
 UNIT_TESTS   += vq_packed vq_packed_hostile vq_packed_oracle inflight_packed inflight_packed_kill
-KERNEL_TESTS := facts rss
+KERNEL_TESTS := facts rss filter
 NET_TESTS    := veth rss segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
 TSAN_TESTS   := vq_hostile vq_packed_hostile cross worker session session_mem session_ring

@@ -3,6 +3,7 @@
  * The XDP program: each frame goes to an AF_XDP socket of the queue it came on.
  *
  *	filter=mac and not to the guest ------> XDP_PASS      steer_not_ours
+ *	not what the guest's driver wants ----> XDP_DROP      steer_unwanted
  *	longer than the guest's buffers ------> XDP_DROP      steer_too_long
  *	RSS: see below
  *	no socket on this queue --------------> XDP_DROP      steer_no_socket
@@ -65,6 +66,7 @@
 #include <linux/if_ether.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/filter.h"
 #include "bpf/steer.h"
 #include "rss/image.h"
 
@@ -121,6 +123,14 @@ struct {
 	__type(key, __u32);
 	__array(values, struct image_map);
 } images SEC(".maps");
+
+/*
+ * The guest's receive filter: filters[filter_now - 1] is in force, 0: none is. User space writes
+ * the other one, and then filter_now. A frame that is looked at for longer than it takes to
+ * change the filter twice may be judged by a mixture, which is no worse than either.
+ */
+struct xn_filter_image filters[2];
+__u32 filter_now;
 
 /* By guest queue; user space writes it. */
 __u8 disabled[XN_STEER_MAX_QUEUES];
@@ -230,9 +240,15 @@ static __always_inline int by_rss(const struct xdp_md *ctx, const struct xn_rss_
 static __always_inline int decided(const struct xdp_md *ctx, int *action)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 now;
 
 	if (filter_mac && (data + ETH_HLEN > end || !is_ours(data))) {
 		*action = leave(XN_E_steer_not_ours, XDP_PASS);
+		return 1;
+	}
+	now = *(const volatile __u32 *)&filter_now;
+	if (now && !xn_filter_image_takes(&filters[(now - 1) & 1], data, end)) {
+		*action = leave(XN_E_steer_unwanted, XDP_DROP);
 		return 1;
 	}
 	if (end - data > frame_bytes) {

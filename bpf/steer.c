@@ -28,6 +28,8 @@
 #include "base/atomics.h"
 #include "base/log.h"
 #include "base/types.h"
+#include "base/filter.h"
+#include "bpf/filter.h"
 #include "bpf/steer.h"
 #include "bpf/steer.skel.h"
 #include "rss/config.h"
@@ -313,6 +315,19 @@ void xn_steer_clear(struct xn_steer *s, unsigned queue)
 {
 	/* An empty slot is what we want: that it was empty before is no failure. */
 	bpf_map_delete_elem(s->xsks_fd, &queue);
+}
+
+void xn_steer_set_filter(struct xn_steer *s, const struct xn_rx_filter *f)
+{
+	uint32_t next = 0;
+
+	if (f && !f->promisc) {
+		next = s->skel->bss->filter_now == 1 ? 2 : 1;
+		xn_filter_image_make(&s->skel->bss->filters[next - 1], f);
+	}
+	/* The image is there before it is named: programs on other processors look at this first
+	 * (a dependent load, so that nothing is needed on their side). */
+	xn_store_release32(&s->skel->bss->filter_now, next);
 }
 
 bool xn_steer_native(const struct xn_steer *s)

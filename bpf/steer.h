@@ -19,6 +19,7 @@ X(steer_to_guest,   "frames sent to the guest's socket") \
 X(steer_too_long,   "frames dropped: longer than the longest frame of the guest's buffers") \
 X(steer_no_socket,  "frames dropped: no guest queue is bound to the queue they came on") \
 X(steer_not_ours,   "frames passed to the host: not for the guest (filter=mac)") \
+X(steer_unwanted,   "frames dropped: the guest's driver does not want them (receive mode, MAC table, VLANs)") \
 X(steer_missteered, "frames on another queue than RSS names: sent to the socket that mends it") \
 X(steer_unfixed,    "frames on another queue than RSS names, and no socket mends it: sent there") \
 X(steer_disabled,   "frames dropped: the queue that RSS names is disabled or being reset")
@@ -51,6 +52,7 @@ enum xn_steer_queue_counter {
 #include <stdint.h>
 
 struct xn_rss_config;
+struct xn_rx_filter;
 struct xn_steer;
 
 enum xn_attach { XN_ATTACH_AUTO, XN_ATTACH_NATIVE, XN_ATTACH_GENERIC };
@@ -78,6 +80,12 @@ void xn_steer_close(struct xn_steer *s);
 int  xn_steer_set(struct xn_steer *s, unsigned queue, int xsk_fd);
 /* Frames of this queue are dropped from now on (see xn_xsk_barrier). */
 void xn_steer_clear(struct xn_steer *s, unsigned queue);
+
+/*
+ * Frames that this filter does not take are dropped from now on; NULL, or a promiscuous one: all
+ * are taken. With filter_mac it judges only what is to the guest. Copied. One thread at a time.
+ */
+void xn_steer_set_filter(struct xn_steer *s, const struct xn_rx_filter *f);
 
 /* ---- RSS: for programs that were opened with rss_pairs ---- */
 

@@ -75,6 +75,7 @@ struct xn_rx_done {
 
 struct xn_port;
 struct xn_rss_config;
+struct xn_rx_filter;
 
 struct xn_portq_cfg {
 	struct xn_mem *mem;
@@ -168,6 +169,13 @@ struct xn_port_ops {
 	 * 0, or -errno with a message: what was before stays. NULL: the port does not steer.
 	 */
 	int  (*set_rss)(struct xn_port *p, const struct xn_rss_config *cfg);
+	/*
+	 * Which frames the guest's driver wants from now on (base/filter.h), of those that are for
+	 * the guest at all; copied. NULL: all. Others are dropped, and counted, before they reach
+	 * guest memory where that can be had. Cannot fail; one call at a time; queues may run.
+	 * NULL: the port does not filter.
+	 */
+	void (*set_rx_filter)(struct xn_port *p, const struct xn_rx_filter *f);
 	/* xn_port_get_rss; zeroed before. May be NULL. */
 	void (*get_rss)(const struct xn_port *p, struct xn_port_rss *r);
 	/* Port-wide counters beyond the queues'; appends up to n, returns how many

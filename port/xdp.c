@@ -177,7 +177,8 @@ const struct xn_xdp_sys xn_xdp_sys_linux = {
 	.if_info = if_info_linux, .netns = netns_linux,
 	.steer_open = xn_steer_open, .steer_close = xn_steer_close,
 	.steer_set = xn_steer_set, .steer_clear = xn_steer_clear,
-	.steer_native = xn_steer_native, .steer_counters = xn_steer_counters,
+	.steer_native = xn_steer_native, .steer_filter = xn_steer_set_filter,
+	 .steer_counters = xn_steer_counters,
 	.steer_set_rss = xn_steer_set_rss, .steer_enable = xn_steer_enable,
 	.steer_set_at = xn_steer_set_at, .steer_clear_at = xn_steer_clear_at,
 	.steer_queue_counters = xn_steer_queue_counters,
@@ -267,6 +268,13 @@ static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)
 	return k;
 }
 
+static void set_rx_filter(struct xn_port *port, const struct xn_rx_filter *f)
+{
+	struct xn_xdp_port *p = xdp_port(port);
+
+	p->sys->steer_filter(p->steer, f);
+}
+
 static int event_fd(const struct xn_port *port)
 {
 	return xn_link_fd(&xdp_port(port)->link);
@@ -327,6 +335,7 @@ static void port_close(struct xn_port *port)
 
 static const struct xn_port_ops port_ops = {
 	.kind = "xdp", .start = xn_xdp_queue_start, .settle = xn_xdp_queue_settle,
+	.set_rx_filter = set_rx_filter,
 	.get_info = get_info, .get_mode = xn_xdp_get_mode, .stats = stats, .set_rss = xn_xdp_set_rss,
 	.event_fd = event_fd, .handle_events = handle_events, .announce = announce,
 	.close = port_close,

@@ -81,6 +81,7 @@ struct xn_xdp_sys {
 	int  (*steer_set)(struct xn_steer *s, unsigned queue, int xsk_fd);
 	void (*steer_clear)(struct xn_steer *s, unsigned queue);
 	bool (*steer_native)(const struct xn_steer *s);
+	void (*steer_filter)(struct xn_steer *s, const struct xn_rx_filter *f);
 	void (*steer_counters)(const struct xn_steer *s, uint64_t out[XN_E_COUNT]);
 	int  (*steer_set_rss)(struct xn_steer *s, const struct xn_rss_config *cfg);
 	int  (*steer_set_at)(struct xn_steer *s, unsigned host_queue, unsigned guest_queue, int xsk_fd);

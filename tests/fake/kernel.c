@@ -627,6 +627,13 @@ static bool host_steer_native(const struct xn_steer *s)
 	return true;
 }
 
+static void host_steer_filter(struct xn_steer *s, const struct xn_rx_filter *f)
+{
+	fk_host.filters = f != NULL;
+	if (f)
+		fk_host.filter = *f;
+}
+
 static void host_steer_counters(const struct xn_steer *s, uint64_t out[XN_E_COUNT])
 {
 	enter();
@@ -951,7 +958,8 @@ const struct xn_xdp_sys fk_host_sys = {
 	.if_info = host_if_info,
 	.steer_open = host_steer_open, .steer_close = host_steer_close,
 	.steer_set = host_steer_set, .steer_clear = host_steer_clear,
-	.steer_native = host_steer_native, .steer_counters = host_steer_counters,
+	.steer_native = host_steer_native, .steer_filter = host_steer_filter,
+	.steer_counters = host_steer_counters,
 	.xsk_open_rx = host_xsk_open_rx,
 	.steer_set_rss = host_steer_set_rss, .steer_enable = host_steer_enable,
 	.steer_set_at = host_steer_set_at, .steer_clear_at = host_steer_clear_at,

@@ -28,6 +28,7 @@
 #ifndef XN_TESTS_FAKE_KERNEL_H
 #define XN_TESTS_FAKE_KERNEL_H
 
+#include "base/filter.h"
 #include "port/xdp.h"
 #include "rss/config.h"
 #include "xsk/xsk.h"
@@ -201,6 +202,8 @@ struct fk_host {
 	struct fk q[FK_QUEUES];
 	struct xn_xsk *xsk[FK_QUEUES];  /* NULL: not open */
 	int steered[FK_QUEUES];         /* socket's fd; -1: none */
+	struct xn_rx_filter filter;     /* noted, and nothing else */
+	bool filters;
 	uint64_t exits[XN_E_COUNT];     /* without what RSS has steered */
 	/* -- RSS, as far as steer.rss_pairs says; columns and counters by guest queue -- */
 	bool rss_on;
