@@ -43,6 +43,9 @@ struct xn_chain {
 	uint32_t first;      /* with several pieces: index of the first in the array */
 	uint32_t slots;      /* of a packed ring: how many of its descriptors it is */
 };
+/* Bytes, head and number of pieces stand as a packed descriptor has length, id and flags. */
+_Static_assert(offsetof(struct xn_chain, head) == offsetof(struct xn_chain, bytes) + 4 &&
+	       offsetof(struct xn_chain, n_pieces) == offsetof(struct xn_chain, bytes) + 6, "one word");
 
 /* The pieces of a chain, where there may be only one (which is not in the array). */
 static inline const struct xn_piece *xn_chain_pieces(const struct xn_chain *c,

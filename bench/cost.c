@@ -10,8 +10,8 @@
  * Only what is in brackets is measured, the played kernel's share taken out again.
  * Batches of 64.
  *
- *	cost                     ns a packet: least and median of the rounds
- *	cost --instr N rx|tx     N packets of 64 bytes, once, to be counted:
+ *	cost [packed]            ns a packet: least and median of the rounds
+ *	cost --instr N rx|tx [packed]   N packets of 64 bytes, once, to be counted:
  *		valgrind --tool=callgrind --collect-atstart=no \
  *			--toggle-collect=xn_cost_run --toggle-collect=xn_cost_kernel_send ...
  *	                         Each toggle turns counting off or on again where the
@@ -33,6 +33,7 @@
 #define RING    1024u
 #define ROUNDS  25u
 #define BATCHES 2000u    /* in a round */
+#define USAGE   "usage: cost [--instr PACKETS rx|tx] [packed]\n"
 
 /* ---- the kernel: the tests' fake one, that moves descriptors and copies nothing ---- */
 
@@ -68,10 +69,11 @@ static struct {
 	struct xn_queue *q;
 } rig;
 
-static int make_rig(void)
+static int make_rig(bool packed)
 {
 	const struct xn_port_opts po = { .sz = sizeof(po) };
-	const struct xn_guest_cfg gc = { .pairs = 1, .queue_size = RING, .huge = XN_HUGE_AUTO };
+	const struct xn_guest_cfg gc = { .pairs = 1, .queue_size = RING, .huge = XN_HUGE_AUTO,
+					 .packed = packed };
 	struct xn_region region;
 	struct xn_vring ring;
 	int err;
@@ -89,7 +91,7 @@ static int make_rig(void)
 		err = xn_dev_create(&rig.dev, rig.mem, rig.port, NULL);
 	if (!err)
 		err = xn_dev_set_features(rig.dev, xn_port_features(rig.port) &
-						   (1ull << 32 | 1ull << 15));
+						   (1ull << 32 | 1ull << 15 | (packed ? 1ull << 34 : 0)));
 	for (unsigned i = 0; i < 2 && !err; i++) {
 		xn_guest_vring(rig.guest, i, &ring);
 		err = xn_dev_set_vring(rig.dev, i, &ring);
@@ -186,7 +188,7 @@ static int count_mode(const char *count, const char *dir)
 	uint64_t n = strtoull(count, &end, 10), left = n, ticks = 0;
 
 	if (*end || !n || (!tx && strcmp(dir, "rx"))) {
-		fprintf(stderr, "usage: cost [--instr PACKETS rx|tx]\n");
+		fprintf(stderr, USAGE);
 		return 2;
 	}
 	xn_queue_run(rig.q, BATCH);    /* lends all receive buffers */
@@ -215,18 +217,20 @@ static int measure_all(void)
 
 int main(int argc, char **argv)
 {
+	const bool packed = (argc == 2 || argc == 5) && !strcmp(argv[argc - 1], "packed");
+	const bool count = argc - packed == 4 && !strcmp(argv[1], "--instr");
 	int status;
 
-	if (argc != 1 && (argc != 4 || strcmp(argv[1], "--instr"))) {
-		fprintf(stderr, "usage: cost [--instr PACKETS rx|tx]\n");
+	if (argc - packed != 1 && !count) {
+		fprintf(stderr, USAGE);
 		return 2;
 	}
 	xn_clock_init();
-	if (make_rig()) {
+	if (make_rig(packed)) {
 		fprintf(stderr, "cost: %s\n", xn_last_error());
 		return 1;
 	}
-	status = argc == 1 ? measure_all() : count_mode(argv[2], argv[3]);
+	status = count ? count_mode(argv[2], argv[3]) : measure_all();
 	unmake_rig();
 	return status;
 }

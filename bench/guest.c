@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The driver side of split virtqueues (VIRTIO 1.2, 2.7) for virtio-net.
+ * The driver side of split and packed virtqueues (VIRTIO 1.3, 2.7 and 2.8) for virtio-net.
  *
  * Receive. Descriptor i always describes receive buffer i, so posting is one word in
  * the available ring:
@@ -32,7 +32,12 @@
  * behind its ring, instead of a flag. A driver that wants no calls names the one that has
  * just gone by: 65535 more would have to come.
  *
- * Deliberately not here: indirect descriptors, packed rings, offloads, and any distrust:
+ * Packed rings. What is described is the same, in a table of our own; to offer it copies its
+ * descriptors into the ring, the first one's flags last, which are (A) then. The device's flags
+ * in the next slot are (C). Every chain of a ring is equally long, so that the event that
+ * stands for an element further on is known.
+ *
+ * Deliberately not here: indirect descriptors, offloads, and any distrust:
  * this is the guest, and the device is the engine under test.
  */
 #include <assert.h>
@@ -61,13 +66,23 @@
 #define MAX_QUEUE       32768u
 #define NO_RX           UINT16_MAX
 
+#define WRAP    0x8000u   /* packed: wrap counter, in bit 15 of a position */
+#define P_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
+#define P_USED  (1u << VRING_PACKED_DESC_F_USED)
+
 struct ring {
-	struct vring_desc *desc;
+	struct vring_desc *desc;       /* packed: our own table */
 	struct vring_avail *avail;
 	const struct vring_used *used;
 	uint16_t *used_event;          /* behind avail->ring: ours */
 	const uint16_t *avail_event;   /* behind used->ring: the device's */
-	uint16_t mask;
+	uint64_t *slots;               /* packed: two words each */
+	uint32_t *driver_event;
+	const uint32_t *device_event;
+	bool packed;
+	uint32_t size;
+	uint16_t mask, chain;   /* chain: descriptors of each */
+	/* These are positions in a packed ring. */
 	uint16_t next_avail;    /* ours, ahead of avail->idx until published */
 	uint16_t published;     /* avail->idx */
 	uint16_t next_used;     /* first used element that we have not looked at */
@@ -116,6 +131,7 @@ static void place_ring(struct ring *r, uint32_t n, uint64_t *at)
 	r->avail_at = take(at, 6 + 2ull * n, XN_CACHE_LINE);
 	r->used_at = take(at, 6 + 8ull * n, XN_CACHE_LINE);
 	r->mask = (uint16_t)(n - 1);
+	r->size = n;
 }
 
 #define FRAG_BYTES 32768u   /* Linux net/core/sock.c, SKB_FRAG_PAGE_ORDER */
@@ -179,6 +195,12 @@ static uint64_t place_pair(struct xn_guest *g, struct pair *p, uint64_t at)
 
 static void map_ring(const struct xn_guest *g, struct ring *r)
 {
+	if (r->packed) {
+		r->slots = (uint64_t *)(g->ram + r->at);
+		r->driver_event = (uint32_t *)(g->ram + r->avail_at);
+		r->device_event = (const uint32_t *)(g->ram + r->used_at);
+		return;
+	}
 	r->desc = (struct vring_desc *)(g->ram + r->at);
 	r->avail = (struct vring_avail *)(g->ram + r->avail_at);
 	r->used = (const struct vring_used *)(g->ram + r->used_at);
@@ -224,9 +246,19 @@ static int make_fds(struct xn_guest *g)
 	return 0;
 }
 
+static bool make_tables(const struct xn_guest *g, struct ring *r, uint16_t chain)
+{
+	r->packed = g->cfg.packed;
+	r->chain = chain;
+	if (r->packed)
+		r->desc = calloc(g->cfg.queue_size, sizeof(*r->desc));
+	return !r->packed || r->desc;
+}
+
 static int make_pairs(struct xn_guest *g)
 {
 	uint32_t n = g->cfg.queue_size;
+	bool tables = true;
 
 	g->pairs = aligned_alloc(64, g->cfg.pairs * sizeof(*g->pairs));
 	if (!g->pairs)
@@ -239,9 +271,11 @@ static int make_pairs(struct xn_guest *g)
 		p->rx_buf = calloc(n, sizeof(*p->rx_buf));
 		p->free = calloc(n, sizeof(*p->free));
 		p->rx_of_slot = calloc(n, sizeof(*p->rx_of_slot));
+		tables &= make_tables(g, &p->rx, 1) &&
+			  make_tables(g, &p->tx, g->cfg.split_tx_header ? 2 : 1);
 	}
 	for (unsigned i = 0; i < g->cfg.pairs; i++)
-		if (!g->pairs[i].rx_buf || !g->pairs[i].free || !g->pairs[i].rx_of_slot)
+		if (!tables || !g->pairs[i].rx_buf || !g->pairs[i].free || !g->pairs[i].rx_of_slot)
 			return xn_fail(ENOMEM, "no memory for a guest");
 	return make_fds(g);
 }
@@ -274,9 +308,10 @@ static int check_cfg(const struct xn_guest_cfg *cfg)
 {
 	if (!cfg->pairs || cfg->pairs > XN_MAX_PAIRS)
 		return xn_fail(EINVAL, "a guest has 1 to %u queue pairs, not %u", XN_MAX_PAIRS, cfg->pairs);
-	if (!xn_is_pow2(cfg->queue_size) || cfg->queue_size > MAX_QUEUE || cfg->queue_size < 2)
-		return xn_fail(EINVAL, "queue size is a power of two, 2 to %u, not %u", MAX_QUEUE,
-			       cfg->queue_size);
+	if ((!cfg->packed && !xn_is_pow2(cfg->queue_size)) || cfg->queue_size > MAX_QUEUE ||
+	    cfg->queue_size < 2)
+		return xn_fail(EINVAL, "queue size is a power of two (packed: any number), 2 to %u, not %u",
+			       MAX_QUEUE, cfg->queue_size);
 	if (cfg->rx_buf_bytes && cfg->rx_buf_bytes <= HDR_BYTES)
 		return xn_fail(EINVAL, "receive buffers need more than the %u bytes of the header",
 			       HDR_BYTES);
@@ -316,6 +351,8 @@ int xn_guest_create(struct xn_guest **out, const struct xn_guest_cfg *cfg)
 
 static void close_ring(struct ring *r)
 {
+	if (r->packed)
+		free(r->desc);
 	if (r->kick_fd >= 0)
 		close(r->kick_fd);
 	if (r->call_fd >= 0)
@@ -356,7 +393,7 @@ void xn_guest_vring(const struct xn_guest *g, unsigned index, struct xn_vring *v
 	const struct ring *r = index % 2 ? &p->tx : &p->rx;
 
 	*v = (struct xn_vring){
-		.size = g->cfg.queue_size,
+		.size = g->cfg.queue_size, .base = r->packed ? XN_VRING_NEW_PACKED : 0,
 		.desc_gpa = g->cfg.gpa_base + r->at,
 		.avail_gpa = g->cfg.gpa_base + r->avail_at,
 		.used_gpa = g->cfg.gpa_base + r->used_at,
@@ -375,12 +412,99 @@ static void reset_ring(struct xn_guest *g, struct ring *r)
 {
 	/* The three parts lie behind one another, up to the end of the used ring. */
 	memset(g->ram + r->at, 0, r->used_at + 6 + 8ull * g->cfg.queue_size - r->at);
-	r->next_avail = r->published = r->next_used = r->used_idx = 0;
+	r->next_avail = r->published = r->next_used = r->used_idx = r->packed ? WRAP : 0;
+	if (r->packed) {
+		*r->driver_event = r->call_fd >= 0 ? 0 : VRING_PACKED_EVENT_FLAG_DISABLE << 16;
+		return;
+	}
 	r->avail->flags = r->call_fd >= 0 ? 0 : VRING_AVAIL_F_NO_INTERRUPT;
 }
 
+/* ---- packed ones: positions, and what lies there ---- */
+
+static inline uint16_t forth(const struct ring *r, uint16_t at, uint32_t slots)
+{
+	const uint32_t slot = (at & ~WRAP) + slots;
+
+	return (uint16_t)(slot < r->size ? at + slots : ((at ^ WRAP) & WRAP) | (slot - r->size));
+}
+
+static inline uint64_t *slot_at(const struct ring *r, uint16_t at)
+{
+	return &r->slots[2 * (at & ~WRAP)];
+}
+
+/* Length, id and flags in one word. */
+static inline uint64_t avail_word(const struct vring_desc *d, uint16_t id, uint16_t at)
+{
+	const uint64_t flags = d->flags | (at & WRAP ? P_AVAIL : P_USED);
+
+	return flags << 48 | (uint64_t)id << 32 | d->len;
+}
+
+static inline bool is_used(uint64_t word, uint16_t at)
+{
+	return ((word >> 48 ^ (at & WRAP ? P_AVAIL | P_USED : 0)) & (P_AVAIL | P_USED)) == 0;
+}
+
+static inline bool used_at(const struct ring *r, uint16_t at)
+{
+	return is_used(xn_load_acquire64(&slot_at(r, at)[1]), at);
+}
+
+/* A chain of one or two. */
+static inline void offer_slots(struct ring *r, uint16_t head)
+{
+	const struct vring_desc *d = &r->desc[head];
+	const uint16_t first = r->next_avail;
+
+	if (XN_UNLIKELY(r->chain == 2)) {
+		const uint16_t at = forth(r, first, 1);
+
+		slot_at(r, at)[0] = d[1].addr;
+		slot_at(r, at)[1] = avail_word(&d[1], head, at);
+	}
+	slot_at(r, first)[0] = d->addr;
+	/* (A): the descriptor, and those behind it, before the flags. */
+	xn_store_release64(&slot_at(r, first)[1], avail_word(d, head, first));
+	r->next_avail = forth(r, first, r->chain);
+}
+
+static inline bool take_slot(struct ring *r, struct vring_used_elem *e)
+{
+	/* (C), as in take_used. */
+	const uint64_t word = xn_load_acquire64(&slot_at(r, r->next_used)[1]);
+
+	if (!is_used(word, r->next_used))
+		return false;
+	/* A length without WRITE is none: 2.8.5. */
+	*e = (struct vring_used_elem){ .id = (uint16_t)(word >> 32),
+		.len = word >> 48 & VRING_DESC_F_WRITE ? (uint32_t)word : 0 };
+	r->next_used = forth(r, r->next_used, r->chain);
+	return true;
+}
+
+/* 2.8.10: was the event's position passed between `before` and now? */
+static bool wants_slot_kick(const struct ring *r, uint16_t before)
+{
+	const uint32_t wish = xn_load_once32(r->device_event), flags = wish >> 16;
+	const uint16_t now = r->next_avail & ~WRAP;
+	const uint16_t new = (uint16_t)(now + ((before ^ r->next_avail) & WRAP ? r->size : 0));
+	uint16_t event = wish & ~WRAP & UINT16_MAX;
+
+	if (flags != VRING_PACKED_EVENT_FLAG_DESC)
+		return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
+	if ((wish ^ before) & WRAP)
+		event = (uint16_t)(event + r->size);
+	return vring_need_event(event, new, before & ~WRAP);
+}
+
+/* ---- both ---- */
+
 static bool wants_kick(const struct xn_guest *g, const struct ring *r, uint16_t before)
 {
+	if (r->packed)
+		return wants_slot_kick(r, before);
 	if (g->cfg.event_idx)
 		return vring_need_event(xn_load_once16(r->avail_event), r->next_avail, before);
 	return !(xn_load_once16(&r->used->flags) & VRING_USED_F_NO_NOTIFY);
@@ -395,7 +519,8 @@ static void publish(const struct xn_guest *g, struct ring *r)
 
 	r->published = r->next_avail;
 	/* (A): the entries before the index that covers them. */
-	xn_store_release16(&r->avail->idx, r->next_avail);
+	if (!r->packed)
+		xn_store_release16(&r->avail->idx, r->next_avail);
 	if (r->kick_fd < 0)
 		return;
 	/* (B): our index before its wish; pairs with the device's fence before sleep. */
@@ -409,26 +534,26 @@ static void publish(const struct xn_guest *g, struct ring *r)
 
 static inline void offer(struct ring *r, uint16_t head)
 {
-	r->avail->ring[r->next_avail++ & r->mask] = head;
+	if (r->packed)
+		offer_slots(r, head);
+	else
+		r->avail->ring[r->next_avail++ & r->mask] = head;
 }
 
-/* How many used elements there are, up to n; looks at the shared index only when
- * what it saw last is used up. */
-static inline unsigned used_ready(struct ring *r, unsigned n)
+/* The next used element, if there is one; looks at the shared index only when what it saw
+ * last is used up. */
+static inline bool take_used(struct ring *r, struct vring_used_elem *e)
 {
-	uint16_t ready = (uint16_t)(r->used_idx - r->next_used);
-
-	if (ready < n) {
+	if (r->packed)
+		return take_slot(r, e);
+	if (r->used_idx == r->next_used) {
 		/* (C): pairs with the device's release; its elements and data come after. */
 		r->used_idx = xn_load_acquire16(&r->used->idx);
-		ready = (uint16_t)(r->used_idx - r->next_used);
+		if (r->used_idx == r->next_used)
+			return false;
 	}
-	return XN_MIN(ready, n);
-}
-
-static inline const struct vring_used_elem *used_next(struct ring *r)
-{
-	return &r->used->ring[r->next_used++ & r->mask];
+	*e = r->used->ring[r->next_used++ & r->mask];
+	return true;
 }
 
 void xn_guest_start(struct xn_guest *g, unsigned pair)
@@ -458,8 +583,23 @@ void xn_guest_start(struct xn_guest *g, unsigned pair)
 /* ---- sleeping -------------------------------------------------------------------- */
 
 /* Wants to be called when `more` further elements have been used after the next one. */
+static bool arm_slots(const struct xn_guest *g, struct ring *r, uint32_t more)
+{
+	/* No further than what is out. */
+	const uint16_t at = forth(r, r->next_used, more * r->chain);
+	const uint32_t flags = g->cfg.event_idx ? VRING_PACKED_EVENT_FLAG_DESC :
+						  VRING_PACKED_EVENT_FLAG_ENABLE;
+
+	xn_store_once32(r->driver_event, flags << 16 | at);
+	/* As in arm. */
+	xn_fence_full();
+	return !used_at(r, g->cfg.event_idx ? at : r->next_used);
+}
+
 static bool arm(const struct xn_guest *g, struct ring *r, uint16_t more)
 {
+	if (r->packed)
+		return arm_slots(g, r, more);
 	if (g->cfg.event_idx)
 		xn_store_once16(r->used_event, (uint16_t)(r->next_used + more));
 	else
@@ -484,7 +624,9 @@ void xn_guest_disarm(struct xn_guest *g, unsigned pair, bool tx)
 	struct ring *r = tx ? &g->pairs[pair].tx : &g->pairs[pair].rx;
 	uint64_t calls;
 
-	if (g->cfg.event_idx)
+	if (r->packed)
+		xn_store_once32(r->driver_event, VRING_PACKED_EVENT_FLAG_DISABLE << 16);
+	else if (g->cfg.event_idx)
 		xn_store_once16(r->used_event, (uint16_t)(r->next_used - 1));
 	else
 		xn_store_once16(&r->avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
@@ -529,18 +671,17 @@ static inline bool take_frame(struct pair *p, const struct vring_used_elem *e,
 unsigned xn_guest_rx(struct xn_guest *g, unsigned pair, struct xn_guest_frame *f, unsigned n)
 {
 	struct pair *p = &g->pairs[pair];
-	unsigned ready = used_ready(&p->rx, n), got = 0;
+	struct vring_used_elem e;
+	unsigned taken = 0, got = 0;
 
-	for (unsigned i = 0; i < ready; i++) {
-		const struct vring_used_elem *e = used_next(&p->rx);
-
-		assert(e->id <= p->rx.mask && "device returned a descriptor that does not exist");
-		if (XN_LIKELY(take_frame(p, e, &f[got])))
+	for (; taken < n && take_used(&p->rx, &e); taken++) {
+		assert(e.id < p->rx.size && "device returned a descriptor that does not exist");
+		if (XN_LIKELY(take_frame(p, &e, &f[got])))
 			got++;
 		else
 			offer(&p->rx, f[got].id);
 	}
-	if (XN_UNLIKELY(got < ready))
+	if (XN_UNLIKELY(got < taken))
 		publish(g, &p->rx);
 	return got;
 }
@@ -580,14 +721,15 @@ static inline void send_slot(struct xn_guest *g, struct pair *p, uint16_t slot, 
 unsigned xn_guest_tx_reap(struct xn_guest *g, unsigned pair)
 {
 	struct pair *p = &g->pairs[pair];
-	unsigned n = used_ready(&p->tx, UINT16_MAX), reposted = 0;
+	unsigned n = 0, reposted = 0;
 	unsigned shift = g->cfg.split_tx_header;
+	struct vring_used_elem e;
 
-	for (unsigned i = 0; i < n; i++) {
-		uint32_t head = used_next(&p->tx)->id;
+	for (; n < g->cfg.queue_size && take_used(&p->tx, &e); n++) {
+		uint32_t head = e.id;
 		uint16_t slot = (uint16_t)(head >> shift);
 
-		assert(head <= p->tx.mask && "device returned a descriptor that does not exist");
+		assert(head < p->tx.size && "device returned a descriptor that does not exist");
 		assert(p->n_free < g->tx_slots && "device returned more than it was given");
 		p->free[p->n_free++] = slot;
 		if (p->rx_of_slot[slot] == NO_RX)

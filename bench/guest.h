@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A guest: RAM of its own and a virtio-net driver (split rings) that works as
+ * A guest: RAM of its own and a virtio-net driver (split or packed rings) that works as
  * Linux's does, on the same memory that a VMM would give to the engine.
  *
  *	RAM   | rings | tx buffers | rx buffers at odd places ... |
@@ -25,7 +25,8 @@
 
 struct xn_guest_cfg {
 	unsigned pairs;
-	uint32_t queue_size;       /* descriptors of each ring; power of two */
+	uint32_t queue_size;       /* descriptors of each ring; split: power of two */
+	bool packed;               /* VIRTIO_F_RING_PACKED was accepted */
 	enum xn_huge huge;
 	uint32_t rx_buf_bytes;     /* 0: 1536 */
 	bool rx_as_linux;          /* where Linux puts them; else at odd places, too */

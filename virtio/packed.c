@@ -201,6 +201,7 @@ bool xn_packed_waits(const struct xn_vq *vq)
 static inline uint32_t pop_row(struct xn_vq *vq, struct xn_chain *c, uint32_t n)
 {
 	const uint64_t expect = (uint64_t)(vq->expect_flags | avail_flags(vq->avail_next)) << 48;
+	const uint64_t one_piece = 1ull << 48;
 	const struct xn_mem_hit hit = vq->hit;
 	const uint32_t mask = vq->mask, min_bytes = vq->min_bytes;
 	const uint64_t *g = slot_at(vq, vq->avail_next);
@@ -210,19 +211,19 @@ static inline uint32_t pop_row(struct xn_vq *vq, struct xn_chain *c, uint32_t n)
 
 	for (; c < end; c++, g += 2, taken++) {
 		/* (B), as in first_word. */
-		uint64_t rest = xn_load_acquire64(&g[1]), addr = xn_load_once64(&g[0]);
-		uint32_t id = (uint16_t)(rest >> 32), i = id & mask, len = (uint32_t)rest;
+		uint64_t rest = xn_load_acquire64(&g[1]) ^ expect, addr = xn_load_once64(&g[0]);
+		/* The id, and above it in which flags it differs from what is usual. */
+		uint32_t id = (uint32_t)(rest >> 32), i = id & mask, len = (uint32_t)rest;
 		uint64_t into = addr - hit.gpa;
 
-		if (XN_UNLIKELY((id ^ i) | state[i] | (rest ^ expect) >> 48))
+		if (XN_UNLIKELY((id ^ i) | state[i]))
 			break;
 		/* into + len cannot overflow: a span is shorter than the address space. */
 		if (XN_UNLIKELY(into >= hit.bytes || into + len > hit.bytes || len < min_bytes))
 			break;
 		c->at.v = addr + hit.delta;
-		c->bytes = len;
-		c->head = (uint16_t)i;
-		c->n_pieces = 1;
+		rest += one_piece;
+		__builtin_memcpy(&c->bytes, &rest, sizeof(rest));   /* and head, and n_pieces */
 		c->slots = 1;
 		state[i] = taken;
 	}
@@ -484,6 +485,30 @@ static inline uint32_t slots_of(struct xn_vq *vq, uint32_t id)
 	return 1 + more;
 }
 
+/*
+ * The usual kind: chains of one slot, entries and slots that lie in a row each. used_word as
+ * above, of an entry that is read as one word. Returns how many, up to one of another kind.
+ */
+static inline uint32_t write_row(const struct xn_vq *vq, const struct vring_used_elem *e, uint32_t n,
+				 uint16_t at)
+{
+	const uint64_t flags = (uint64_t)used_flags(at) << 48, write = (uint64_t)VRING_DESC_F_WRITE << 48;
+	const struct vring_used_elem *const begin = e, *const end = e + n;
+	const uint16_t *const more = vq->pk.more;
+	uint64_t *g = slot_at(vq, at) + 1;
+
+	for (; e < end; e++, g += 2) {
+		uint64_t entry, word;
+
+		__builtin_memcpy(&entry, e, sizeof(entry));
+		if (XN_UNLIKELY(more[(uint32_t)entry]))
+			break;
+		word = (entry << 32 | entry >> 32) | flags;
+		xn_store_once64(g, entry >> 32 ? word | write : word);
+	}
+	return (uint32_t)(e - begin);
+}
+
 /* Writes used descriptors behind the first, which only that one lets the driver look at.
  * Returns the position behind the last. */
 static inline uint16_t write_rest(struct xn_vq *vq, const struct xn_used_run *r)
@@ -491,8 +516,18 @@ static inline uint16_t write_rest(struct xn_vq *vq, const struct xn_used_run *r)
 	uint16_t at = forth(vq, vq->pk.used_at, slots_of(vq, xn_used_at(r, r->from).id));
 
 	for (uint16_t i = (uint16_t)(r->from + 1); i != r->to; i++) {
-		const struct vring_used_elem e = xn_used_at(r, i);
+		struct vring_used_elem e;
+		/* Less one: the list may have as many as there are numbers. */
+		const uint32_t in_list = xn_ring_stretch(i, r->mask) - 1;
+		const uint32_t n = XN_MIN(XN_MIN((uint16_t)(r->to - i) - 1u, in_list) + 1,
+					  vq->size - (at & SLOT));
+		const uint32_t k = write_row(vq, &r->list[i & r->mask], n, at);
 
+		at = forth(vq, at, k);
+		i = (uint16_t)(i + k);
+		if (i == r->to)
+			break;
+		e = xn_used_at(r, i);
 		xn_store_once64(&slot_at(vq, at)[1], used_word(e, at));
 		at = forth(vq, at, slots_of(vq, e.id));
 	}
