@@ -30,7 +30,8 @@ int xn_ethtool_open(struct xn_ethtool *e, const char *ifname)
 	if (strlen(ifname) >= sizeof(e->ifname))
 		return -ENODEV;
 	strcpy(e->ifname, ifname);
-	e->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/* Any socket takes these requests; a service may have no other. */
+	e->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	return e->fd < 0 ? -errno : 0;
 }
 

@@ -32,6 +32,8 @@ struct xn_ethtool {
 	int (*call)(struct xn_ethtool *e, void *request);
 	char ifname[IF_NAMESIZE];
 	int fd;
+	uint8_t host_key[40];            /* of the kernel, once asked for; rss/program.c */
+	bool has_host_key;
 };
 
 /* Any thread; the interface is looked for in its network namespace. */

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A process that programs a NIC for another. Theory in rss/keeper.h. */
 #include <errno.h>
+#include <linux/audit.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <linux/sockios.h>
+#include <stddef.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -84,6 +91,61 @@ static void answer(int fd, struct answer *a, int err)
 	memset(a, 0, sizeof(*a));
 }
 
+/*
+ * The system calls that are left once the NIC is open. It may be root: so none that opens, makes or
+ * runs anything. What is not there fails (EPERM), in whoever it is.
+ */
+static const struct { uint32_t nr, arg, mask, value; } calls[] = {
+	{ __NR_ioctl, 1, UINT32_MAX, SIOCETHTOOL },
+	{ __NR_recvfrom, 0, 0, 0 },      { __NR_sendto, 0, 0, 0 },
+	{ __NR_pwrite64, 0, 0, 0 },      { __NR_ftruncate, 0, 0, 0 },     /* the state */
+	{ __NR_unlinkat, 0, 0, 0 },      { __NR_close, 0, 0, 0 },
+	{ __NR_mmap, 2, PROT_EXEC, 0 },  { __NR_munmap, 0, 0, 0 },        /* malloc */
+	{ __NR_mremap, 0, 0, 0 },        { __NR_brk, 0, 0, 0 },
+	{ __NR_rt_sigreturn, 0, 0, 0 },  { __NR_restart_syscall, 0, 0, 0 },
+	{ __NR_exit_group, 0, 0, 0 },
+};
+
+/* Of struct seccomp_data; the lower half of an argument on a little-endian machine. */
+#if defined(__x86_64__)
+#define ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__) && !defined(__AARCH64EB__)
+#define ARCH AUDIT_ARCH_AARCH64
+#endif
+#define ARG(n) ((uint32_t)(offsetof(struct seccomp_data, args) + 8 * (n)))
+
+/*
+ *	arch is ours?  else refuse
+ *	of each call:  nr is its?  else the next
+ *	               argument & mask is its?  else refuse
+ *	               allow
+ *	refuse
+ */
+static void seal(void)
+{
+#ifdef ARCH
+	struct sock_filter f[4 + 6 * XN_ARRAY_SIZE(calls)], *at = f;
+	struct sock_fprog prog = { .filter = f };
+
+	*at++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+	*at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
+	*at++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(calls); i++) {
+		*at++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+		*at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i].nr, 0, 4);
+		*at++ = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARG(calls[i].arg));
+		*at++ = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, calls[i].mask);
+		*at++ = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i].value, 0, 1);
+		*at++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	}
+	*at++ = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+	prog.len = (unsigned short)(at - f);
+	if (!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0))
+		return;
+	xn_log(XN_LOG_WARN, "the process that programs the NIC keeps all system calls: %s", strerror(errno));
+#endif
+}
+
 static void serve(int fd, const struct xn_nic_cfg *cfg)
 {
 	static struct answer a;
@@ -93,6 +155,8 @@ static void serve(int fd, const struct xn_nic_cfg *cfg)
 
 	xn_set_log(collect, &a, XN_LOG_WARN);
 	err = xn_nic_open(&n, cfg);
+	if (!err)
+		seal();
 	answer(fd, &a, err);
 	if (err)
 		return;
@@ -103,8 +167,8 @@ static void serve(int fd, const struct xn_nic_cfg *cfg)
 	answer(fd, &a, 0);
 }
 
-/* Of capabilities that it has: CAP_NET_ADMIN, if it is there. */
-static void drop_all_but_net_admin(void)
+/* Of capabilities that it has: CAP_NET_ADMIN, if it is there and needed. */
+static void drop_capabilities(bool net_admin)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct have[2] = { { 0 } }, keep[2] = { { 0 } };
@@ -112,7 +176,8 @@ static void drop_all_but_net_admin(void)
 
 	if (syscall(__NR_capget, &head, have))
 		_exit(1);
-	keep[at].permitted = keep[at].effective = have[at].permitted & CAP_TO_MASK(CAP_NET_ADMIN);
+	if (net_admin)
+		keep[at].permitted = keep[at].effective = have[at].permitted & CAP_TO_MASK(CAP_NET_ADMIN);
 	if (syscall(__NR_capset, &head, keep) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		_exit(1);
@@ -139,13 +204,16 @@ static void be_keeper(int fd, const struct xn_nic_cfg *given)
 
 	cfg.keeper = false;
 	setsid();
+	umask(077);
+	if (chdir("/"))
+		_exit(1);
 	prctl(PR_SET_NAME, NAME, 0, 0, 0);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	keep_only(&fd, &cfg.state_dir);
-	drop_all_but_net_admin();
+	drop_capabilities(!cfg.keep);
 	serve(fd, &cfg);
 	_exit(0);
 }
@@ -160,19 +228,25 @@ static void log_lines(char *text)
 	}
 }
 
-static int read_answer(int fd, struct answer *a)
+/* Signals that are handled end a wait. */
+static int read_answer(int *fd, struct answer *a)
 {
-	ssize_t n = recv(fd, a, sizeof(*a), 0);
+	const uint64_t until_ns = xn_now_ns() + ANSWER_S * 1000000000ull;
+	ssize_t n;
 
+	do
+		n = recv(*fd, a, sizeof(*a), 0);
+	while (n < 0 && errno == EINTR && xn_now_ns() < until_ns);
 	if (n == (ssize_t)sizeof(*a)) {
 		a->log[sizeof(a->log) - 1] = a->error[sizeof(a->error) - 1] = '\0';
 		a->told.why[sizeof(a->told.why) - 1] = '\0';
 		log_lines(a->log);
 		return a->err ? xn_fail(-a->err, "%s", a->error) : 0;
 	}
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 		/* An answer that came later would be taken for that of the next request. */
-		shutdown(fd, SHUT_RDWR);
+		close(*fd);
+		*fd = -1;
 		return xn_fail(ETIMEDOUT, "the process that programs the NIC does not answer: a driver may hang");
 	}
 	return xn_fail(EPIPE, "the process that programs the NIC has gone: start anew to have it programmed");
@@ -212,15 +286,15 @@ int xn_keeper_start(int *out, const struct xn_nic_cfg *cfg)
 	err = spawn(pair[1], cfg);
 	close(pair[1]);
 	if (!err)
-		err = read_answer(pair[0], &a);
-	if (err)
-		close(pair[0]);
-	else
+		err = read_answer(&pair[0], &a);
+	if (!err)
 		*out = pair[0];
+	else if (pair[0] >= 0)
+		close(pair[0]);
 	return err;
 }
 
-int xn_keeper_ask(int fd, enum xn_keeper_request what, const struct xn_rss_config *rss,
+int xn_keeper_ask(int *fd, enum xn_keeper_request what, const struct xn_rss_config *rss,
 		  struct xn_nic_told *told, bool *again)
 {
 	struct request q = { .what = what, .has_rss = rss != NULL };
@@ -230,7 +304,7 @@ int xn_keeper_ask(int fd, enum xn_keeper_request what, const struct xn_rss_confi
 	if (rss)
 		q.rss = *rss;
 	/* If it has gone, reading says so. */
-	send(fd, &q, sizeof(q), MSG_NOSIGNAL);
+	send(*fd, &q, sizeof(q), MSG_NOSIGNAL);
 	err = read_answer(fd, &a);
 	if (told)
 		*told = a.told;

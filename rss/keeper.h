@@ -3,8 +3,9 @@
  * A process that goes on to program a NIC when its maker may not any more.
  *
  *	maker                           keeper, a child of nobody
- *	xn_nic_set ----- request -----> xn_nic_set      CAP_NET_ADMIN and nothing else,
- *	          <---- answer, log --                  no fd but the socket and state_dir
+ *	xn_nic_set ----- request -----> xn_nic_set      CAP_NET_ADMIN and nothing else, no fd
+ *	          <---- answer, log --                  but the socket and state_dir; no system
+ *	                                                call but those that this takes
  *	ends, however --- (EOF) ------> xn_nic_close, _exit
  *
  * xsknetd gives up all capabilities and nearly all system calls before it reads the first byte
@@ -29,10 +30,10 @@ int xn_keeper_start(int *fd, const struct xn_nic_cfg *cfg);
 
 /*
  * One request and its answer: what the call of the same name returns, and its message. rss: of
- * SET; NULL as there. -EPIPE it has gone; -ETIMEDOUT no answer for 10 s, and then none any more.
- * One thread at a time.
+ * SET; NULL as there. -EPIPE it has gone; -ETIMEDOUT no answer for 10 s: then *fd is closed, and
+ * -1, and the keeper puts back what it has set, once it can. One thread at a time.
  */
-int xn_keeper_ask(int fd, enum xn_keeper_request what, const struct xn_rss_config *rss,
+int xn_keeper_ask(int *fd, enum xn_keeper_request what, const struct xn_rss_config *rss,
 		  struct xn_nic_told *told, bool *again);
 
 #endif

@@ -43,7 +43,8 @@ struct xn_nic {
 	struct xn_nic_cfg cfg;           /* its name and address: ours, */
 	char ifname[IF_NAMESIZE];
 	uint8_t mac[6];
-	int keeper;                      /* -1: we do it ourselves; else nothing below is used */
+	bool kept;                       /* by a keeper: then nothing but its socket is used, */
+	int keeper;                      /* which is -1 once it has gone */
 	struct xn_ethtool own, *e;
 	struct xn_saved saved;           /* fd -1: none is kept */
 	enum how how;
@@ -180,7 +181,7 @@ static int open_state(struct xn_nic *n)
 	char name[XN_SAVED_NAME];
 	int err;
 
-	if (n->cfg.state_dir < 0)
+	if (n->cfg.state_dir < 0 || n->cfg.keep)
 		return 0;
 	snprintf(v.prefix, sizeof(v.prefix), "nic-%" PRIu64 "-", n->cfg.netns);
 	err = xn_saved_each(n->cfg.state_dir, v.prefix, recover, &v);
@@ -219,6 +220,7 @@ int xn_nic_open(struct xn_nic **out, const struct xn_nic_cfg *cfg)
 		return -ENOMEM;
 	}
 	n->cfg = *cfg;
+	n->kept = cfg->keeper;
 	snprintf(n->ifname, sizeof(n->ifname), "%s", cfg->ifname);
 	n->cfg.ifname = n->ifname;
 	n->keeper = n->saved.fd = n->own.fd = -1;
@@ -249,10 +251,10 @@ void xn_nic_close(struct xn_nic *n)
 {
 	if (!n)
 		return;
-	if (n->keeper >= 0) {
-		xn_keeper_ask(n->keeper, XN_KEEPER_CLOSE, NULL, NULL, NULL);
+	if (n->keeper >= 0)
+		xn_keeper_ask(&n->keeper, XN_KEEPER_CLOSE, NULL, NULL, NULL);
+	if (n->keeper >= 0)
 		close(n->keeper);
-	}
 	if (n->recorded && is_still_ours(n))
 		put_back(n->e, &n->rec);
 	xn_saved_close(&n->saved, false);
@@ -418,13 +420,17 @@ static int read_now(struct xn_nic *n)
 	return err;
 }
 
-static void say_no_rss(struct xn_nic_told *told, const struct xn_nic_setup *s)
+/* If all its queues are the guest's, frames cannot come elsewhere. */
+static void say_no_rss(struct xn_nic_told *told, const struct xn_nic_setup *s, const struct xn_nic_cfg *cfg)
 {
+	const bool inside = s->rings && !cfg->start && s->rings <= cfg->queues;
+	const enum xn_nic_status status = inside ? XN_NIC_CORRECTED : XN_NIC_UNSUPPORTED;
+
 	if (!strcmp(s->driver, "veth"))
-		xn_nic_say(told, XN_NIC_UNSUPPORTED, "veth has no RSS, the sender's transmit queue decides: at the "
+		xn_nic_say(told, status, "veth has no RSS, the sender's transmit queue decides: at the "
 			   "peer, xsknetctl steer-peer makes it exact");
 	else
-		xn_nic_say(told, XN_NIC_UNSUPPORTED, "%s has no RSS table that can be set, and frames come on %u "
+		xn_nic_say(told, status, "%s has no RSS table that can be set, and frames come on %u "
 			   "queues: ethtool -L %s combined 1", s->driver, s->rings, s->ifname);
 }
 
@@ -434,7 +440,7 @@ static bool is_able(struct xn_nic_told *told, const struct xn_nic_setup *s, cons
 	const unsigned need = cfg->start + cfg->queues;
 
 	if (s->fixed && s->rings != 1)
-		say_no_rss(told, s);
+		say_no_rss(told, s, cfg);
 	else if (s->rings && s->rings < need)
 		xn_nic_say(told, XN_NIC_UNSUPPORTED, "the interface has %u receive queues, and the guest's are "
 			   "%u..%u: ethtool -L %s combined %u", s->rings, cfg->start, need - 1, s->ifname, need);
@@ -453,7 +459,8 @@ static int program(struct xn_nic *n)
 	if (n->how != RING && !is_able(&n->told, &n->now, &n->cfg))
 		return 0;
 	xn_plan_make(&n->plan, &want, &n->now);
-	err = n->how == WHOLE ? set_whole(n) : n->how == CONTEXT ? set_context(n) : set_ring(n);
+	if (!n->cfg.keep)
+		err = n->how == WHOLE ? set_whole(n) : n->how == CONTEXT ? set_context(n) : set_ring(n);
 	if (!err && n->told.status != XN_NIC_UNSUPPORTED)
 		xn_plan_judge(&n->told, &want, &n->now);
 	if (n->how == RING)
@@ -480,8 +487,8 @@ static int set_again(struct xn_nic *n, struct xn_nic_told *told)
 
 int xn_nic_set(struct xn_nic *n, const struct xn_rss_config *rss, struct xn_nic_told *told)
 {
-	if (n->keeper >= 0)
-		return xn_keeper_ask(n->keeper, XN_KEEPER_SET, rss, told, NULL);
+	if (n->kept)
+		return xn_keeper_ask(&n->keeper, XN_KEEPER_SET, rss, told, NULL);
 	n->has_rss = rss;
 	if (rss)
 		n->rss = *rss;
@@ -492,7 +499,7 @@ static bool is_as_set(struct xn_nic *n)
 {
 	bool there = true;
 
-	if (n->told.status == XN_NIC_UNSUPPORTED)
+	if (n->told.status == XN_NIC_UNSUPPORTED || n->cfg.keep)
 		return false;
 	if (n->how != WHOLE && (xn_prog_find_rule(n->e, &n->rec.rule, &there) || !there))
 		return false;
@@ -506,8 +513,8 @@ int xn_nic_repeat(struct xn_nic *n, struct xn_nic_told *told)
 {
 	int err;
 
-	if (n->keeper >= 0)
-		return xn_keeper_ask(n->keeper, XN_KEEPER_REPEAT, NULL, told, NULL);
+	if (n->kept)
+		return xn_keeper_ask(&n->keeper, XN_KEEPER_REPEAT, NULL, told, NULL);
 	*told = n->told;
 	if (!n->set_once)
 		return xn_fail(EINVAL, "%s: nothing was set yet", n->cfg.ifname);
@@ -521,8 +528,8 @@ int xn_nic_check(struct xn_nic *n, struct xn_nic_told *told, bool *again)
 {
 	bool same;
 
-	if (n->keeper >= 0)
-		return xn_keeper_ask(n->keeper, XN_KEEPER_CHECK, NULL, told, again);
+	if (n->kept)
+		return xn_keeper_ask(&n->keeper, XN_KEEPER_CHECK, NULL, told, again);
 	*told = n->told;
 	if (!n->set_once)
 		return xn_fail(EINVAL, "%s: nothing was set yet", n->cfg.ifname);

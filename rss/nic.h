@@ -45,6 +45,8 @@ struct xn_nic_cfg {
 	/* Where it is kept what the NIC was like (xn_saved_dir); borrowed. -1: nowhere, then a
 	 * NIC stays as it is when the process dies. */
 	int state_dir;
+	/* Nothing is changed: xn_nic_set and the others only tell how near the NIC comes as it is. */
+	bool keep;
 	/* A process of its own does it, which keeps CAP_NET_ADMIN, for as long as this one lives
 	 * (rss/keeper.h). Then: before there are threads, and fds that must not stay open. */
 	bool keeper;

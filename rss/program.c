@@ -40,7 +40,7 @@ static int refused(const struct xn_ethtool *e, int err, const char *what, struct
  * Drivers that set a key of the kernel's, and tell it to nobody: igb (Linux 7.2, igb_main.c,
  * igb_setup_mrqc). It is to be had elsewhere, as "fa:cf:5b:...".
  */
-static void ask_host_key(struct xn_nic_setup *s)
+static bool read_host_key(uint8_t key[40])
 {
 	static const char path[] = "/proc/sys/net/core/netdev_rss_key";
 	char text[3 * XN_ETH_KEY_MAX + 1];
@@ -51,14 +51,25 @@ static void ask_host_key(struct xn_nic_setup *s)
 	if (fd >= 0)
 		close(fd);
 	if (n <= 0)
-		return;
+		return false;
 	text[n] = '\0';
 	for (unsigned i = 0; i < 40; i++, at = end + 1) {
-		s->rss.key[i] = (uint8_t)strtoul(at, &end, 16);
+		key[i] = (uint8_t)strtoul(at, &end, 16);
 		if (end != at + 2 || (*end != ':' && i < 39))
-			return;
+			return false;
 	}
-	s->rss.key_len = 40;
+	return true;
+}
+
+/* It stays what it is; and whoever asks may be allowed to open files only at first. */
+static void ask_host_key(struct xn_ethtool *e, struct xn_nic_setup *s)
+{
+	if (!e->has_host_key)
+		e->has_host_key = read_host_key(e->host_key);
+	if (!e->has_host_key)
+		return;
+	memcpy(s->rss.key, e->host_key, sizeof(e->host_key));
+	s->rss.key_len = sizeof(e->host_key);
 	s->key_fixed = true;
 }
 
@@ -106,7 +117,7 @@ int xn_prog_read(struct xn_ethtool *e, uint32_t context, struct xn_nic_setup *s)
 	if (s->fixed && s->rings == 1)
 		s->rss.table_len = 1;
 	if (!s->fixed && !s->rss.key_len && !strcmp(s->driver, "igb"))
-		ask_host_key(s);
+		ask_host_key(e, s);
 	ask_fields(e, s);
 	return 0;
 }

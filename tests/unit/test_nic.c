@@ -186,6 +186,13 @@ static void veth_is_told_what_makes_it_exact(void **state)
 	struct xn_nic *x = opened(&cfg);
 	struct xn_nic_told told = set(x, &rss);
 
+	expect_told(&told, XN_NIC_CORRECTED, "xsknetctl steer-peer");
+	xn_nic_close(x);
+	/* Some of its queues are not the guest's. */
+	cfg.queues = 2;
+	rss = a_guest(2);
+	x = opened(&cfg);
+	told = set(x, &rss);
 	expect_told(&told, XN_NIC_UNSUPPORTED, "xsknetctl steer-peer");
 	xn_nic_close(x);
 }

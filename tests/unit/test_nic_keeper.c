@@ -5,8 +5,11 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -208,12 +211,12 @@ static void driver_that_hangs_does_not_hang_the_maker(void **state)
 	assert_int_equal(xn_keeper_start(&fd, &cfg), 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_usec = 50000 }, sizeof(struct timeval));
 	n->hangs = true;
-	assert_int_equal(xn_keeper_ask(fd, XN_KEEPER_SET, &rss, &told, NULL), -ETIMEDOUT);
+	assert_int_equal(xn_keeper_ask(&fd, XN_KEEPER_SET, &rss, &told, NULL), -ETIMEDOUT);
 	expect_told(&told, XN_NIC_UNSUPPORTED, "does not answer");
 	n->hangs = false;
 	/* What it answers late is nobody's answer. */
-	assert_int_equal(xn_keeper_ask(fd, XN_KEEPER_CHECK, NULL, &told, NULL), -EPIPE);
-	close(fd);
+	assert_int_equal(fd, -1);
+	assert_int_equal(xn_keeper_ask(&fd, XN_KEEPER_CHECK, NULL, &told, NULL), -EPIPE);
 	assert_true(wait_until_same(n, &before));
 }
 
@@ -231,7 +234,7 @@ static void nonsense_is_refused(void **state)
 #define REFUSED(change) do { \
 		bad = sound; \
 		change; \
-		assert_int_equal(xn_keeper_ask(fd, XN_KEEPER_SET, &bad, &told, NULL), -EINVAL); \
+		assert_int_equal(xn_keeper_ask(&fd, XN_KEEPER_SET, &bad, &told, NULL), -EINVAL); \
 	} while (0)
 	REFUSED(bad.entries = 0);
 	REFUSED(bad.entries = 3);
@@ -242,10 +245,10 @@ static void nonsense_is_refused(void **state)
 	REFUSED(bad.key_bytes = 39);
 	REFUSED(bad.key_bytes = XN_RSS_KEY_MAX + 1);
 	REFUSED(bad.types = 1u << 9);
-	assert_int_equal(xn_keeper_ask(fd, (enum xn_keeper_request)77, NULL, &told, NULL), -EINVAL);
+	assert_int_equal(xn_keeper_ask(&fd, (enum xn_keeper_request)77, NULL, &told, NULL), -EINVAL);
 	assert_true(fnic_same(n, &before));
 	assert_int_equal(n->changes, 0);
-	assert_int_equal(xn_keeper_ask(fd, XN_KEEPER_SET, &sound, &told, NULL), 0);
+	assert_int_equal(xn_keeper_ask(&fd, XN_KEEPER_SET, &sound, &told, NULL), 0);
 	assert_int_equal(told.status, XN_NIC_EXACT);
 	/* A message of another length ends it, as its maker's end would. */
 	assert_int_equal(send(fd, "x", 1, 0), 1);
@@ -301,6 +304,89 @@ static void keeper_has_one_capability_and_nothing_open(void **state)
 	close(open_here[1]);
 }
 
+/* What a driver's answer is made to try, in the keeper: errno of each. */
+enum { NOSY_OPEN, NOSY_SOCKET, NOSY_FORK, NOSY_EXEC, NOSY_KILL, NOSY_IOCTL, NOSY_MAP, NOSY_COUNT };
+static int *nosy;
+static int (*honest_call)(struct xn_ethtool *e, void *request);
+
+static int nosy_call(struct xn_ethtool *e, void *request)
+{
+	static char *const nothing[] = { NULL };
+
+	errno = 0;
+	nosy[NOSY_OPEN] = open("/etc/passwd", O_RDONLY) < 0 ? errno : 0;
+	nosy[NOSY_SOCKET] = socket(AF_UNIX, SOCK_DGRAM, 0) < 0 ? errno : 0;
+	nosy[NOSY_FORK] = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) < 0 ? errno : 0;
+	nosy[NOSY_EXEC] = execve("/proc/self/exe", nothing, nothing) < 0 ? errno : 0;
+	nosy[NOSY_KILL] = kill(1, 0) ? errno : 0;
+	nosy[NOSY_IOCTL] = ioctl(3, FIONREAD, &(int){ 0 }) ? errno : 0;
+	nosy[NOSY_MAP] = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ?
+			 errno : 0;
+	return honest_call(e, request);
+}
+
+static void keeper_opens_makes_and_runs_nothing(void **state)
+{
+	struct fnic *n = a_nic(good), before = *n;
+	struct xn_nic_cfg cfg = kept(n);
+	struct xn_rss_config rss = a_guest(4);
+	struct xn_nic_told told;
+	struct xn_nic *x;
+
+	nosy = mmap(NULL, NOSY_COUNT * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(nosy != MAP_FAILED);
+	honest_call = n->e.call;
+	x = opened(&cfg);
+	n->e.call = nosy_call;     /* from here on it is in the keeper, too */
+	told = set(x, &rss);
+	expect_exact(n, &told, &rss, 0, 4);
+	for (unsigned i = 0; i < NOSY_COUNT; i++)
+		if (nosy[i] != EPERM)
+			fail_msg("%u: %s", i, strerror(nosy[i]));
+	xn_nic_close(x);
+	before.e.call = n->e.call;
+	assert_true(fnic_same(n, &before));
+	assert_true(is_clean());
+	munmap(nosy, NOSY_COUNT * sizeof(int));
+}
+
+static void nic_that_is_to_be_kept_is_only_looked_at(void **state)
+{
+	struct fnic *n = a_nic(good), before = *n;
+	struct xn_nic_cfg cfg = kept(n);
+	struct xn_rss_config rss = a_guest(4);
+	struct xn_nic_told told;
+	struct xn_nic *x;
+	bool again;
+
+	cfg.keep = true;
+	x = opened(&cfg);
+	told = set(x, &rss);
+	/* Eight queues in turn, with a key of its own. */
+	expect_told(&told, XN_NIC_UNSUPPORTED, "queues that are not the guest's");
+	assert_int_equal(xn_nic_check(x, &told, &again), 0);
+	assert_int_equal(xn_nic_repeat(x, &told), 0);
+	assert_int_equal(told.status, XN_NIC_UNSUPPORTED);
+	assert_int_equal(n->changes, 0);
+	assert_true(is_clean());
+	xn_nic_close(x);
+	/* One that is as the guest wants it already. */
+	cfg = kept(n);
+	cfg.queues = 8;
+	cfg.keep = true;
+	xn_rss_default(&rss, 8);
+	memcpy(n->ctx[0].key, rss.key, 40);
+	n->fields[3] = n->fields[2];     /* of UDP as of TCP */
+	n->fields[5] = n->fields[4];
+	before = *n;
+	x = opened(&cfg);
+	told = set(x, &rss);
+	expect_exact(n, &told, &rss, 0, 8);
+	xn_nic_close(x);
+	assert_int_equal(n->changes, 0);
+	assert_true(fnic_same(n, &before));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -313,6 +399,8 @@ int main(void)
 		cmocka_unit_test(driver_that_hangs_does_not_hang_the_maker),
 		cmocka_unit_test(nonsense_is_refused),
 		cmocka_unit_test(keeper_has_one_capability_and_nothing_open),
+		cmocka_unit_test(keeper_opens_makes_and_runs_nothing),
+		cmocka_unit_test(nic_that_is_to_be_kept_is_only_looked_at),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
