@@ -216,6 +216,12 @@ struct xn_port_opts {
  *                 mac    only the guest's MAC, broadcast and multicast; all
  *                        else goes to the host's stack
  *          tx=auto|gather|chain   how packets of several pieces leave
+ *          nic=auto      with several queues: hash key, table and rules of the NIC
+ *                        become what the guest's RSS says, and are put back when
+ *                        the port is closed, or its process ends (default). A
+ *                        process of its own does it (a fork), which keeps
+ *                        CAP_NET_ADMIN and nothing else
+ *              keep      they stay as they are: what is wrong is copied
  *          budget=N      packets a system call may send (default 1024; needs
  *                        Linux 6.17, else the kernel's 32)
  *        "null[:queues=N]"      takes what the guest sends, never sends anything

@@ -68,6 +68,7 @@ static void take(struct xn_link *l, const struct nlmsghdr *nlh)
 {
 	const struct ifinfomsg *ifi;
 	const struct nlmsgerr *err;
+	bool up;
 
 	switch (nlh->nlmsg_type) {
 	case NLMSG_ERROR:     /* the answer to ask(), if the interface is gone */
@@ -80,7 +81,9 @@ static void take(struct xn_link *l, const struct nlmsghdr *nlh)
 		/* Bridges announce their ports under another family: not for us. */
 		if ((unsigned)ifi->ifi_index != l->ifindex || ifi->ifi_family != AF_UNSPEC)
 			break;
-		l->up = (ifi->ifi_flags & IFF_UP) && (ifi->ifi_flags & LOWER_UP);
+		up = (ifi->ifi_flags & IFF_UP) && (ifi->ifi_flags & LOWER_UP);
+		l->ups += up && !l->up;
+		l->up = up;
 		/* Also sent when the interface moves to another namespace: gone from here. */
 		l->gone = l->gone || nlh->nlmsg_type == RTM_DELLINK;
 		break;

@@ -14,6 +14,7 @@ struct xn_link {
 	struct mnl_socket *nl;   /* NULL: not watching */
 	unsigned ifindex;
 	bool up, gone;
+	unsigned ups;            /* how often it came up: also if it was down only between two reads */
 };
 
 /* Starts watching, in the calling thread's network namespace. 0 or -errno. */

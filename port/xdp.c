@@ -67,9 +67,12 @@ static int parse_option(struct xn_xdp_spec *s, const char *name, const char *val
 	} else if (!strcmp(name, "tx")) {
 		w = WORD(name, value, "auto", "gather", "chain");
 		s->tx = w == 1 ? XN_TX_GATHER : w == 2 ? XN_TX_CHAIN : XN_TX_AUTO;
+	} else if (!strcmp(name, "nic")) {
+		w = WORD(name, value, "auto", "keep");
+		s->nic_keep = w == 1;
 	} else {
 		return xn_fail(EINVAL, "xdp: option \"%s\" is not known: queues, start, mode, "
-			       "attach, filter, tx, budget are", name);
+			       "attach, filter, tx, nic, budget are", name);
 	}
 	return w < 0 ? w : 0;
 }
@@ -187,6 +190,7 @@ const struct xn_xdp_sys xn_xdp_sys_linux = {
 	.xsk_statistics = xn_xsk_statistics, .zc_close = xn_zc_close, .barrier = xn_xsk_barrier,
 	.ask_ms = 6000, .close_ms = 2000, .late_ms = 1000,
 	.link_open = xn_link_open, .announce_open = xn_announce_open,
+	.nic_open = xn_xdp_nic_open_linux,
 };
 
 /* ---- what it tells ---- */
@@ -285,6 +289,7 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 {
 	struct xn_xdp_port *p = xdp_port(port);
 	bool was_up = p->link.up, was_gone = p->link.gone;
+	unsigned ups = p->link.ups;
 	struct xn_event e = { .name = p->spec.ifname };
 
 	if (!p->link.nl)
@@ -292,6 +297,8 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 	xn_link_read(&p->link);
 	if (p->link.up)
 		xn_store_once8(&p->had_carrier, 1);
+	if (p->link.ups != ups)
+		xn_xdp_nic_check(p);
 	if (p->link.gone && !was_gone) {
 		xn_log(XN_LOG_ERROR, "%s: the interface was deleted or moved away; the device "
 		       "stays without a network until it is made again", p->spec.ifname);
@@ -325,6 +332,7 @@ static void port_close(struct xn_port *port)
 	if (p->announce_fd >= 0)
 		close(p->announce_fd);
 	xn_link_close(&p->link);
+	xn_xdp_nic_end(&p->nic);
 	if (p->steer)
 		p->sys->steer_close(p->steer);
 	xn_xdp_rss_close(p);
@@ -338,7 +346,7 @@ static const struct xn_port_ops port_ops = {
 	.set_rx_filter = set_rx_filter,
 	.get_info = get_info, .get_mode = xn_xdp_get_mode, .stats = stats, .set_rss = xn_xdp_set_rss,
 	.event_fd = event_fd, .handle_events = handle_events, .announce = announce,
-	.close = port_close,
+	.get_rss = xn_xdp_get_rss, .close = port_close,
 };
 
 /* The longest frame: MTU, Ethernet header, one VLAN tag; it has to fit a chunk. */
@@ -396,6 +404,7 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 	pthread_mutex_init(&p->setup, NULL);
 	pthread_mutex_init(&p->lock, NULL);
 	p->announce_fd = -1;
+	xn_xdp_nic_begin(&p->nic);
 	p->port.ops = &port_ops;
 	err = xn_xdp_spec_parse(&p->spec, rest);
 	if (!err)
@@ -420,6 +429,7 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 		port_close(&p->port);
 		return err;
 	}
+	xn_xdp_nic_open(p);
 	p->had_carrier = p->link.up;
 	p->port.n_queues = p->spec.queues;
 	xn_xdp_rss_begin(p);

@@ -41,6 +41,7 @@
 #include "port/copy.h"
 #include "port/link.h"
 #include "port/port.h"
+#include "port/xdp_nic.h"
 #include "xsk/xsk.h"
 #include "xsk/zc.h"
 
@@ -50,7 +51,7 @@ struct xn_xdp_spec {
 	char ifname[IF_NAMESIZE];
 	unsigned queues, start, budget;
 	enum xn_xsk_mode mode;
-	bool bounce, filter_mac;
+	bool bounce, filter_mac, nic_keep;
 	enum xn_attach attach;
 	enum xn_tx_multi tx;
 };
@@ -99,6 +100,7 @@ struct xn_xdp_sys {
 	int  (*barrier)(void);
 	int  (*link_open)(struct xn_link *l, unsigned ifindex, const char *ifname);
 	int  (*announce_open)(int *fd, unsigned ifindex, const char *ifname);
+	int  (*nic_open)(struct xn_nic **n, const struct xn_nic_cfg *cfg);
 	/* How long to wait for a driver in zero-copy mode: until it tells which pages follow
 	 * each other, and until it has given a queue back. */
 	uint32_t ask_ms, close_ms;
@@ -268,6 +270,7 @@ struct xn_xdp_port {
 	int announce_fd;                 /* -1: none */
 	struct xn_xdp_mode mode;
 	struct xn_xdp_rss *rss;          /* NULL: one queue, nothing to steer. port/xdp_rss.c */
+	struct xn_xdp_nic nic;           /* with several queues */
 };
 
 /* Adds what the kernel counted for x's socket. */

@@ -56,6 +56,8 @@ int xn_xdp_set_rss(struct xn_port *port, const struct xn_rss_config *cfg)
 		return 0;
 	pthread_mutex_lock(&p->rss->turn);
 	err = p->sys->steer_set_rss(p->steer, cfg);
+	if (!err)
+		xn_xdp_nic_set(p, cfg);
 	pthread_mutex_unlock(&p->rss->turn);
 	return err;
 }

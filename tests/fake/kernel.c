@@ -461,6 +461,7 @@ void fk_host_reset(void)
 		.info = { .ifindex = 7, .mtu = 1500, .mac = { 2, 0, 0, 0, 0, 7 }, .up = true,
 			  .driver = "veth", .netns = 1, .speed = 10000, .full_duplex = true,
 			  .release = "7.2.0" },
+		.eth_state = -1,
 	};
 	for (unsigned i = 0; i < FK_QUEUES; i++)
 		fk_host.steered[i] = -1;
@@ -953,6 +954,18 @@ static uint64_t host_netns(void)
 	return fk_host.info.netns;
 }
 
+static int host_nic_open(struct xn_nic **n, const struct xn_nic_cfg *given)
+{
+	struct xn_nic_cfg cfg = *given;
+
+	if (!fk_host.eth)
+		return xn_fail(EOPNOTSUPP, "%s: the fake has no NIC", cfg.ifname);
+	cfg.ethtool = fk_host.eth;
+	cfg.ifindex = fk_host.info.ifindex;
+	cfg.state_dir = fk_host.eth_state;
+	return xn_nic_open(n, &cfg);
+}
+
 const struct xn_xdp_sys fk_host_sys = {
 	.netns = host_netns,
 	.if_info = host_if_info,
@@ -968,4 +981,5 @@ const struct xn_xdp_sys fk_host_sys = {
 	.xsk_statistics = host_xsk_statistics, .zc_close = host_zc_close, .barrier = host_barrier,
 	.ask_ms = 500, .close_ms = 20, .late_ms = 20,
 	.link_open = host_link_open, .announce_open = host_announce_open,
+	.nic_open = host_nic_open,
 };

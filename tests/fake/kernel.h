@@ -214,6 +214,8 @@ struct fk_host {
 	struct xn_xsk *away[FK_QUEUES]; /* second sockets */
 	int away_error;                 /* -errno for opening one */
 	unsigned swaps;                 /* configurations so far */
+	struct xn_ethtool *eth;         /* its key, table and rules (tests/fake/ethtool.h); NULL: none */
+	int eth_state;                  /* directory for what they were; -1: none */
 	unsigned barriers, opened, closed;
 	unsigned proofs;                /* zc_close calls that proved the end */
 	/* What a NIC goes on with after close(), until the queue is taken from it. */
