@@ -72,7 +72,18 @@ X(inflight_ignored,     "entries", "what inflight memory said at a start, and ca
 X(dirty_log_missed,     "pages",   "pages written while logging, beyond the end of the dirty page log: not marked") \
 X(queue_restarts,       "events",  "stopped and started again by itself: the driver did not do what it should (zero-copy)") \
 X(ctrl_commands,        "chains",  "commands of the control queue that were answered") \
-X(ctrl_errors,          "chains",  "of these, how many were answered with VIRTIO_NET_ERR")
+X(ctrl_errors,          "chains",  "of these, how many were answered with VIRTIO_NET_ERR") \
+X(rss_configs,          "commands", "RSS configurations of the driver that were put in force") \
+X(rss_port,             "commands", "RSS configurations refused: the port could not do it") \
+X(rss_short,            "commands", "RSS configurations refused: the command ends before its last field") \
+X(rss_long,             "commands", "RSS configurations refused: the command goes on behind its last field") \
+X(rss_types,            "commands", "RSS configurations refused: hash types that the device does not offer") \
+X(rss_mask,             "commands", "RSS configurations refused: the number of table entries is not a power of two") \
+X(rss_entries,          "commands", "RSS configurations refused: more table entries than the device offers") \
+X(rss_unclassified,     "commands", "RSS configurations refused: frames without a hash go to a queue pair that there is not") \
+X(rss_queue,            "commands", "RSS configurations refused: a table entry is a queue pair that there is not") \
+X(rss_max_tx,           "commands", "RSS configurations refused: no transmit queue, or more than there are queue pairs") \
+X(rss_key,              "commands", "RSS configurations refused: key shorter than 40 bytes, or longer than the device offers")
 
 enum xn_counter {
 #define XN_X(name, unit, text) XN_C_##name,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The control queue: commands of the driver, one at a time (VIRTIO 1.2, 5.1.6.5).
+ * The control queue: commands of the driver, one at a time (VIRTIO 1.3, 5.1.6.5).
  *
  * A chain is a command to read and room for an answer behind it. The command is copied
- * once, as far as any that is known reaches, and judged in virtio/ctrl.c; the answer's
- * last byte is the verdict. The VMM hears of what the driver wants before the driver hears
+ * once, as far as any that is known reaches, and carried out by its class (engine/ctrl.h); the
+ * answer's last byte is the verdict. The VMM hears of what the driver wants before the driver hears
  * that it was granted. Nothing is held from one call to the next: a queue that stops
  * owes no answer.
  */
@@ -13,15 +13,13 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "engine/dev.h"
-#include "virtio/ctrl.h"
+#include "engine/ctrl.h"
 
 #define MAX_COMMANDS 64u       /* a call */
-#define MAX_RESULT   64u       /* bytes that an answer may have, of those we know */
 
 unsigned xn_dev_ctrl_index(const struct xn_dev *dev)
 {
-	return dev->features & XN_BIT(VIRTIO_NET_F_MQ) ? 2 * dev->opts.pairs : 2;
+	return xn_dev_many_pairs(dev) ? 2 * dev->opts.pairs : 2;
 }
 
 int xn_dev_ctrl_start(struct xn_dev *dev)
@@ -114,15 +112,13 @@ static void write_at(struct xn_dev *dev, const struct xn_chain *c, uint32_t at, 
 }
 
 /*
- * The verdict, behind a result of zeros: no command that is known has one. Of a room that
- * is larger than any answer only the end is written, and none of it promised.
- * Returns how many bytes count as written.
+ * The verdict, behind the result. Of a room that is larger than any answer only the end is
+ * written, and none of it promised. Returns how many bytes count as written.
  */
 static uint32_t write_answer(struct xn_dev *dev, const struct xn_chain *c, uint32_t room,
-			     uint8_t verdict)
+			     uint8_t answer[XN_CTRL_RESULT_MAX], uint8_t verdict)
 {
-	uint8_t answer[MAX_RESULT] = { 0 };
-	uint32_t n = XN_MIN(room, MAX_RESULT);
+	uint32_t n = XN_MIN(room, XN_CTRL_RESULT_MAX);
 
 	assert(n);   /* a chain without room was refused */
 	answer[n - 1] = verdict;
@@ -130,22 +126,27 @@ static uint32_t write_answer(struct xn_dev *dev, const struct xn_chain *c, uint3
 	return n == room ? room : 0;
 }
 
-static uint8_t judge(struct xn_dev *dev, const struct xn_chain *c, uint32_t readable)
-{
-	const struct xn_ctrl_rules rules = {
-		.mq = dev->features & XN_BIT(VIRTIO_NET_F_MQ),
-		.announce = dev->features & XN_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE),
-		.max_pairs = dev->opts.pairs,
-	};
-	uint8_t cmd[XN_CTRL_MAX_BYTES] = { 0 };
-	unsigned pairs;
-	uint8_t verdict;
+/* By the number of the class (VIRTIO 1.3, 5.1.6.5). */
+static xn_ctrl_fn *const classes[] = {
+	[VIRTIO_NET_CTRL_ANNOUNCE] = xn_ctrl_announce,
+	[VIRTIO_NET_CTRL_MQ] = xn_ctrl_mq,
+};
 
-	copy_front(dev, c, cmd, XN_MIN(readable, XN_CTRL_MAX_BYTES));
-	verdict = xn_ctrl_answer(&rules, cmd, readable, &pairs);
-	if (pairs && dev->opts.event)
-		dev->opts.event(dev->opts.arg, &(struct xn_event){ XN_EVENT_PAIRS, pairs, "" });
-	return verdict;
+/* `readable` bytes of the chain are the driver's. */
+static uint8_t judge(struct xn_dev *dev, const struct xn_chain *c, uint32_t readable,
+		     uint8_t result[XN_CTRL_RESULT_MAX])
+{
+	uint8_t copy[2 + XN_CTRL_DATA_MAX] = { 0 };
+	struct xn_ctrl_cmd cmd;
+
+	if (readable < 2)
+		return VIRTIO_NET_ERR;
+	copy_front(dev, c, copy, XN_MIN(readable, (uint32_t)sizeof(copy)));
+	if (copy[0] >= XN_ARRAY_SIZE(classes) || !classes[copy[0]])
+		return VIRTIO_NET_ERR;
+	cmd = (struct xn_ctrl_cmd){ .command = copy[1], .bytes = readable - 2u, .data = copy + 2,
+				    .result = result };
+	return classes[copy[0]](dev, &cmd) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 }
 
 /* Answers the next command. False: there is none. */
@@ -153,9 +154,9 @@ static bool answer_one(struct xn_dev *dev)
 {
 	struct xn_ctrl *ctrl = &dev->ctrl;
 	struct xn_vq *vq = &ctrl->side.vq;
+	uint8_t answer[XN_CTRL_RESULT_MAX] = { 0 }, verdict;
 	struct xn_chain c;
 	uint32_t room;
-	uint8_t verdict;
 
 	if (!xn_vq_pop_command(vq, &c, ctrl->pieces, ctrl->max_pieces))
 		return false;
@@ -164,8 +165,8 @@ static bool answer_one(struct xn_dev *dev)
 		xn_vq_refuse(vq, c.head, XN_FAULT_ctrl_no_ack);
 		return true;
 	}
-	verdict = judge(dev, &c, vq->readable);
-	xn_vq_push(vq, c.head, write_answer(dev, &c, room, verdict));
+	verdict = judge(dev, &c, vq->readable, answer);
+	xn_vq_push(vq, c.head, write_answer(dev, &c, room, answer, verdict));
 	XN_COUNT(&ctrl->ctr, ctrl_commands, 1);
 	XN_COUNT(&ctrl->ctr, ctrl_errors, verdict != VIRTIO_NET_OK);
 	return true;

@@ -27,7 +27,8 @@
 
 uint64_t xn_port_features(const struct xn_port *port)
 {
-	return DATA_PATH_FEATURES | VMM_FEATURES;
+	return DATA_PATH_FEATURES | VMM_FEATURES |
+	       (port->ops->set_rss ? XN_BIT(VIRTIO_NET_F_RSS) : 0);
 }
 
 static struct xn_queue *queue_create(struct xn_dev *dev, unsigned pair)
@@ -70,6 +71,7 @@ int xn_dev_create(struct xn_dev **out, struct xn_mem *mem, struct xn_port *port,
 	dev->mem = mem;
 	dev->port = port;
 	dev->opts = opts;
+	xn_dev_forget_driver(dev);
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(dev->rings); i++)
 		dev->rings[i].v.kick_fd = dev->rings[i].v.call_fd = -1;
 	if (mem)
@@ -158,6 +160,7 @@ int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
 	if (!(features & XN_BIT(VIRTIO_F_VERSION_1)))
 		return xn_fail(EINVAL, "VIRTIO_F_VERSION_1 is needed");
 	dev->features = features;
+	xn_dev_forget_driver(dev);
 	return 0;
 }
 
@@ -523,6 +526,7 @@ int xn_queue_start(struct xn_queue *q)
 		return err;
 	if (!dev->rings[q->rx.index].set && !dev->rings[q->tx.index].set)
 		return xn_fail(EINVAL, "queue pair %u: no vring is set (xn_dev_set_vring)", q->pair);
+	(void)xn_dev_steer(dev);   /* if it fails, frames come as before: known from xn_port_get_rss */
 	return start_queue(dev, q);
 }
 

@@ -9,7 +9,10 @@
 #ifndef XN_ENGINE_DEV_H
 #define XN_ENGINE_DEV_H
 
+#include <linux/virtio_net.h>
+
 #include "engine/queue.h"
+#include "rss/config.h"
 
 /* A ring as the VMM described it. */
 struct xn_ring_setup {
@@ -31,6 +34,21 @@ struct xn_ctrl {
 	struct xn_counters ctr;
 };
 
+/* Which pair a frame is for, by those who may say it: engine/steer.c. */
+struct xn_driver_rss {
+	bool by_driver;            /* cfg is in force */
+	unsigned pairs;            /* in use, from the first on */
+	struct xn_rss_config cfg;
+};
+struct xn_vmm_rss {
+	bool has_key, has_table;
+	struct xn_rss_config cfg;  /* key and table */
+};
+struct xn_told_rss {               /* the port, last */
+	bool ever, any;            /* told; a configuration */
+	struct xn_rss_config cfg;
+};
+
 struct xn_dev {
 	struct xn_mem *mem;
 	struct xn_port *port;
@@ -39,8 +57,28 @@ struct xn_dev {
 	struct xn_ring_setup rings[2 * XN_MAX_PAIRS + 1];
 	struct xn_queue *queues[XN_MAX_PAIRS];
 	struct xn_ctrl ctrl;
+	struct xn_driver_rss driver_rss;
+	struct xn_vmm_rss vmm_rss;
+	struct xn_told_rss told_rss;
 	struct xn_dirty dirty;     /* map NULL: off */
 };
+
+static inline bool xn_dev_has(const struct xn_dev *dev, unsigned feature)
+{
+	return dev->features & XN_BIT(feature);
+}
+
+/* Does the driver know of more than one pair? VIRTIO 1.3, 5.1.2 */
+static inline bool xn_dev_many_pairs(const struct xn_dev *dev)
+{
+	return dev->features & (XN_BIT(VIRTIO_NET_F_MQ) | XN_BIT(VIRTIO_NET_F_RSS));
+}
+
+/* engine/steer.c: tells the port how frames find their pairs now, unless it knows. 0 or
+ * -errno, and what was before stays. */
+int  xn_dev_steer(struct xn_dev *dev);
+/* What the driver has said is forgotten; all pairs are in use. */
+void xn_dev_forget_driver(struct xn_dev *dev);
 
 /* engine/dev.c: what every start needs; a ring's half of start and stop. 0 or -errno. */
 int  xn_dev_check_start(const struct xn_dev *dev);

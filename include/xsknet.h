@@ -338,7 +338,8 @@ struct xn_dev_opts {
  * Feature bits (VIRTIO 1.2, 5.1.3 and 6) that a device on this port offers: those
  * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, MRG_RXBUF), and those
  * that only concern config space and control queue, which are the VMM's to serve and to
- * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE.
+ * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE; and RSS, where the port steers, which
+ * is for VMMs that leave the control queue to xn_dev_ctrl_run: others have to mask it.
  */
 uint64_t xn_port_features(const struct xn_port *port);
 
@@ -359,6 +360,73 @@ int xn_dev_set_mem(struct xn_dev *dev, struct xn_mem *mem);
 /* What the driver accepted. Set-up, stopped. -EINVAL: bits that are not
  * offered, or without VIRTIO_F_VERSION_1. */
 int xn_dev_set_features(struct xn_dev *dev, uint64_t features);
+
+/*
+ * The driver has reset the device, or a new one begins: what it has said on the control queue is
+ * forgotten. xn_dev_set_features does that, too. Set-up as far as the control queue is
+ * concerned, which is stopped (-EINVAL); pairs may run. Or as xn_dev_use_pairs.
+ */
+int xn_dev_reset(struct xn_dev *dev);
+
+/* ---- which queue pair a frame is for -------------------------------------- */
+
+/*
+ * The driver may say (VIRTIO_NET_F_RSS, on the control queue); else the VMM, with xn_dev_set_rss;
+ * else a flow comes on the pair on which the guest sends it, as far as the port can have it so.
+ * Frames come only on pairs in use, from the first on: as many as the driver has said on the control
+ * queue or, where the VMM serves that itself, the VMM (xn_dev_use_pairs); all of them at first. The
+ * last one that speaks decides. xn_port_get_rss tells how near a port comes to it.
+ *
+ * None of these calls runs while another of them, or xn_dev_ctrl_run, does. Queues may be started
+ * and running. They may sleep for some 10 ms, and so may xn_dev_ctrl_run and the start of a queue.
+ * Beside what they list, -errno of the port that cannot do it; then what was before stays.
+ */
+
+/* -EINVAL: none, or more than there are. */
+int xn_dev_use_pairs(struct xn_dev *dev, unsigned pairs);
+
+/*
+ * For drivers that say nothing themselves.
+ * key    "6d:5a:..."  40 to 64 bytes in hex, with or without colons
+ *        "symmetric"  both directions of a flow have one hash
+ *        "random"
+ *        NULL         Microsoft's, which DPDK and many NICs have, too
+ * table  "0,1,2,3"    pairs by hash: a power of two of them, up to 512; where one is not in use
+ *                     another takes its place
+ *        "equal:N"    the first N pairs in turns
+ *        NULL         all pairs in use, in turns
+ * Both NULL: nobody says. -EINVAL: not understood. -EOPNOTSUPP: a port that does not steer.
+ */
+int xn_dev_set_rss(struct xn_dev *dev, const char *key, const char *table);
+
+enum xn_rss_from { XN_RSS_FROM_NOBODY, XN_RSS_FROM_VMM, XN_RSS_FROM_DRIVER };
+
+/* What is in force; of NOBODY: what would do for all pairs in use. */
+struct xn_dev_rss {
+	size_t   sz;
+	enum xn_rss_from from;
+	uint32_t pairs;            /* in use */
+	uint32_t hash_types;       /* VIRTIO_NET_RSS_HASH_TYPE_* */
+	uint16_t unclassified;     /* pair of frames without a hash */
+	uint16_t max_tx;           /* pairs that the driver sends on */
+	uint16_t table_entries;    /* a power of two */
+	uint16_t key_bytes;
+	uint16_t table[512];       /* pairs */
+	uint8_t  key[64];
+};
+/* Fills *rss; its .sz is set by the caller (-EINVAL: too small to be of any version). */
+int xn_dev_get_rss(const struct xn_dev *dev, struct xn_dev_rss *rss);
+
+/* What config space says of it (VIRTIO 1.3, 5.1.4), for VMMs whose driver has a control queue that is
+ * served by xn_dev_ctrl_run. */
+struct xn_rss_limits_info {
+	size_t   sz;
+	uint32_t hash_types;       /* supported_hash_types */
+	uint16_t table_entries;    /* rss_max_indirection_table_length */
+	uint16_t key_bytes;        /* rss_max_key_size */
+};
+/* Likewise. */
+int xn_dev_get_rss_limits(const struct xn_dev *dev, struct xn_rss_limits_info *info);
 
 /* xn_vring.base of a packed ring that is new: position 0 in a lap with wrap counter 1, for
  * available and used. (Of a split one: 0.) */
@@ -510,7 +578,7 @@ void xn_queue_moved(const struct xn_queue *q, uint64_t *rx_frames, uint64_t *tx_
 
 /* ---- the control queue: for VMMs that do not serve it themselves ---- */
 
-/* Its vring index: 2 * pairs with VIRTIO_NET_F_MQ accepted, else 2 (VIRTIO 1.2, 5.1.2). */
+/* Its vring index: 2 * pairs with VIRTIO_NET_F_MQ or _RSS accepted, else 2 (VIRTIO 1.3, 5.1.2). */
 unsigned xn_dev_ctrl_index(const struct xn_dev *dev);
 /* Start and stop like a pair's. -EINVAL ring not set, or runs already; not started. */
 int xn_dev_ctrl_start(struct xn_dev *dev);
@@ -518,9 +586,9 @@ int xn_dev_ctrl_stop(struct xn_dev *dev);
 /*
  * Answers the commands that wait, at most 64; then asks the guest to notify its kick_fd.
  * Returns how many; call again while it is 64, else when the kick fd is readable. It
- * understands VQ_PAIRS_SET (XN_EVENT_PAIRS, in front of the answer; the VMM enables pairs)
- * and ANNOUNCE_ACK; all else is answered with VIRTIO_NET_ERR. Any one thread at a time;
- * queues may be running.
+ * understands VQ_PAIRS_SET and RSS_CONFIG (XN_EVENT_PAIRS, in front of the answer; the VMM
+ * enables pairs) and ANNOUNCE_ACK; all else is answered with VIRTIO_NET_ERR. Any one thread at a
+ * time, and none in a start of a pair; queues may be running.
  */
 unsigned xn_dev_ctrl_run(struct xn_dev *dev);
 /* The kick fd of the control queue, in its duplicate; -1: not started, or none. */

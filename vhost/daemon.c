@@ -287,6 +287,8 @@ static int settle_in(struct daemon *d)
 		err = xn_discard_start();
 	if (!err)
 		err = xn_vdev_create(&d->vdev, d->port, &vo);
+	if (!err && (o->rss_key || o->rss_table))
+		err = xn_dev_set_rss(xn_vdev_dev(d->vdev), o->rss_key, o->rss_table);
 	if (!err && o->sandbox != XN_SANDBOX_OFF)
 		err = xn_sandbox_seal(&box);
 	return err;

@@ -36,6 +36,9 @@ static const char usage_text[] =
 "                         (default adaptive)\n"
 "  --spare-sockets N      AF_XDP sockets in store for each queue pair (default 512);\n"
 "                         each start of a guest's queue takes one\n"
+"  --rss-key KEY          how frames find the guest's queues, if its driver does not say: 40\n"
+"                         to 64 bytes in hex, symmetric or random\n"
+"  --rss-table LIST       likewise: queue pairs by hash, 0,1,2,3 or equal:N\n"
 "  --user NAME            become this user\n"
 "  --socket-group GROUP   who may connect (default: the group of this process)\n"
 "  --socket-mode MODE     mode of the sockets (default 0660)\n"
@@ -48,7 +51,7 @@ static const char usage_text[] =
 
 enum {
 	O_SOCKET = 256, O_FD, O_CLIENT, O_PORT, O_CTL, O_MTU, O_MAC, O_CPUS, O_POLL, O_SPARES,
-	O_USER, O_GROUP, O_MODE, O_SANDBOX, O_HELP, O_VERSION,
+	O_RSS_KEY, O_RSS_TABLE, O_USER, O_GROUP, O_MODE, O_SANDBOX, O_HELP, O_VERSION,
 };
 
 static const struct option long_opts[] = {
@@ -63,6 +66,8 @@ static const struct option long_opts[] = {
 	{ "cpus", required_argument, NULL, O_CPUS },
 	{ "poll", required_argument, NULL, O_POLL },
 	{ "spare-sockets", required_argument, NULL, O_SPARES },
+	{ "rss-key", required_argument, NULL, O_RSS_KEY },
+	{ "rss-table", required_argument, NULL, O_RSS_TABLE },
 	{ "user", required_argument, NULL, O_USER },
 	{ "socket-group", required_argument, NULL, O_GROUP },
 	{ "socket-mode", required_argument, NULL, O_MODE },
@@ -180,6 +185,8 @@ static const char **text_of(struct xn_daemon_opts *o, int c)
 	case O_PORT:   return &o->port;
 	case O_CTL:    return &o->ctl;
 	case O_USER:   return &o->user;
+	case O_RSS_KEY:   return &o->rss_key;
+	case O_RSS_TABLE: return &o->rss_table;
 	default:       return NULL;
 	}
 }
@@ -262,6 +269,9 @@ static bool settle(struct xn_daemon_opts *o)
 		return bad("--user is a part of the sandbox: leave out --sandbox off");
 	if (o->ctl && o->socket && !strcmp(o->ctl, o->socket))
 		return bad("--ctl and --socket are two sockets: give them two names");
+	if ((o->rss_key || o->rss_table) && !strstr(o->port, "queues="))
+		return bad("--rss-key and --rss-table need a port of several queues: queues=N in --port %s",
+			   o->port);
 	if (o->fd >= 0 && o->fd <= STDERR_FILENO)
 		return bad("--fd %d: is standard input, output or error", o->fd);
 	return true;

@@ -21,9 +21,14 @@ static void fill_config(const struct xn_session *s, uint8_t out[XN_VU_CONFIG_BYT
 {
 	struct virtio_net_config c = { .mtu = s->mtu, .duplex = DUPLEX_UNKNOWN,
 				       .speed = SPEED_UNKNOWN };
+	struct xn_rss_limits_info rss = { .sz = sizeof(rss) };
 	struct xn_port_info port;
 
 	xn_port_get_info(xn_vdev_port(s->v), &port);
+	(void)xn_dev_get_rss_limits(xn_vdev_dev(s->v), &rss);
+	c.rss_max_key_size = (uint8_t)rss.key_bytes;
+	c.rss_max_indirection_table_length = rss.table_entries;
+	c.supported_hash_types = rss.hash_types;
 	memcpy(c.mac, xn_vdev_opts(s->v)->mac, sizeof(c.mac));
 	c.max_virtqueue_pairs = (uint16_t)xn_vdev_opts(s->v)->pairs;
 	c.status = port.link_up ? VIRTIO_NET_S_LINK_UP : 0;

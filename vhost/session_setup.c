@@ -2,6 +2,7 @@
 /* Requests about features, owner, status and reset. */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/virtio_net.h>
 
 #include "base/log.h"
 #include "vhost/session_priv.h"
@@ -14,9 +15,17 @@ static const uint64_t protocol_offered =
 	BIT(XN_VU_P_INFLIGHT_SHMFD) | BIT(XN_VU_P_RESET_DEVICE) |
 	BIT(XN_VU_P_CONFIGURE_MEM_SLOTS) | BIT(XN_VU_P_STATUS);
 
+/* What only a driver can use whose control queue and configuration space are ours to serve. Front
+ * ends that serve them (QEMU's net/vhost-user.c, for one) would offer it, and have no message for what
+ * the driver says. They have no use for CONFIG; what they ask for before they say so, they ask
+ * for again. */
+#define FORWARDED (BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT))
+
 int xn_vu_get_features(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
 {
 	a->p.u64 = xn_vdev_offered(s->v);
+	if (s->protocol && !xn_session_has(s, XN_VU_P_CONFIG))
+		a->p.u64 &= ~FORWARDED;
 	return 0;
 }
 

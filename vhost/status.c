@@ -2,6 +2,8 @@
 /* Statistics as JSON. Contract in vhost/status.h. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/types.h"
 #include "vhost/status.h"
@@ -95,6 +97,45 @@ static json_t *pairs_json(const struct xn_status *s, unsigned pairs)
 	return a;
 }
 
+/* A port's first host queue: its spec says. */
+static unsigned start_of(const char *spec)
+{
+	const char *at = strstr(spec, "start=");
+
+	return at ? (unsigned)strtoul(at + strlen("start="), NULL, 10) : 0;
+}
+
+static json_t *key_json(const struct xn_dev_rss *r)
+{
+	char text[3 * sizeof(r->key) + 1] = "";
+
+	for (unsigned i = 0; i < r->key_bytes; i++)
+		sprintf(text + 3 * i - (i > 0), "%s%02x", i ? ":" : "", r->key[i]);
+	return json_string(text);
+}
+
+/* How frames find their queues: `xsknetctl steer-peer --ctl` does the same on the other end. */
+static json_t *rss_json(const struct xn_status *s)
+{
+	static const char *const from[] = {
+		[XN_RSS_FROM_NOBODY] = "nobody", [XN_RSS_FROM_VMM] = "options",
+		[XN_RSS_FROM_DRIVER] = "driver",
+	};
+	struct xn_port_rss p = { .sz = sizeof(p), .status = "" };
+	struct xn_dev_rss r = { .sz = sizeof(r) };
+	json_t *table = json_array();
+
+	(void)xn_port_get_rss(s->port, &p);
+	(void)xn_dev_get_rss(xn_vdev_dev(s->vdev), &r);
+	for (unsigned i = 0; i < r.table_entries; i++)
+		json_array_append_new(table, json_integer(r.table[i]));
+	return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:o, s:o}",
+			 "status", p.status, "why", p.why, "from", from[r.from],
+			 "queues", (int)r.pairs, "start", (int)start_of(s->spec),
+			 "types", (int)r.hash_types, "unclassified", (int)r.unclassified,
+			 "max_tx", (int)r.max_tx, "key", key_json(&r), "table", table);
+}
+
 json_t *xn_status_json(const struct xn_status *s)
 {
 	struct xn_session_info c = { 0 };
@@ -103,8 +144,8 @@ json_t *xn_status_json(const struct xn_status *s)
 	if (s->session)
 		xn_session_get_info(s->session, &c);
 	xn_vdev_get_info(s->vdev, &v);
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-			 "version", xn_version(), "port", port_json(s, &c),
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			 "version", xn_version(), "port", port_json(s, &c), "rss", rss_json(s),
 			 "guest", guest_json(s, &c, &v),
 			 "counters", counters_json(xn_vdev_dev(s->vdev), XN_ALL_PAIRS),
 			 "pairs", pairs_json(s, v.pairs), "workers", workers_json(s, v.pairs),

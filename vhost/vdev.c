@@ -55,7 +55,7 @@ int xn_vdev_create(struct xn_vdev **out, struct xn_port *port, const struct xn_v
 		return xn_fail(ENOMEM, "out of memory for a device");
 	v->port = port;
 	v->opts = *opts;
-	v->active = opts->pairs;
+	v->active = v->used = opts->pairs;
 	for (unsigned i = 0; i < XN_VDEV_MAX_RINGS; i++)
 		xn_vring_init(&v->rings[i]);
 	dev_opts.arg = v;
@@ -80,6 +80,7 @@ void xn_vdev_reset(struct xn_vdev *v)
 		xn_vring_fini(&v->rings[i]);
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		v->pairs[p].due_ns = 0;
+	v->used_due_ns = 0;
 	v->ctrl = (struct xn_ctrl_state){ 0 };
 	xn_vdev_forget_areas(v);
 	xn_vdev_forget_mem(v);
@@ -159,7 +160,7 @@ uint64_t xn_vdev_offered(const struct xn_vdev *v)
 	uint64_t f = xn_port_features(v->port) | XN_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
 
 	if (v->opts.pairs == 1)
-		f &= ~XN_BIT(VIRTIO_NET_F_MQ);
+		f &= ~(XN_BIT(VIRTIO_NET_F_MQ) | XN_BIT(VIRTIO_NET_F_RSS));
 	return f | XN_BIT(XN_VU_F_LOG_ALL) | XN_BIT(XN_VU_F_PROTOCOL_FEATURES);
 }
 
@@ -192,6 +193,7 @@ int xn_vdev_set_features(struct xn_vdev *v, uint64_t features)
 		err = xn_dev_set_features(v->dev, features & xn_port_features(v->port));
 	if (err)
 		return err;
+	v->used = v->opts.pairs;   /* as the library begins */
 	v->features = features;
 	v->features_said = true;
 	if (change & log)

@@ -25,7 +25,7 @@
 unsigned xn_vdev_ctrl_index(const struct xn_vdev *v)
 {
 	/* As xn_dev_ctrl_index, for features that the library has not been told yet. */
-	return xn_vdev_has(v, VIRTIO_NET_F_MQ) ? 2 * v->opts.pairs : 2;
+	return xn_vdev_many_pairs(v) ? 2 * v->opts.pairs : 2;
 }
 
 static const struct xn_vring_state *ring(const struct xn_vdev *v)
@@ -47,12 +47,22 @@ static bool serves(const struct xn_vdev *v)
 
 /* ---- start and stop ---- */
 
+/* If the port cannot do it, frames go on to come as they did: no reason to fail. */
+static void forget_driver(struct xn_vdev *v)
+{
+	(void)xn_dev_reset(v->dev);
+	v->used = v->opts.pairs;
+}
+
 int xn_vdev_ctrl_start(struct xn_vdev *v)
 {
 	const unsigned index = xn_vdev_ctrl_index(v);
-	const bool began = v->ctrl.began;
+	/* One that has said something already may have said that to somebody else. */
+	const bool begins = xn_vdev_ring_is_new(v, index) && !v->ctrl.began;
 	int err = xn_vdev_give_ring(v, index);
 
+	if (!err && begins)
+		forget_driver(v);
 	if (!err)
 		err = xn_dev_ctrl_start(v->dev);
 	if (err) {
@@ -61,10 +71,9 @@ int xn_vdev_ctrl_start(struct xn_vdev *v)
 	}
 	/* What was kicked for before may be there: not in the fd any more. */
 	v->ctrl = (struct xn_ctrl_state){ .running = true, .began = true, .more = true };
-	/* A driver that has just begun uses one pair until it says otherwise (VIRTIO 1.2,
-	 * 5.1.6.5.5). One that has said something already may have said that, to somebody
-	 * else: all pairs, or what it has said to us. */
-	if (xn_vdev_has(v, VIRTIO_NET_F_MQ) && xn_vdev_ring_is_new(v, index) && !began)
+	/* A driver that has just begun uses one pair until it says otherwise (VIRTIO 1.3,
+	 * 5.1.6.5.5); any other all pairs, or what it has said to us. */
+	if (xn_vdev_many_pairs(v) && begins)
 		xn_vdev_set_active(v, 1);
 	return 0;
 }

@@ -266,6 +266,36 @@ void xn_vdev_unpark_ring(struct xn_vdev *v, unsigned index)
 		run_worker(v, index / 2);
 }
 
+/* ---- where frames may come ----------------------------------------------------------------- */
+
+/* Pairs from the first on that take frames. */
+static unsigned used(const struct xn_vdev *v)
+{
+	unsigned n = 0;
+
+	while (n < v->opts.pairs && ready_of(v, n) & 1 && enabled(v, 2 * n))
+		n++;
+	return n;
+}
+
+/* Front ends tell of one ring after the other: the library is told once of all of them. */
+static void look_at_used(struct xn_vdev *v, uint64_t now_ns)
+{
+	const unsigned n = used(v);
+
+	if (!n || n == v->used) {
+		v->used_due_ns = 0;
+	} else if (!v->used_due_ns) {
+		v->used_due_ns = xn_vdev_in_a_while();
+	} else if (v->used_due_ns <= now_ns) {
+		v->used_due_ns = 0;
+		v->used = n;
+		if (xn_dev_use_pairs(v->dev, n))
+			xn_peer_log(XN_LOG_WARN, "frames may come on queue pairs that the guest does "
+				    "not use: %s", xn_last_error());
+	}
+}
+
 /* ---- what is due --------------------------------------------------------------------------------- */
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -280,6 +310,7 @@ int xn_vdev_timeout_ms(const struct xn_vdev *v)
 
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		due = earlier(due, v->pairs[p].due_ns);
+	due = earlier(due, v->used_due_ns);
 	if (!due)
 		return -1;
 	return due <= now ? 0 : (int)((due - now + NS_PER_MS - 1) / NS_PER_MS);
@@ -311,4 +342,5 @@ void xn_vdev_handle(struct xn_vdev *v)
 		if (v->pairs[p].due_ns && v->pairs[p].due_ns <= now)
 			start_due(v, p);
 	xn_vdev_ctrl_handle(v, now);
+	look_at_used(v, now);
 }

@@ -17,6 +17,7 @@
 #define XN_VHOST_VDEV_PRIV_H
 
 #include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 #include <sys/types.h>
 
 #include "vhost/fds.h"
@@ -75,6 +76,8 @@ struct xn_vdev {
 	struct xn_pair pairs[XN_MAX_PAIRS];
 	struct xn_ctrl_state ctrl;
 	unsigned active;                    /* pairs that the driver asked for (control queue) */
+	unsigned used;                      /* pairs in use, as the library was told */
+	uint64_t used_due_ns;               /* it is told that there are others; 0: nothing due */
 
 	struct xn_area log, inflight;
 	unsigned inflight_rings, inflight_size;
@@ -90,6 +93,12 @@ static inline bool xn_vdev_has(const struct xn_vdev *v, unsigned feature)
 static inline bool xn_vdev_packed(const struct xn_vdev *v)
 {
 	return xn_vdev_has(v, VIRTIO_F_RING_PACKED);
+}
+
+/* Does the driver know of more than one pair? VIRTIO 1.3, 5.1.2 */
+static inline bool xn_vdev_many_pairs(const struct xn_vdev *v)
+{
+	return v->features & (XN_BIT(VIRTIO_NET_F_MQ) | XN_BIT(VIRTIO_NET_F_RSS));
 }
 
 /* ---- vdev_mem.c ---- */

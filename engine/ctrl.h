@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Commands of the control queue (VIRTIO 1.3, 5.1.6.5): what one is, and who carries it out.
+ *
+ *	| class | command | data ...          | result ... | ack |
+ *	|<------- the driver's, copied ------>|<-- ours ------->|
+ *
+ * A class is a file (engine/ctrl_*.c), a line here, and a number in the table of engine/ctrl.c.
+ * It sees nothing of queues and chains: bytes in, yes or no. Whether the driver has accepted the
+ * feature that a command belongs to, the class asks itself.
+ */
+#ifndef XN_ENGINE_CTRL_H
+#define XN_ENGINE_CTRL_H
+
+#include "engine/dev.h"
+
+/* So many bytes of data are copied at most: as many as the longest command that is known
+ * has. And so many an answer may have, verdict included. */
+#define XN_CTRL_DATA_MAX   XN_RSS_COMMAND_BYTES
+#define XN_CTRL_RESULT_MAX 64u
+
+struct xn_ctrl_cmd {
+	uint8_t command;
+	uint64_t bytes;        /* of data, as the driver has sent them; of which there are, */
+	const uint8_t *data;   /* here, the first XN_CTRL_DATA_MAX, with zeros behind */
+	uint8_t *result;       /* XN_CTRL_RESULT_MAX - 1 zeros, to be written to */
+};
+
+/*
+ * Carries a command out. False: it is answered with VIRTIO_NET_ERR, and nothing has changed.
+ * In the thread of xn_dev_ctrl_run; queues may be running. It may sleep.
+ */
+typedef bool xn_ctrl_fn(struct xn_dev *dev, const struct xn_ctrl_cmd *cmd);
+
+xn_ctrl_fn xn_ctrl_announce;   /* engine/ctrl_announce.c */
+xn_ctrl_fn xn_ctrl_mq;         /* engine/ctrl_mq.c */
+
+static inline uint16_t xn_ctrl_le16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] | p[1] << 8);
+}
+
+#endif
