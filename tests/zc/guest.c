@@ -41,6 +41,7 @@ void zg_map(struct zg *g, const struct zc_wire *w, bool huge)
 	paint(canary, sizeof(canary));
 	g->w = w;
 	g->seen = calloc(1, ZG_NUMBERS / 8);
+	d->size = DRV_SIZE;
 	d->bytes = ZG_RAM_BYTES;
 	d->fd = memfd_create("guest", huge ? MFD_HUGETLB : 0);
 	if (!g->seen || d->fd < 0 || ftruncate(d->fd, (off_t)d->bytes))
