@@ -28,10 +28,10 @@
 
 enum xn_dir { XN_DIR_RX, XN_DIR_TX, XN_DIR_FWD, XN_DIR_RTT, XN_DIR_COUNT };
 /* The engine in this process, lending (in the driver's zero-copy mode, if it has one; in copy
- * mode) or bouncing; in xsknetd, by how that polls; any other
+ * mode) or bouncing, or lending with packed rings where others are split; in xsknetd, by how that polls; any other
  * back end; and the plain loop. */
 enum xn_kind {
-	XN_KIND_ZERO_COPY, XN_KIND_COPY, XN_KIND_BOUNCE,
+	XN_KIND_ZERO_COPY, XN_KIND_COPY, XN_KIND_BOUNCE, XN_KIND_PACKED,
 	XN_KIND_XSKNETD, XN_KIND_XSKNETD_BUSY, XN_KIND_XSKNETD_SLEEP, XN_KIND_BACKEND,
 	XN_KIND_RAW, XN_KIND_COUNT,
 };
@@ -74,6 +74,7 @@ struct xn_opts {
 	const char *backend;            /* command of the path "backend"; NULL: none */
 	const char *socket;             /* or: where one listens */
 	const char *peer, *peer_ns;     /* the wire's far end, and its namespace; NULL: this one */
+	bool packed;                    /* rings of all guests */
 	bool sleeps;                    /* near ends in this process, when there is nothing to do */
 	uint32_t buf_bytes;             /* of the guest's receive buffers; 0: as the MTU wants */
 	const char *xsknetd;            /* the program; NULL: not there, or not wanted */
@@ -155,7 +156,7 @@ struct xn_summary {
 	enum xn_kind kind;
 	double pps, pps_min, pps_max, gbps, offered_pps, raw_ratio;
 	double ratio_min, ratio_max;
-	double process_ratio;    /* against the engine in this process, zero-copy */
+	double process_ratio;    /* against the engine in this process, zero-copy, split rings */
 	double lost, lost_share, corrupt, reordered, duplicate;   /* sums */
 	double scale;            /* against the first number of queues */
 	double missteered;
@@ -168,6 +169,11 @@ struct xn_summary {
 bool xn_summarize(const struct xn_cell *c, enum xn_kind kind, struct xn_summary *out);
 /* "64" or "any"; returns word. */
 const char *xn_size_word(const struct xn_cell *c, char word[8]);
+/* Its figures are compared with those of the path zero-copy. */
+static inline bool xn_kind_compared(enum xn_kind k)
+{
+	return k >= XN_KIND_PACKED && k <= XN_KIND_BACKEND;
+}
 /* Another process works on it. */
 static inline bool xn_kind_external(enum xn_kind k)
 {

@@ -15,11 +15,16 @@
 #include "bench/bench.h"
 
 static const char *const colours[XN_KIND_COUNT] = {
-	"#1b7f5c", "#e0a458", "#4f7cac", "#7fa8d1", "#b5cbe3", "#a06cd5", "#8a94a6",
+	[XN_KIND_ZERO_COPY] = "#1b7f5c", [XN_KIND_COPY] = "#5bb08f", [XN_KIND_BOUNCE] = "#e0a458",
+	[XN_KIND_PACKED] = "#9bc53d", [XN_KIND_XSKNETD] = "#4f7cac", [XN_KIND_XSKNETD_BUSY] = "#7fa8d1",
+	[XN_KIND_XSKNETD_SLEEP] = "#b5cbe3", [XN_KIND_BACKEND] = "#a06cd5", [XN_KIND_RAW] = "#8a94a6",
 };
 static const char *const titles[XN_KIND_COUNT] = {
-	"zero-copy", "bounce, one copy in user space", "xsknetd, another process",
-	"xsknetd, busy", "xsknetd, sleep", "other back end", "raw AF_XDP, no guest",
+	[XN_KIND_ZERO_COPY] = "zero-copy", [XN_KIND_COPY] = "zero-copy, in the kernel's copy mode",
+	[XN_KIND_BOUNCE] = "bounce, one copy in user space", [XN_KIND_PACKED] = "zero-copy, packed rings",
+	[XN_KIND_XSKNETD] = "xsknetd, another process", [XN_KIND_XSKNETD_BUSY] = "xsknetd, busy",
+	[XN_KIND_XSKNETD_SLEEP] = "xsknetd, sleep", [XN_KIND_BACKEND] = "other back end",
+	[XN_KIND_RAW] = "raw AF_XDP, no guest",
 };
 
 /* What is paced shows its pace: no bars for that. */

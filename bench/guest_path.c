@@ -14,6 +14,7 @@
 
 #define F_MRG_RXBUF (1ull << 15)   /* VIRTIO 1.2, 5.1.3 */
 #define F_VERSION_1 (1ull << 32)   /* VIRTIO 1.2, 6 */
+#define F_PACKED    (1ull << 34)
 
 struct guest_path {
 	struct xn_path p;
@@ -43,11 +44,17 @@ static int open_port(struct guest_path *g, struct xn_port_info *info)
 	return err;
 }
 
+static bool is_packed(const struct guest_path *g)
+{
+	return g->p.opts->packed || g->p.kind == XN_KIND_PACKED;
+}
+
 static int make_guest(struct guest_path *g, const struct xn_port_info *info)
 {
 	const uint32_t room = XN_VNET_HDR + info->max_frame + 4;
 	const struct xn_guest_cfg cfg = {
 		.pairs = g->p.queues, .queue_size = XN_RING_SIZE, .huge = g->p.opts->huge,
+		.packed = is_packed(g),
 		.rx_buf_bytes = g->p.opts->buf_bytes ? g->p.opts->buf_bytes :
 				room <= 1536 ? 0 : (uint32_t)XN_ALIGN_UP(room, 64),
 		.rx_as_linux = g->p.opts->buf_bytes != 0,
@@ -72,7 +79,8 @@ static int start_dev(struct guest_path *g)
 
 	if (!err)
 		err = xn_dev_set_features(g->dev, xn_port_features(g->port) &
-						  (F_MRG_RXBUF | F_VERSION_1));
+						  (F_MRG_RXBUF | F_VERSION_1 |
+						   (is_packed(g) ? F_PACKED : 0)));
 	for (unsigned i = 0; i < 2 * g->p.queues && !err; i++) {
 		struct xn_vring ring;
 

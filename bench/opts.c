@@ -18,7 +18,7 @@
 const char *const xn_dir_names[XN_DIR_COUNT] = { "rx", "tx", "fwd", "rtt" };
 const char *const xn_dir_words[XN_DIR_COUNT] = { "receive", "transmit", "forward", "round trip" };
 const char *const xn_kind_names[XN_KIND_COUNT] = {
-	"zero-copy", "copy", "bounce", "xsknetd", "xsknetd-busy", "xsknetd-sleep", "backend", "raw",
+	"zero-copy", "copy", "bounce", "packed", "xsknetd", "xsknetd-busy", "xsknetd-sleep", "backend", "raw",
 };
 
 const char *const xn_guest_on_names[] = {
@@ -30,6 +30,8 @@ enum { P_ZERO_COPY, P_COPY, P_BOUNCE, P_XSKNETD, P_BACKEND, P_RAW, P_COUNT };
 static const char *const path_words[P_COUNT] = {
 	"zero-copy", "copy", "bounce", "xsknetd", "backend", "raw",
 };
+enum { R_SPLIT, R_PACKED, R_COUNT };
+static const char *const ring_words[R_COUNT] = { "split", "packed" };
 enum { POLL_COUNT = 3 };
 static const char *const poll_words[POLL_COUNT] = { "adaptive", "busy", "sleep" };
 
@@ -47,6 +49,8 @@ static const char usage_text[] =
 "                             differ)\n"
 "  --poll adaptive|busy|sleep|all    how xsknetd polls (default adaptive; round trips\n"
 "                             all)\n"
+"  --ring split|packed|all    the guest's rings (default split); with both, a path of its\n"
+"                             own for packed ones, zero-copy too\n"
 "  --backend COMMAND          path \"backend\": any vhost-user back end; {socket}, {if}\n"
 "                             and {cpus} in it are replaced\n"
 "  --ifname IF [--peer FAR]   use this interface instead of a veth pair; FAR is the other\n"
@@ -77,7 +81,7 @@ static const char usage_text[] =
 enum {
 	O_DIR = 256, O_SIZE, O_PATH, O_SECS, O_ROUNDS, O_PACE, O_QUEUES, O_IFNAME, O_HUGE,
 	O_JSON, O_SVG, O_FOOTPRINT, O_HELP, O_VERSION, O_POLL, O_BACKEND, O_SOCKET, O_PEER,
-	O_GUEST_CPU, O_IDLE, O_BUF, O_WAIT, O_MISSTEER,
+	O_GUEST_CPU, O_IDLE, O_BUF, O_WAIT, O_MISSTEER, O_RING,
 };
 
 static const struct option long_opts[] = {
@@ -89,6 +93,7 @@ static const struct option long_opts[] = {
 	{ "pps", required_argument, NULL, O_PACE },
 	{ "pace", required_argument, NULL, O_PACE },     /* its older name */
 	{ "poll", required_argument, NULL, O_POLL },
+	{ "ring", required_argument, NULL, O_RING },
 	{ "backend", required_argument, NULL, O_BACKEND },
 	{ "socket", required_argument, NULL, O_SOCKET },
 	{ "peer", required_argument, NULL, O_PEER },
@@ -273,7 +278,7 @@ static bool take_guest_cpu(struct xn_opts *o, const char *arg)
 /* Everything as it was said; settle() makes sense of it. */
 struct said {
 	bool dir, path, poll;
-	bool paths[P_COUNT], polls[POLL_COUNT];
+	bool paths[P_COUNT], polls[POLL_COUNT], rings[R_COUNT];
 };
 
 static bool take(struct xn_opts *o, struct said *said, int c, char *arg)
@@ -284,6 +289,8 @@ static bool take(struct xn_opts *o, struct said *said, int c, char *arg)
 	case O_POLL:
 		said->poll = true;
 		return take_words("poll", arg, poll_words, said->polls, POLL_COUNT);
+	case O_RING:
+		return take_words("ring", arg, ring_words, said->rings, R_COUNT);
 	case O_BACKEND:
 		o->backend = arg;
 		return true;
@@ -402,6 +409,7 @@ static bool settle_paths(struct xn_opts *o, const struct said *said)
 	/* Where no driver has zero-copy, as veth has not, the path zero-copy is this already. */
 	kind[XN_KIND_COPY] = said->path ? said->paths[P_COPY] : o->ifname != NULL;
 	kind[XN_KIND_BOUNCE] = all || said->paths[P_BOUNCE];
+	kind[XN_KIND_PACKED] = said->rings[R_SPLIT] && said->rings[R_PACKED] && kind[XN_KIND_ZERO_COPY];
 	kind[XN_KIND_RAW] = all || said->paths[P_RAW];
 	kind[XN_KIND_BACKEND] = o->backend && (all || said->paths[P_BACKEND]);
 	if (!said->paths[P_XSKNETD] && (o->ifname || !all))
@@ -434,6 +442,7 @@ static bool settle_missteer(struct xn_opts *o, const struct said *said)
 
 static bool settle(struct xn_opts *o, const struct said *said)
 {
+	o->packed = said->rings[R_PACKED] && !said->rings[R_SPLIT];
 	o->bound = !o->peer && (long)o->queues > sysconf(_SC_NPROCESSORS_ONLN);
 	if (o->missteer && !settle_missteer(o, said))
 		return false;

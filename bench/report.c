@@ -137,6 +137,7 @@ static void line_head(const struct xn_summary *s, FILE *out)
 struct columns {
 	bool queues;
 	bool external;       /* of other processes */
+	bool compared;       /* with zero-copy */
 	bool napi;           /* of the driver's threads */
 };
 
@@ -153,7 +154,7 @@ static void flow_line(const struct xn_summary *s, FILE *out, struct columns with
 		cell(out, 6, 2, s->scale);
 		cell(out, 5, 1, s->missteered * 100);
 	}
-	if (with.external)
+	if (with.compared)
 		cell(out, 6, 3, s->process_ratio);
 	cell(out, 6, 1, s->lost_share * 100);
 	cell(out, 5, 0, s->corrupt);
@@ -219,11 +220,11 @@ static void flow_heading(FILE *out, struct columns with)
 
 	snprintf(above, sizeof(above), "%s%s%s%s%s%s", with.queues ? "       " : "",
 		 "  Mpps  (min-max)  Gbit/s    of", with.queues ? "     of  miss" : "",
-		 with.external ? "     of" : "",
+		 with.compared ? "     of" : "",
 		 "   lost corru moved copies   lent engine    cpu", with.napi ? "   napi" : "");
 	snprintf(below, sizeof(below), "%s%s%s%s%s%s", with.queues ? "queues " : "",
 		 "median       Mpps  frames   raw", with.queues ? "  first st. %" : "",
-		 with.external ? " inproc" : "",
+		 with.compared ? " inproc" : "",
 		 "      %    pt  late   /pkt      % ns/pkt ns/pkt", with.napi ? " ns/pkt" : "");
 	if (with.external) {
 		strcat(above, "   back   end");
@@ -263,9 +264,10 @@ static void flow_legend(const struct xn_bench *b, FILE *out, struct columns with
 	if (with.queues)
 		fputs("of first: against the first number of queues in the same round; miss st.: frames that arrived\n"
 		      "on another queue than the guest's RSS names, and were copied over.\n", out);
+	if (with.compared)
+		fputs("of inproc: against zero-copy in this process, in the same round.\n", out);
 	if (with.external)
-		fputs("of inproc: against zero-copy in this process. back end: processor time of the other process,\n"
-		      "polling included.\n", out);
+		fputs("back end: processor time of the other process, polling included.\n", out);
 }
 
 static void trip_legend(FILE *out)
@@ -319,6 +321,8 @@ static struct columns columns_of(const struct xn_bench *b)
 	with.queues = b->opts.queues > 1;
 	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
 		with.external |= b->opts.kind[k] && xn_kind_external(k);
+	for (unsigned k = 0; k < XN_KIND_COUNT; k++)
+		with.compared |= b->opts.kind[k] && xn_kind_compared(k);
 	for (unsigned i = 0; i < b->n_cells; i++)
 		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
 			struct xn_summary s;

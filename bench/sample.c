@@ -57,7 +57,7 @@ static void sum_cost(const struct xn_round *r, struct xn_sample *s)
 		s->napi_ns = (double)(m0[1].napi_ns - m0[0].napi_ns) / (double)packets;
 		s->cpu_ns += s->napi_ns;
 	}
-	if (r->path->kind <= XN_KIND_BOUNCE)
+	if (r->path->kind <= XN_KIND_PACKED)
 		s->engine_ns = xn_ticks_ns(engine - XN_MIN(engine, sending)) / (double)packets;
 }
 

@@ -65,7 +65,7 @@ static void compare(const struct xn_cell *c, enum xn_kind kind, struct xn_summar
 	double v[XN_ROUNDS_MAX];
 
 	out->process_ratio = NAN;
-	if (here && xn_kind_external(kind) && c->dir != XN_DIR_RTT) {
+	if (here && xn_kind_compared(kind) && c->dir != XN_DIR_RTT) {
 		for (unsigned i = 0; i < c->rounds; i++)
 			v[i] = here[i].pps > 0 ? mine[i].pps / here[i].pps : NAN;
 		out->process_ratio = xn_median(v, c->rounds);

@@ -35,6 +35,7 @@
 #define F_MRG_RXBUF (1ull << 15)   /* VIRTIO 1.2, 5.1.3 */
 #define F_EVENT_IDX (1ull << 29)   /* VIRTIO 1.2, 6 */
 #define F_VERSION_1 (1ull << 32)
+#define F_PACKED    (1ull << 34)
 
 /* Where the guest's memory is for the front end: no address of ours, any number does. */
 #define USER_BASE   0x100000000ull
@@ -139,8 +140,8 @@ static int negotiate(struct vhost_path *v)
 {
 	const uint64_t protocol = 1ull << XN_VU_P_REPLY_ACK | 1ull << XN_VU_P_MQ;
 	uint64_t most = 1;      /* pairs or vrings: back ends do not agree */
-	int err = front_negotiate(&v->front, F_VERSION_1 | F_MRG_RXBUF | F_EVENT_IDX,
-				  F_VERSION_1, protocol);
+	const uint64_t must = F_VERSION_1 | (v->p.opts->packed ? F_PACKED : 0);
+	int err = front_negotiate(&v->front, F_MRG_RXBUF | F_EVENT_IDX, must, protocol);
 
 	if (!err && v->front.protocol_acked >> XN_VU_P_MQ & 1)
 		err = front_get_u64(&v->front, XN_VU_GET_QUEUE_NUM, &most);
@@ -157,7 +158,7 @@ static int give_memory(struct vhost_path *v)
 	const struct xn_guest_cfg cfg = {
 		.pairs = v->p.queues, .queue_size = XN_RING_SIZE, .huge = v->p.opts->huge,
 		.rx_buf_bytes = v->p.opts->buf_bytes, .rx_as_linux = v->p.opts->buf_bytes != 0,
-		.kicks = true, .event_idx = v->front.acked & F_EVENT_IDX,
+		.packed = v->p.opts->packed, .kicks = true, .event_idx = v->front.acked & F_EVENT_IDX,
 	};
 	struct front_region region;
 	struct xn_region r;
@@ -182,7 +183,7 @@ static int start_ring(struct vhost_path *v, unsigned i)
 	xn_guest_vring(v->guest, i, &r);
 	ring = (struct front_ring){
 		.index = i, .size = r.size, .desc = USER_BASE + r.desc_gpa,
-		.avail = USER_BASE + r.avail_gpa, .used = USER_BASE + r.used_gpa,
+		.avail = USER_BASE + r.avail_gpa, .used = USER_BASE + r.used_gpa, .base = r.base,
 		.kick_fd = r.kick_fd, .call_fd = r.call_fd, .err_fd = -1,
 	};
 	err = front_start_ring(&v->front, &ring);

@@ -220,6 +220,21 @@ static void an_interface_is_measured_alone_or_with_its_peer(void **state)
 	assert_true(o.kind[XN_KIND_COPY]);
 }
 
+static void both_kinds_of_rings_are_two_paths_one_kind_is_none(void **state)
+{
+	struct xn_opts o;
+
+	accepts(&o, "");
+	assert_false(o.packed || o.kind[XN_KIND_PACKED]);
+	accepts(&o, "--ring packed");
+	assert_true(o.packed && !o.kind[XN_KIND_PACKED]);
+	accepts(&o, "--ring split,packed");
+	assert_true(!o.packed && o.kind[XN_KIND_PACKED]);
+	accepts(&o, "--ring all --path raw");
+	assert_false(o.kind[XN_KIND_PACKED]);
+	refuses("--ring round");
+}
+
 static void buffers_hold_the_longest_frame(void **state)
 {
 	struct xn_opts o;
@@ -504,6 +519,7 @@ int main(void)
 		cmocka_unit_test(another_back_end_is_a_path),
 		cmocka_unit_test(a_running_back_end_is_the_only_path),
 		cmocka_unit_test(an_interface_is_measured_alone_or_with_its_peer),
+		cmocka_unit_test(both_kinds_of_rings_are_two_paths_one_kind_is_none),
 		cmocka_unit_test(buffers_hold_the_longest_frame),
 		cmocka_unit_test(buffers_lie_as_linux_cuts_them),
 		cmocka_unit_test(reasons_are_summed_by_name),
