@@ -91,7 +91,7 @@ LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c base
            xsk/xsk.c xsk/probe.c xsk/zc.c xsk/zc_map.c \
            rss/config.c rss/ethtool.c rss/plan.c rss/program.c rss/saved.c rss/nic.c rss/keeper.c bpf/steer.c bpf/filter.c bpf/peer.c \
            virtio/vq.c virtio/packed.c virtio/walk.c virtio/order.c virtio/inflight.c virtio/inflight_packed.c \
-           virtio/offload.c \
+           virtio/rx_mode.c virtio/offload.c \
            port/open.c port/copy.c port/cross.c port/local.c port/link.c port/announce.c \
            port/gather.c port/segment.c port/rx_csum.c \
            port/xdp.c port/xdp_nic.c port/xdp_mode.c port/xdp_watch.c port/xdp_queue.c port/xdp_rss.c port/xdp_rx.c port/xdp_tx.c \
@@ -122,7 +122,7 @@ BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests
 RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/fake/rss.c tests/fake/ethtool.c tests/kernel/bed.c tests/net/rig.c \
            tests/net/xd.c tests/net/queues.c bench/opts.c bench/summary.c bench/backend.c bench/flow.c
 
-UNIT_TESTS   := base rss nic nic_keeper port_nic csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl ctrl_rss dirty port_xdp port_rss port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
+UNIT_TESTS   := base rss nic nic_keeper port_nic csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl ctrl_rss rx_mode dirty port_xdp port_rss port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
 UNIT_TESTS   += vq_packed vq_packed_hostile vq_packed_oracle inflight_packed inflight_packed_kill
 KERNEL_TESTS := facts rss filter
 NET_TESTS    := veth rss segments faults privileges example xsknetd

@@ -34,6 +34,8 @@ bool xn_filter_takes(const struct xn_rx_filter *f, const uint8_t *frame, uint32_
 	if (!memcmp(frame, all, sizeof(all)))
 		return !f->nobcast;
 	if (frame[0] & 1)
-		return !f->nomulti && (f->allmulti || is_among(f, f->n_uni, f->n_multi, frame));
-	return !f->nouni && (f->alluni || !memcmp(frame, f->mac, 6) || is_among(f, 0, f->n_uni, frame));
+		return !f->nomulti && (f->allmulti || f->many_multi ||
+				       is_among(f, f->n_uni, f->n_multi, frame));
+	return !f->nouni && (f->alluni || f->many_uni || !memcmp(frame, f->mac, 6) ||
+			     is_among(f, 0, f->n_uni, frame));
 }

@@ -12,12 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define XN_FILTER_MACS 64u    /* a longer table of one kind: all addresses of that kind */
+#define XN_FILTER_MACS 64u
 
 struct xn_rx_filter {
 	bool promisc;                      /* everything, whatever the rest says */
 	bool alluni, allmulti;
 	bool nouni, nomulti, nobcast;      /* stronger than all* */
+	bool many_uni, many_multi;         /* more addresses than are kept: all of that kind */
 	bool vlan;                         /* of tagged frames only those in vlans */
 	uint8_t mac[6];                    /* the device's */
 	uint16_t n_uni, n_multi;           /* entries of macs: unicast first */

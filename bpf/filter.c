@@ -25,7 +25,8 @@ void xn_filter_image_make(struct xn_filter_image *img, const struct xn_rx_filter
 {
 	assert(!f->promisc && f->n_uni + f->n_multi <= XN_FILTER_MACS);
 	memset(img, 0, sizeof(*img));
-	img->flags = f->alluni * XN_FILTER_ALLUNI | f->allmulti * XN_FILTER_ALLMULTI |
+	img->flags = (f->alluni || f->many_uni) * XN_FILTER_ALLUNI |
+		     (f->allmulti || f->many_multi) * XN_FILTER_ALLMULTI |
 		     f->nouni * XN_FILTER_NOUNI | f->nomulti * XN_FILTER_NOMULTI |
 		     f->nobcast * XN_FILTER_NOBCAST | f->vlan * XN_FILTER_VLAN;
 	img->mac = xn_filter_mac(f->mac);

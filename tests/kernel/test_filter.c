@@ -142,6 +142,8 @@ static void model_does_what_the_specification_says(void **state)
 		{ "promiscuous",      { .promisc = 1, .nouni = 1 },  1, 1, 1, 1, 1, 1 },
 		{ "all unicast",      { OWN, .alluni = 1 },          1, 1, 1, 1, 0, 0 },
 		{ "all multicast",    { OWN, .allmulti = 1 },        1, 0, 0, 1, 1, 1 },
+		{ "many unicast",     { OWN, .many_uni = 1 },        1, 1, 1, 1, 0, 0 },
+		{ "many multicast",   { OWN, .many_multi = 1 },      1, 0, 0, 1, 1, 1 },
 		{ "no unicast",       { TABLE, .nouni = 1, .alluni = 1 },     0, 0, 0, 1, 0, 1 },
 		{ "no multicast",     { TABLE, .nomulti = 1, .allmulti = 1 }, 1, 0, 1, 1, 0, 0 },
 		{ "no broadcast",     { TABLE, .nobcast = 1, .allmulti = 1 }, 1, 0, 1, 0, 1, 1 },
@@ -199,6 +201,7 @@ static void random_filter(uint64_t *seed, struct xn_rx_filter *f)
 		.promisc = !rss_below(seed, 16), .alluni = !rss_below(seed, 6),
 		.allmulti = !rss_below(seed, 4), .nouni = !rss_below(seed, 8),
 		.nomulti = !rss_below(seed, 8), .nobcast = !rss_below(seed, 4),
+		.many_uni = !rss_below(seed, 16), .many_multi = !rss_below(seed, 16),
 		.vlan = rss_below(seed, 2), .n_uni = (uint16_t)rss_below(seed, 33),
 		.n_multi = (uint16_t)rss_below(seed, 32),
 	};
@@ -249,8 +252,8 @@ static void random_filter_that_fits(uint64_t *seed, struct xn_rx_filter *f)
 		if (f->promisc)
 			return;
 		xn_filter_image_make(&img, f);
-	} while ((img.flags & XN_FILTER_ALLUNI && !f->alluni) ||
-		 (img.flags & XN_FILTER_ALLMULTI && !f->allmulti));
+	} while ((img.flags & XN_FILTER_ALLUNI && !f->alluni && !f->many_uni) ||
+		 (img.flags & XN_FILTER_ALLMULTI && !f->allmulti && !f->many_multi));
 }
 
 static void program_takes_what_the_model_takes(unsigned pairs)
