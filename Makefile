@@ -94,7 +94,7 @@ LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c base
            virtio/rx_mode.c virtio/offload.c \
            port/open.c port/copy.c port/cross.c port/local.c port/link.c port/announce.c \
            port/gather.c port/segment.c port/rx_csum.c \
-           port/xdp.c port/xdp_nic.c port/xdp_mode.c port/xdp_watch.c port/xdp_queue.c port/xdp_rss.c port/xdp_rx.c port/xdp_tx.c \
+           port/xdp.c port/xdp_nic.c port/xdp_mode.c port/xdp_watch.c port/xdp_queue.c port/xdp_rss.c port/xdp_flow.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/ctrl_announce.c engine/ctrl_mq.c engine/steer.c \
            engine/stats.c
 # xsknetd, all but its main(): tests link it too.

@@ -49,6 +49,9 @@
  * own guest queue and gives it back. Then the buffer is posted once more, as it was: h's guest
  * has not seen it in between.
  *
+ * Without RSS, if the port was opened by_flow, g is the queue on which the guest sends this flow
+ * (bpf/flows.h), or h's own if it does not. All else is as with RSS.
+ *
  * To stop queue q, so that nothing reads or writes its buffers any more:
  *	1. xn_steer_enable(q, false); row q out of both maps; xn_xsk_barrier
  *	2. the RX rings of row q are read empty; what was lent to other threads is taken back
@@ -67,8 +70,8 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/filter.h"
+#include "bpf/flows.h"
 #include "bpf/steer.h"
-#include "rss/image.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -132,6 +135,9 @@ struct {
 struct xn_filter_image filters[2];
 __u32 filter_now;
 
+/* Which guest queue sends the flow; user space writes it. */
+__u8 flows[XN_FLOW_SLOTS];
+
 /* By guest queue; user space writes it. */
 __u8 disabled[XN_STEER_MAX_QUEUES];
 
@@ -185,6 +191,16 @@ static __always_inline int is_disabled(__u32 guest_queue)
 	return disabled[guest_queue & (XN_STEER_MAX_QUEUES - 1)];
 }
 
+/* By flow: no queue is better than that on which it came, if it may not go to the other. */
+static __always_inline __u32 to_sender(__u32 known, __u32 hash, __u32 from)
+{
+	__u32 to = from;
+
+	if (known)
+		to = xn_flow_queue(*(volatile __u8 *)&flows[hash & (XN_FLOW_SLOTS - 1)], from, rss_pairs);
+	return is_disabled(to) ? from : to;
+}
+
 /* A frame for guest queue `to` that came on host queue `from`, its own one being another. */
 static __always_inline int correct(struct queue_counts *c, __u32 from, __u32 to)
 {
@@ -210,18 +226,20 @@ static __always_inline int by_rss(const struct xdp_md *ctx, const struct xn_rss_
 	const __u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 from = ctx->rx_queue_index - first_queue, to = img->unclassified;
 	struct queue_counts *c;
-	__u32 hash, known;
+	__u32 hash = 0, known;
 	int action;
 
 	if (from >= rss_pairs)
 		return plain(ctx);
 	known = xn_rss_hash(img, data, end, &hash);
-	if (known)
+	if (img->by_flow)
+		to = to_sender(known, hash, from);
+	else if (known)
 		to = xn_rss_queue(img, hash);
 	c = bpf_map_lookup_elem(&queues, &to);
 	if (!c)   /* no configuration names such a queue */
 		return leave(XN_E_steer_no_socket, XDP_DROP);
-	if (!known)
+	if (!known && !img->by_flow)
 		c->v[XN_Q_unclassified]++;
 	if (is_disabled(to)) {
 		c->v[XN_Q_disabled]++;

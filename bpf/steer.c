@@ -30,6 +30,7 @@
 #include "base/types.h"
 #include "base/filter.h"
 #include "bpf/filter.h"
+#include "bpf/flows.h"
 #include "bpf/steer.h"
 #include "bpf/steer.skel.h"
 #include "rss/config.h"
@@ -45,6 +46,8 @@ struct xn_steer {
 	unsigned pairs, first_queue;
 	struct xn_rss_image *image;      /* where the next one is made */
 	unsigned next;                   /* which of the two maps is not in force */
+	struct xn_flows flows;           /* image NULL: not by_flow */
+	struct xn_rss_image *flow_image;
 };
 
 static const struct {
@@ -218,6 +221,43 @@ static int load(struct xn_steer *s, const struct xn_steer_cfg *cfg)
 	return s->n_cpus < 0 ? s->n_cpus : 0;
 }
 
+/* For all frames from now on. 0 or -errno; no message. */
+static int swap_in(struct xn_steer *s, const struct xn_rss_image *image)
+{
+	int images = bpf_map__fd(s->skel->maps.images);
+	int map = bpf_map__fd(s->next ? s->skel->maps.image_b : s->skel->maps.image_a);
+	uint32_t zero = 0;
+
+	if (bpf_map_update_elem(map, &zero, image, BPF_ANY) ||
+	    bpf_map_update_elem(images, &zero, &map, BPF_ANY))
+		return -errno;
+	s->next = !s->next;
+	return 0;
+}
+
+/* By flow, from the first frame on. 0 or -errno; no message. */
+static int begin_flows(struct xn_steer *s)
+{
+	struct xn_rss_config cfg;
+	int err;
+
+	xn_rss_default(&cfg, 1);
+	/* As a frame is addressed; not by what stands in extension headers, which its answer
+	 * does not have. */
+	cfg.types = XN_RSS_TYPE(XN_FLOW_IPV4) | XN_RSS_TYPE(XN_FLOW_TCPV4) | XN_RSS_TYPE(XN_FLOW_UDPV4) |
+		    XN_RSS_TYPE(XN_FLOW_IPV6) | XN_RSS_TYPE(XN_FLOW_TCPV6) | XN_RSS_TYPE(XN_FLOW_UDPV6);
+	err = xn_rss_set_key(&cfg, "random");
+	if (err)
+		return err;
+	s->flow_image = calloc(1, sizeof(*s->flow_image));
+	if (!s->flow_image)
+		return -ENOMEM;
+	xn_rss_image_make(s->flow_image, &cfg);
+	s->flow_image->by_flow = 1;
+	s->flows = (struct xn_flows){ .on = 1, .slot = s->skel->bss->flows, .image = s->flow_image };
+	return swap_in(s, s->flow_image);
+}
+
 /* 0 or -errno; no message. */
 static int attach_as(struct xn_steer *s, const struct xn_steer_cfg *cfg, uint32_t flags)
 {
@@ -278,6 +318,8 @@ int xn_steer_open(struct xn_steer **out, const struct xn_steer_cfg *cfg)
 	/* libbpf has one print function for the process: it may be the VMM's. */
 	before = libbpf_set_print(print_debug);
 	err = load(s, cfg);
+	if (!err && cfg->by_flow && s->pairs)
+		err = begin_flows(s);
 	err = err ? fail_load(-err, cfg) : attach(s, cfg);
 	libbpf_set_print(before);
 	if (err)
@@ -295,6 +337,7 @@ void xn_steer_close(struct xn_steer *s)
 		close(s->link_fd);
 	steer_bpf__destroy(s->skel);
 	free(s->image);
+	free(s->flow_image);
 	free(s);
 }
 
@@ -383,28 +426,31 @@ static int check_queues(const struct xn_steer *s, const struct xn_rss_config *cf
 
 int xn_steer_set_rss(struct xn_steer *s, const struct xn_rss_config *cfg)
 {
-	int images = bpf_map__fd(s->skel->maps.images);
-	int map = bpf_map__fd(s->next ? s->skel->maps.image_b : s->skel->maps.image_a);
+	const struct xn_rss_image *image = cfg ? s->image : s->flows.image;
 	uint32_t zero = 0;
-	int err;
+	int err = 0;
 
 	if (!s->pairs)
 		return xn_fail(EINVAL, "RSS: the port was opened without it");
-	if (!cfg) {
-		/* That there was none is no failure. */
-		bpf_map_delete_elem(images, &zero);
-		return 0;
+	if (cfg) {
+		err = check_queues(s, cfg);
+		if (err)
+			return err;
+		xn_rss_image_make(s->image, cfg);
 	}
-	err = check_queues(s, cfg);
+	if (image)
+		err = swap_in(s, image);
+	else   /* that there was none is no failure */
+		bpf_map_delete_elem(bpf_map__fd(s->skel->maps.images), &zero);
 	if (err)
-		return err;
-	xn_rss_image_make(s->image, cfg);
-	if (bpf_map_update_elem(map, &zero, s->image, BPF_ANY) ||
-	    bpf_map_update_elem(images, &zero, &map, BPF_ANY))
-		return xn_fail(errno, "RSS: giving the configuration to the kernel: %s",
-			       strerror(errno));
-	s->next = !s->next;
+		return xn_fail(-err, "RSS: giving the configuration to the kernel: %s", strerror(-err));
+	xn_store_once8(&s->flows.on, image && image == s->flows.image);
 	return 0;
+}
+
+const struct xn_flows *xn_steer_flows(const struct xn_steer *s)
+{
+	return s->flows.image ? &s->flows : NULL;
 }
 
 int xn_steer_set_at(struct xn_steer *s, unsigned host_queue, unsigned guest_queue, int xsk_fd)

@@ -51,6 +51,7 @@ enum xn_steer_queue_counter {
 #include <stdbool.h>
 #include <stdint.h>
 
+struct xn_flows;
 struct xn_rss_config;
 struct xn_rx_filter;
 struct xn_steer;
@@ -66,6 +67,9 @@ struct xn_steer_cfg {
 	uint8_t mac[6];
 	unsigned rss_pairs;        /* guest queues that RSS can name; 0: no RSS, ever */
 	unsigned first_queue;      /* with RSS: host queue of guest queue 0; the others follow */
+	/* Without a configuration (at first, and after NULL) frames come on the queue on which the
+	 * guest sends their flow: bpf/flows.h. */
+	bool by_flow;
 };
 
 /*
@@ -90,7 +94,7 @@ void xn_steer_set_filter(struct xn_steer *s, const struct xn_rx_filter *f);
 /* ---- RSS: for programs that were opened with rss_pairs ---- */
 
 /*
- * From now on frames are steered by this configuration, NULL: as without RSS. A frame sees the
+ * From now on frames are steered by this configuration, NULL: as without RSS, or by_flow. A frame sees the
  * one before or this one, whole; when the call returns, no frame sees the one before any more.
  * Takes some 10 ms, in which the caller sleeps. One thread at a time. Needs no privilege.
  * cfg is copied. On failure the one before stays in force. 0 or
@@ -114,6 +118,9 @@ void xn_steer_clear_at(struct xn_steer *s, unsigned host_queue, unsigned guest_q
  * that do not run yet, or their frames go to the queue that they came on. Any thread.
  */
 void xn_steer_enable(struct xn_steer *s, unsigned guest_queue, bool on);
+
+/* The flows of a program that was opened by_flow; NULL else. As long as s lives. */
+const struct xn_flows *xn_steer_flows(const struct xn_steer *s);
 
 /* Sums over all processors. */
 void xn_steer_queue_counters(const struct xn_steer *s, unsigned guest_queue,

@@ -222,6 +222,10 @@ struct xn_port_opts {
  *                        process of its own does it (a fork), which keeps
  *                        CAP_NET_ADMIN and nothing else
  *              keep      they stay as they are: what is wrong is copied
+ *          flows=follow  with several queues, and no RSS of anybody's: a flow comes
+ *                        on the queue pair on which the guest sends it, if need be
+ *                        by a copy (default)
+ *                arrival on the pair of the host queue on which it comes: no copies
  *          budget=N      packets a system call may send (default 1024; needs
  *                        Linux 6.17, else the kernel's 32)
  *        "null[:queues=N]"      takes what the guest sends, never sends anything

@@ -70,9 +70,12 @@ static int parse_option(struct xn_xdp_spec *s, const char *name, const char *val
 	} else if (!strcmp(name, "nic")) {
 		w = WORD(name, value, "auto", "keep");
 		s->nic_keep = w == 1;
+	} else if (!strcmp(name, "flows")) {
+		w = WORD(name, value, "follow", "arrival");
+		s->by_arrival = w == 1;
 	} else {
 		return xn_fail(EINVAL, "xdp: option \"%s\" is not known: queues, start, mode, "
-			       "attach, filter, tx, nic, budget are", name);
+			       "attach, filter, tx, nic, flows, budget are", name);
 	}
 	return w < 0 ? w : 0;
 }
@@ -182,7 +185,7 @@ const struct xn_xdp_sys xn_xdp_sys_linux = {
 	.steer_set = xn_steer_set, .steer_clear = xn_steer_clear,
 	.steer_native = xn_steer_native, .steer_filter = xn_steer_set_filter,
 	 .steer_counters = xn_steer_counters,
-	.steer_set_rss = xn_steer_set_rss, .steer_enable = xn_steer_enable,
+	.steer_flows = xn_steer_flows, .steer_set_rss = xn_steer_set_rss, .steer_enable = xn_steer_enable,
 	.steer_set_at = xn_steer_set_at, .steer_clear_at = xn_steer_clear_at,
 	.steer_queue_counters = xn_steer_queue_counters,
 	.xsk_socket = xn_xsk_socket, .xsk_open = xn_xsk_open, .xsk_open_rx = xn_xsk_open_rx,
@@ -369,6 +372,7 @@ static int attach(struct xn_xdp_port *p, const struct xn_port_opts *opts)
 		.ifindex = p->info.ifindex, .ifname = p->spec.ifname, .attach = p->spec.attach,
 		.frame_bytes = xn_xdp_mode_passes(p), .filter_mac = p->spec.filter_mac,
 		.rss_pairs = p->rss ? p->spec.queues : 0, .first_queue = p->spec.start,
+		.by_flow = !p->spec.by_arrival,
 	};
 
 	if (memcmp(opts->mac, none, sizeof(none)))

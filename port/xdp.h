@@ -51,7 +51,7 @@ struct xn_xdp_spec {
 	char ifname[IF_NAMESIZE];
 	unsigned queues, start, budget;
 	enum xn_xsk_mode mode;
-	bool bounce, filter_mac, nic_keep;
+	bool bounce, filter_mac, nic_keep, by_arrival;
 	enum xn_attach attach;
 	enum xn_tx_multi tx;
 };
@@ -84,6 +84,7 @@ struct xn_xdp_sys {
 	bool (*steer_native)(const struct xn_steer *s);
 	void (*steer_filter)(struct xn_steer *s, const struct xn_rx_filter *f);
 	void (*steer_counters)(const struct xn_steer *s, uint64_t out[XN_E_COUNT]);
+	const struct xn_flows *(*steer_flows)(const struct xn_steer *s);
 	int  (*steer_set_rss)(struct xn_steer *s, const struct xn_rss_config *cfg);
 	int  (*steer_set_at)(struct xn_steer *s, unsigned host_queue, unsigned guest_queue, int xsk_fd);
 	void (*steer_clear_at)(struct xn_steer *s, unsigned host_queue, unsigned guest_queue);
@@ -149,6 +150,15 @@ struct xn_xdp_watch {
 	uint64_t *tx_sums;               /* of arena frames on their way, while tx_proof */
 };
 
+/* Which queue sends which flow: port/xdp_flow.c. */
+struct xn_xdp_learn {
+	const struct xn_flows *flows;    /* NULL: it is not learnt */
+	unsigned (*tx_post)(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			    const struct xn_piece *pieces);
+	struct xn_portq_ops ops;         /* the queue's, but for tx_post */
+	unsigned turn;                   /* free running: which packet of a batch is looked at */
+};
+
 struct xn_xdpq {
 	struct xn_portq q;
 	struct xn_xsk xsk;
@@ -203,6 +213,8 @@ struct xn_xdpq {
 	uint64_t refused;                /* TX descriptors, when it was asked which pages follow */
 	int end_fd;                      /* socket that proves the end (xn_zc_close); -1: none */
 	struct xn_xdp_watch watch;
+
+	struct xn_xdp_learn learn;
 };
 
 /* Why the mode is what it is. X(name, text) */
@@ -359,6 +371,9 @@ int  xn_xdp_steer_on(const struct xn_xdpq *x);
 void xn_xdp_steer_off(const struct xn_xdpq *x);
 /* Frames that RSS names no queue for, of all queues. */
 uint64_t xn_xdp_unclassified(const struct xn_xdp_port *p);
+
+/* port/xdp_flow.c: x has its ops */
+void xn_xdp_learn_begin(struct xn_xdpq *x);
 
 /* port/xdp_queue.c */
 int  xn_xdp_queue_start(struct xn_port *port, const struct xn_portq_cfg *cfg, struct xn_portq **q);

@@ -254,6 +254,7 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	x->rx_posted = x->rx_taken = *x->xsk.fill.producer;
 	x->tx_posted = x->tx_done = x->tx_hint = *x->xsk.tx.producer;
 	x->q.ops = x->map ? &queue_ops_zc : &queue_ops;
+	xn_xdp_learn_begin(x);
 	err = xn_xdp_watch_begin(x);
 	if (!err && x->keep)   /* before a frame can come */
 		xn_xdp_keep_up(x);

@@ -515,6 +515,17 @@ static int correct(struct fk *k, unsigned queue, unsigned from, unsigned to)
 	return 0;
 }
 
+/* The guest queue that sends this flow; from: none. */
+static unsigned sender(uint32_t bytes, unsigned from)
+{
+	uint32_t hash;
+	unsigned to = from;
+
+	if (rss_model_hash(&fk_host.flow_rss, on_wire, bytes, &hash) && fk_host.slots[hash % XN_FLOW_SLOTS])
+		to = fk_host.slots[hash % XN_FLOW_SLOTS] - 1u;
+	return to >= fk_host.steer.rss_pairs || fk_host.disabled[to] ? from : to;
+}
+
 static int by_rss(struct fk *k, unsigned queue, uint32_t bytes)
 {
 	const unsigned from = queue - fk_host.steer.first_queue;
@@ -523,8 +534,8 @@ static int by_rss(struct fk *k, unsigned queue, uint32_t bytes)
 
 	if (from >= fk_host.steer.rss_pairs)
 		return plain(k, queue);
-	to = rss_model_queue(&fk_host.rss, on_wire, bytes);
-	if (!rss_model_hash(&fk_host.rss, on_wire, bytes, &hash))
+	to = fk_host.rss_on ? rss_model_queue(&fk_host.rss, on_wire, bytes) : sender(bytes, from);
+	if (fk_host.rss_on && !rss_model_hash(&fk_host.rss, on_wire, bytes, &hash))
 		fk_host.queue_exits[to][XN_Q_unclassified]++;
 	if (fk_host.disabled[to]) {
 		fk_host.queue_exits[to][XN_Q_disabled]++;
@@ -547,7 +558,7 @@ static int steer(void *arg, uint32_t bytes)
 		fk_host.exits[XN_E_steer_too_long]++;
 		return -EMSGSIZE;
 	}
-	return fk_host.rss_on ? by_rss(k, queue, bytes) : plain(k, queue);
+	return fk_host.rss_on || fk_host.flows.on ? by_rss(k, queue, bytes) : plain(k, queue);
 }
 
 /* The NIC writes on, though its socket is closed. */
@@ -595,9 +606,23 @@ static int host_if_info(const char *ifname, struct xn_if_info *info)
 	return 0;
 }
 
+/* Key and types as the loader chooses them (bpf/steer.c), but for chance. */
+static void begin_flows(void)
+{
+	static struct xn_rss_image image;
+	uint64_t seed = 5;
+
+	rss_random_config(&seed, &fk_host.flow_rss, 1);
+	fk_host.flow_rss.types = 0x3f;   /* IPv4, IPv6, and TCP's and UDP's over them */
+	xn_rss_image_make(&image, &fk_host.flow_rss);
+	fk_host.flows = (struct xn_flows){ .on = 1, .slot = fk_host.slots, .image = &image };
+}
+
 static int host_steer_open(struct xn_steer **s, const struct xn_steer_cfg *cfg)
 {
 	fk_host.steer = *cfg;
+	if (cfg->by_flow && cfg->rss_pairs)
+		begin_flows();
 	*s = (struct xn_steer *)(void *)&fk_host;   /* opaque for the port */
 	return 0;
 }
@@ -650,12 +675,18 @@ static void host_steer_counters(const struct xn_steer *s, uint64_t out[XN_E_COUN
 	leave();
 }
 
+static const struct xn_flows *host_steer_flows(const struct xn_steer *s)
+{
+	return fk_host.flows.image ? &fk_host.flows : NULL;
+}
+
 static int host_steer_set_rss(struct xn_steer *s, const struct xn_rss_config *cfg)
 {
 	assert(fk_host.steer.rss_pairs);
 	enter();
 	fk_host.swaps++;
 	fk_host.rss_on = cfg != NULL;
+	fk_host.flows.on = !cfg && fk_host.flows.image;
 	if (cfg)
 		fk_host.rss = *cfg;
 	leave();
@@ -974,7 +1005,7 @@ const struct xn_xdp_sys fk_host_sys = {
 	.steer_native = host_steer_native, .steer_filter = host_steer_filter,
 	.steer_counters = host_steer_counters,
 	.xsk_open_rx = host_xsk_open_rx,
-	.steer_set_rss = host_steer_set_rss, .steer_enable = host_steer_enable,
+	.steer_flows = host_steer_flows, .steer_set_rss = host_steer_set_rss, .steer_enable = host_steer_enable,
 	.steer_set_at = host_steer_set_at, .steer_clear_at = host_steer_clear_at,
 	.steer_queue_counters = host_steer_queue_counters,
 	.xsk_socket = host_xsk_socket, .xsk_open = host_xsk_open, .xsk_close = host_xsk_close,

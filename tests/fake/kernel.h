@@ -29,6 +29,7 @@
 #define XN_TESTS_FAKE_KERNEL_H
 
 #include "base/filter.h"
+#include "bpf/flows.h"
 #include "port/xdp.h"
 #include "rss/config.h"
 #include "xsk/xsk.h"
@@ -214,6 +215,10 @@ struct fk_host {
 	struct xn_xsk *away[FK_QUEUES]; /* second sockets */
 	int away_error;                 /* -errno for opening one */
 	unsigned swaps;                 /* configurations so far */
+	/* Steering by flow, while rss_on is false: as bpf/flows.h has it. */
+	struct xn_flows flows;
+	uint8_t slots[XN_FLOW_SLOTS];
+	struct xn_rss_config flow_rss;
 	struct xn_ethtool *eth;         /* its key, table and rules (tests/fake/ethtool.h); NULL: none */
 	int eth_state;                  /* directory for what they were; -1: none */
 	unsigned barriers, opened, closed;
