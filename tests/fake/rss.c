@@ -515,3 +515,34 @@ void rss_plain_frame(uint8_t *frame, unsigned bytes, unsigned class, unsigned vl
 	}
 	random_bytes(&flow, l4, 4);
 }
+
+static void change_places(uint8_t *a, uint8_t *b, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const uint8_t was = a[i];
+
+		a[i] = b[i];
+		b[i] = was;
+	}
+}
+
+void rss_turn_round(uint8_t *frame, unsigned class, unsigned vlans)
+{
+	uint8_t *ip = frame + XN_ETH_BYTES + vlans * XN_VLAN_BYTES, *ports;
+
+	change_places(frame, frame + 6, 6);
+	switch (class) {
+	case XN_FLOW_IPV4:
+	case XN_FLOW_TCPV4:
+	case XN_FLOW_UDPV4:
+		change_places(ip + 12, ip + 16, 4);
+		ports = ip + XN_IPV4_BYTES;
+		break;
+	default:
+		change_places(ip + 8, ip + 24, 16);
+		ports = ip + XN_IPV6_BYTES;
+		break;
+	}
+	if (class != XN_FLOW_IPV4 && class != XN_FLOW_IPV6)
+		change_places(ports, ports + 2, 2);
+}

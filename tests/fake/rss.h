@@ -34,5 +34,7 @@ unsigned rss_random_frame(uint64_t *state, uint8_t frame[RSS_FRAME_MAX]);
 /* A frame without tricks of `bytes` bytes: class is one of rss/flow.h up to UDPV6, or NONE
  * for an ARP request; addresses and ports come from `flow`. */
 void rss_plain_frame(uint8_t *frame, unsigned bytes, unsigned class, unsigned vlans, uint64_t flow);
+/* Makes such a frame the answer to itself: addresses and ports change places. */
+void rss_turn_round(uint8_t *frame, unsigned class, unsigned vlans);
 
 #endif

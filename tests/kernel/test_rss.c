@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/types.h"
 #include "bench/lab.h"
+#include "bpf/flows.h"
 #include "bpf/steer.h"
 #include "tests/fake/rss.h"
 #include "tests/kernel/bed.h"
@@ -235,6 +236,95 @@ static void program_steers_100000_frames_where_the_model_does(void **state)
 	}
 	assert_int_equal(steered(), FRAMES);
 	assert_int_equal(exits(XN_E_steer_no_socket), 0);
+}
+
+static void open_by_flow(unsigned pairs)
+{
+	struct xn_steer_cfg cfg = steer_cfg(0, pairs);
+
+	cfg.by_flow = true;
+	must(xn_steer_open(&t.steer, &cfg), "xn_steer_open");
+	t.prog = program_of(t.lab.near_ifindex);
+	set_all(0, pairs);
+}
+
+static const unsigned plain_classes[] = {
+	XN_FLOW_IPV4, XN_FLOW_TCPV4, XN_FLOW_UDPV4, XN_FLOW_IPV6, XN_FLOW_TCPV6, XN_FLOW_UDPV6,
+};
+
+/* The frame comes on queue `from`, and goes to guest queue `to`. */
+static void expect_to(const uint8_t *frame, unsigned bytes, unsigned from, unsigned to)
+{
+	const enum xn_steer_queue_counter c = to == from ? XN_Q_exact : XN_Q_missteered;
+	const uint64_t before = queue_count(to, c);
+
+	assert_int_equal(run(t.prog, frame, bytes, from, 1, NULL), XDP_REDIRECT);
+	if (queue_count(to, c) != before + 1)
+		fail_msg("a frame on queue %u did not go to guest queue %u", from, to);
+}
+
+static void answers_come_where_their_flow_is_sent(void **state)
+{
+	const struct xn_flows *flows;
+	uint64_t seed = 23;
+	uint8_t frame[128];
+
+	open_by_flow(PAIRS);
+	flows = xn_steer_flows(t.steer);
+	assert_non_null(flows);
+	assert_true(flows->on);
+	for (unsigned i = 0; i < FRAMES / 5; i++) {
+		unsigned class = plain_classes[rss_below(&seed, 6)], vlans = rss_below(&seed, 3);
+		unsigned on = rss_below(&seed, PAIRS), from = rss_below(&seed, PAIRS);
+
+		rss_plain_frame(frame, sizeof(frame), class, vlans, rss_random(&seed));
+		xn_flows_learn(flows, frame, sizeof(frame), on);
+		rss_turn_round(frame, class, vlans);
+		assert_int_equal(xn_flows_steer(flows, frame, sizeof(frame), from, PAIRS), on);
+		expect_to(frame, sizeof(frame), from, on);
+	}
+	assert_int_equal(exits(XN_E_steer_no_socket), 0);
+}
+
+static void unknown_flows_and_bad_slots_go_where_they_came(void **state)
+{
+	const struct xn_flows *flows;
+	struct xn_rss_config cfg;
+	uint64_t seed = 24;
+	uint8_t f[128];
+
+	open_by_flow(4);
+	flows = xn_steer_flows(t.steer);
+	for (unsigned i = 0; i < 200; i++) {
+		uint8_t any[RSS_FRAME_MAX];
+		unsigned n = rss_random_frame(&seed, any);
+
+		expect_to(any, n, i % 4, i % 4);
+	}
+	/* A slot that names no queue. */
+	memset(flows->slot, 77, XN_FLOW_SLOTS);
+	rss_plain_frame(f, sizeof(f), XN_FLOW_TCPV4, 0, 1);
+	expect_to(f, sizeof(f), 3, 3);
+	/* A queue that is disabled is not waited for. */
+	memset(flows->slot, 1 + 2, XN_FLOW_SLOTS);
+	expect_to(f, sizeof(f), 3, 2);
+	xn_steer_enable(t.steer, 2, false);
+	expect_to(f, sizeof(f), 3, 3);
+	assert_int_equal(run(t.prog, f, sizeof(f), 2, 1, NULL), XDP_DROP);
+	assert_int_equal(exits(XN_E_steer_disabled), 1);
+	xn_steer_enable(t.steer, 2, true);
+	/* RSS does not ask them; without it they are asked again. */
+	xn_rss_default(&cfg, 4);
+	must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
+	assert_false(flows->on);
+	expect_to(f, sizeof(f), 3, rss_model_queue(&cfg, f, sizeof(f)));
+	must(xn_steer_set_rss(t.steer, NULL), "xn_steer_set_rss");
+	assert_true(flows->on);
+	expect_to(f, sizeof(f), 3, 2);
+	/* ARP has no flow. */
+	rss_plain_frame(f, sizeof(f), XN_FLOW_NONE, 0, 0);
+	expect_to(f, sizeof(f), 1, 1);
+	assert_int_equal(queue_count(1, XN_Q_unclassified), 0);
 }
 
 /* A frame that the configuration sends to this guest queue. */
@@ -548,6 +638,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		CASE(kernel_hashes_100000_frames_as_the_model_does),
 		CASE(program_steers_100000_frames_where_the_model_does),
+		CASE(answers_come_where_their_flow_is_sent),
+		CASE(unknown_flows_and_bad_slots_go_where_they_came),
 		CASE(each_way_out_is_taken_when_it_should_be),
 		CASE(what_cannot_be_steered_is_refused),
 		CASE(frame_sees_one_configuration_and_never_parts_of_two),
