@@ -133,7 +133,7 @@ SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c test
                 tests/vhost/case_front.c tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
                 tests/vhost/case_guest.c tests/vhost/case_ctrl.c tests/vhost/case_inflight.c \
                 tests/vhost/case_fault.c tests/vhost/case_wait.c tests/vhost/case_mutate.c
-FUZZ_TARGETS := rx tx ctrl inflight session offload rss
+FUZZ_TARGETS := rx tx rx_packed tx_packed ctrl inflight inflight_packed session offload rss
 FUZZ_RIG     := tests/fuzz/guest.c
 ZC_PROGS     := geometry stop product rings rss
 ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c

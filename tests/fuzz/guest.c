@@ -17,10 +17,11 @@
 #define AVAIL_AT   0x0400u
 #define USED_AT    0x0600u
 #define TURNS      6u
+#define LONGEST    2048u       /* more than a used length can be: header and frame */
 
 /* The first bytes of an input: how the device is set up. */
 struct setup {
-	uint8_t size_log2;         /* of the ring: 2^(0..6) */
+	uint8_t size_log2;         /* of the ring: 2^(0..6); packed: 1..64 */
 	uint8_t features;
 	uint8_t frames;            /* that arrive each turn */
 	uint8_t frame_len;         /* of them: 14 + 6 * this */
@@ -75,21 +76,48 @@ static void allow(uint64_t addr, uint32_t len)
 		memset(rig.may + addr, 1, len);
 }
 
+/* A descriptor in RAM, of either kind. */
+static struct vring_desc desc_at(uint64_t at, bool packed)
+{
+	struct vring_desc d;
+	struct vring_packed_desc p;
+
+	memcpy(&d, rig.ram + at, sizeof(d));
+	memcpy(&p, rig.ram + at, sizeof(p));
+	if (packed)
+		d = (struct vring_desc){ .addr = p.addr, .len = p.len, .flags = p.flags };
+	return d;
+}
+
+/* Of a packed ring the device writes over slots, with lengths and flags of its own; only inside
+ * of a chain are such slots ever looked at again. */
+static bool has_chains(uint32_t size, bool packed)
+{
+	for (uint32_t i = 0; i < size; i++)
+		if (desc_at(DESC_AT + 16 * i, packed).flags & VRING_DESC_F_NEXT)
+			return true;
+	return false;
+}
+
 /* More than a walk would allow: every entry of the table, reachable or not, and of
  * every table that an entry points to. */
-static void allow_writable(uint32_t size)
+static void allow_writable(uint32_t size, bool packed)
 {
-	struct vring_desc d, e;
+	const bool rewritten = packed && has_chains(size, packed);
 
 	for (uint32_t i = 0; i < size; i++) {
-		memcpy(&d, rig.ram + DESC_AT + 16 * i, sizeof(d));
+		const struct vring_desc d = desc_at(DESC_AT + 16 * i, packed);
+
+		if (rewritten)
+			allow(d.addr, LONGEST);
 		if (!(d.flags & VRING_DESC_F_INDIRECT)) {
 			if (d.flags & VRING_DESC_F_WRITE)
 				allow(d.addr, d.len);
 			continue;
 		}
 		for (uint32_t k = 0; k < d.len / 16 && inside(d.addr + 16ull * k, 16); k++) {
-			memcpy(&e, rig.ram + d.addr + 16ull * k, sizeof(e));
+			const struct vring_desc e = desc_at(d.addr + 16ull * k, packed);
+
 			if (e.flags & VRING_DESC_F_WRITE)
 				allow(e.addr, e.len);
 		}
@@ -103,17 +131,14 @@ static bool any_allowed(uint64_t from, uint64_t to)
 
 /* Do writable buffers lie where descriptors are read? Then the guest rewrites its own
  * descriptors, and what was offered before says nothing. */
-static bool modifies_itself(uint32_t size)
+static bool modifies_itself(uint32_t size, bool packed)
 {
-	struct vring_desc d;
-
 	if (any_allowed(DESC_AT, DESC_AT + 16 * size) || any_allowed(AVAIL_AT, RINGS_END))
 		return true;
 	for (uint32_t i = 0; i < size; i++) {
-		uint64_t len;
+		const struct vring_desc d = desc_at(DESC_AT + 16 * i, packed);
+		const uint64_t len = XN_MIN(d.len, FUZZ_RAM);
 
-		memcpy(&d, rig.ram + DESC_AT + 16 * i, sizeof(d));
-		len = XN_MIN(d.len, FUZZ_RAM);
 		if ((d.flags & VRING_DESC_F_INDIRECT) && inside(d.addr, 1) &&
 		    any_allowed(d.addr, XN_MIN(d.addr + len, FUZZ_RAM)))
 			return true;
@@ -148,6 +173,18 @@ static void check_ram(void)
 	}
 }
 
+/* What the device itself may write of a ring. */
+static void allow_ring(uint32_t size, bool packed)
+{
+	if (!packed) {
+		memset(rig.may + USED_AT, 1, 4 + 8 * size + 2);   /* flags, idx, entries, avail_event */
+		return;
+	}
+	memset(rig.may + USED_AT, 1, 4);
+	for (uint32_t i = 0; i < size; i++)
+		memset(rig.may + DESC_AT + 16 * i + 8, 1, 8);    /* length, id, flags */
+}
+
 /* ---- the play ---- */
 
 static void load(const uint8_t *data, size_t bytes)
@@ -161,7 +198,7 @@ static void load(const uint8_t *data, size_t bytes)
 	memset(rig.may, 0, FUZZ_RAM);
 }
 
-static void set_ring(struct xn_dev *dev, unsigned index, uint32_t size, uint16_t base,
+static void set_ring(struct xn_dev *dev, unsigned index, uint32_t size, uint32_t base,
 		     void *inflight)
 {
 	const struct xn_vring v = {
@@ -171,6 +208,14 @@ static void set_ring(struct xn_dev *dev, unsigned index, uint32_t size, uint16_t
 
 	if (xn_dev_set_vring(dev, index, &v))
 		abort();
+}
+
+/* Nothing is out, at any place. */
+static uint32_t packed_base(uint32_t size, uint16_t at)
+{
+	const uint32_t pos = (at & 0x7fffu) % size | (at & 0x8000u);
+
+	return pos << 16 | pos;
 }
 
 static void frames_arrive(const struct setup *s)
@@ -200,9 +245,9 @@ static void turn(struct xn_dev *dev, const struct setup *s, enum fuzz_side side)
 }
 
 /* The inflight memory is as long as it has to be, for the sanitizer to see what is behind it. */
-static void *take_inflight(uint32_t size, const uint8_t **data, size_t *bytes)
+static void *take_inflight(uint32_t size, bool packed, const uint8_t **data, size_t *bytes)
 {
-	size_t n = xn_inflight_bytes(size), have = XN_MIN(n, *bytes);
+	size_t n = packed ? xn_inflight_packed_bytes(size) : xn_inflight_bytes(size), have = XN_MIN(n, *bytes);
 	uint8_t *p = aligned_alloc(64, n);
 
 	if (!p)
@@ -217,6 +262,7 @@ static void *take_inflight(uint32_t size, const uint8_t **data, size_t *bytes)
 void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 {
 	const enum fuzz_side side = what & 0xffu;
+	const bool packed = what & FUZZ_PACKED;
 	void *inflight = NULL;
 	static const char *const options[] = { "fake0", "fake0,tx=chain", "fake0,mode=bounce",
 					       "fake0,tx=gather" };
@@ -229,16 +275,16 @@ void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 	if (bytes < sizeof(s))
 		return;
 	memcpy(&s, data, sizeof(s));
-	size = 1u << s.size_log2 % 7;
+	size = packed ? 1u + s.size_log2 % 64 : 1u << s.size_log2 % 7;
 	rig_init();
 	data += sizeof(s);
 	bytes -= sizeof(s);
 	if (what & FUZZ_INFLIGHT)
-		inflight = take_inflight(size, &data, &bytes);
+		inflight = take_inflight(size, packed, &data, &bytes);
 	load(data, bytes);
-	allow_writable(size);
-	check_writes = !modifies_itself(size);
-	memset(rig.may + USED_AT, 1, 4 + 8 * size + 2);   /* flags, idx, entries, avail_event */
+	allow_writable(size, packed);
+	check_writes = !modifies_itself(size, packed);
+	allow_ring(size, packed);
 
 	fk_host_reset();
 	fk_host.on_open = on_open;
@@ -250,11 +296,13 @@ void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 				(s.features & 1 ? 1ull << VIRTIO_RING_F_INDIRECT_DESC : 0) |
 				(s.features & 2 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
 				(s.features & 4 ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0) |
+				(packed ? 1ull << VIRTIO_F_RING_PACKED : 0) |
 				(s.features & 8 ? 1ull << VIRTIO_NET_F_GUEST_ANNOUNCE : 0) |
 				(side == FUZZ_CTRL ? 1ull << VIRTIO_NET_F_CTRL_VQ |
 				 1ull << VIRTIO_NET_F_MQ : 0)))
 		abort();
-	set_ring(dev, side, size, s.base, inflight);   /* 2: the control queue of one pair */
+	/* 2: the control queue of one pair. */
+	set_ring(dev, side, size, packed ? packed_base(size, s.base) : s.base, inflight);
 	if (side == FUZZ_CTRL ? xn_dev_ctrl_start(dev) : xn_queue_start(xn_dev_queue(dev, 0)))
 		abort();
 	for (unsigned i = 0; i < TURNS; i++)

@@ -24,6 +24,8 @@ enum fuzz_side { FUZZ_RX, FUZZ_TX, FUZZ_CTRL };
 /* Plays one input: the side's ring is hostile, the others are missing. With FUZZ_INFLIGHT
  * its inflight memory (xn_vring.inflight) is the front of the input, too. */
 #define FUZZ_INFLIGHT 0x100
+/* Its ring is a packed one, of any size up to 64. */
+#define FUZZ_PACKED   0x200
 void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what);
 
 #endif

@@ -126,11 +126,21 @@ def a_guest_on_huge_pages(lab):
     traffic(lab)
 
 
+RING_PACKED = 34
+
+
+def check_bit(g, bit, on=True):
+    """Has the guest's driver taken this feature?"""
+    bits = g.sh("cat /sys/class/net/eth0/device/features").strip()
+    check((bits[bit] == "1") == on, f"feature bit {bit}: {bits}")
+
+
 def old_driver(options, check_ring=None):
     def body(lab):
         lab.wire()
         lab.daemon()
         g = lab.guest([lab.nic(device=options)])
+        check_bit(g, RING_PACKED, "packed=on" in options)
         if check_ring:
             said = g.sh("ethtool -g eth0")
             check(re.search(r"Current.*RX:\s*" + check_ring, said, re.S), said)
@@ -144,7 +154,10 @@ for label, opts, ring in (
         ("without_indirect_descriptors", "indirect_desc=off", None),
         ("without_event_index", "event_idx=off", None),
         ("with_none_of_the_three", "mrg_rxbuf=off,indirect_desc=off,event_idx=off", None),
-        ("with_rings_of_1024", "rx_queue_size=1024,tx_queue_size=1024", "1024")):
+        ("with_rings_of_1024", "rx_queue_size=1024,tx_queue_size=1024", "1024"),
+        ("with_packed_rings", "packed=on", None),
+        ("with_packed_rings_and_none_of_the_three", "packed=on,mrg_rxbuf=off,indirect_desc=off,event_idx=off", None),
+        ("with_packed_rings_of_1024", "packed=on,rx_queue_size=1024,tx_queue_size=1024", "1024")):
     fn = old_driver(opts, ring)
     fn.__name__ = "a_driver_" + label
     test(tap=not ring)(fn)
