@@ -35,6 +35,8 @@ X(rx_vanished,          "buffers", "lent to the driver, and never seen again: th
 X(rx_bounce_forced,     "buffers", "not lent: bounce mode, or nothing may be lent to this driver (zero-copy)") \
 X(rx_moved,             "packets", "of the frames in lent buffers, moved by user space: they began behind a timestamp (zero-copy)") \
 X(rx_merged,            "packets", "frames spread over more than one receive buffer") \
+X(rx_csum_handed,       "packets", "their checksums, which the sender left unfinished, were handed on as such (NEEDS_CSUM)") \
+X(rx_csum_finished,     "packets", "the same, finished here: the guest does not take them so, or not from such frames") \
 X(rx_drop_no_buffer,    "packets", "dropped: bounced frame, and no guest buffer to put it in") \
 X(rx_drop_too_small,    "packets", "dropped: longer than the guest's buffer, and buffers may not be merged") \
 X(rx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame, or a piece of such a frame (zero-copy)") \
@@ -45,16 +47,20 @@ X(tx_packets,           "packets", "guest packets given to the port") \
 X(tx_bytes,             "bytes",   "bytes of those packets, without virtio header") \
 X(tx_lent,              "packets", "sent as one piece straight from guest memory") \
 X(tx_chained,           "packets", "sent as several descriptors straight from guest memory") \
-X(tx_gathered,          "packets", "pieces copied together into one arena chunk") \
+X(tx_gathered,          "packets", "copied together out of their pieces, or with their checksum, or into segments") \
 X(tx_bounced,           "packets", "single piece copied into an arena chunk before sending") \
 X(tx_bounce_window,     "packets", "copied because a piece lies outside of the registered window") \
 X(tx_bounce_page,       "packets", "copied because a piece crosses into a page that does not follow for the device (zero-copy)") \
 X(tx_bounce_probe,      "packets", "copied because the driver has to prove itself first (zero-copy)") \
 X(tx_vanished,          "packets", "of those sent, given up: the driver never said that it was done with them (zero-copy)") \
 X(tx_bounce_forced,     "packets", "copied because bounce mode was asked for, or nothing may be lent to this driver (zero-copy)") \
+X(tx_csum,              "packets", "sent with a checksum that the guest asked for, segments counted as one") \
+X(tx_segmented,         "packets", "cut into segments, as the guest asked for") \
+X(tx_segments,          "packets", "frames that were made of these") \
 X(tx_drop_runt,         "packets", "dropped: shorter than an Ethernet header") \
 X(tx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame") \
-X(tx_drop_bad_header,   "packets", "dropped: virtio-net header asks for what was not negotiated (VIRTIO 1.2, 5.1.6.2)") \
+X(tx_drop_bad_header,   "packets", "dropped: virtio-net header asks for what cannot be (VIRTIO 1.2, 5.1.6.2): tx_bad_hdr_*") \
+X(tx_drop_segments,     "packets", "dropped: more segments than the engine has frames for (xn_mem_opts.bounce_frames)") \
 X(tx_drop_short_chain,  "packets", "dropped: chain not longer than the virtio-net header") \
 X(tx_drop_disabled,     "packets", "dropped: the queue pair was disabled by driver or VMM") \
 X(tx_drop_down,         "packets", "dropped: the port is down or gone") \
@@ -90,7 +96,9 @@ enum xn_counter {
 	XN_COUNTERS(XN_X)
 #undef XN_X
 	XN_C_FAULTS,   /* first guest fault: XN_C_FAULTS + fault - 1 */
-	XN_C_COUNT = XN_C_FAULTS + XN_FAULT_COUNT - 1,
+	/* First refused header: XN_C_BAD_HEADERS + fault - 1 */
+	XN_C_BAD_HEADERS = XN_C_FAULTS + XN_FAULT_COUNT - 1,
+	XN_C_COUNT = XN_C_BAD_HEADERS + XN_OFFLOAD_FAULT_COUNT - 1,
 };
 
 struct xn_counters {

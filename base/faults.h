@@ -39,6 +39,34 @@ X(rx_header,         CHAIN, "5.1.6.3.1", "receive buffer too short for the virti
 X(order,             CHAIN, "2.7.4.2",   "device-readable descriptor behind a device-writable one") \
 X(ctrl_no_ack,       CHAIN, "5.1.6.5",   "control command without a byte for the answer")
 
+/*
+ * Why a packet's virtio-net header is refused (virtio/offload.h): the packet is dropped, its
+ * head given back once with length 0. X(name, section, meaning)
+ */
+#define XN_OFFLOAD_FAULTS(X) \
+X(csum_feature,  "5.1.6.2.1", "checksum asked for, which was not negotiated") \
+X(csum_range,    "5.1.6.2.1", "checksum field is not inside the packet") \
+X(gso_feature,   "5.1.6.2.1", "segmentation asked for, which was not negotiated") \
+X(gso_type,      "5.1.6",     "segmentation of an unknown kind") \
+X(gso_csum,      "5.1.6.2.1", "segmentation without checksum, or with the field of another protocol") \
+X(gso_headers,   "5.1.6.2.1", "headers are not those of the kind of segmentation, not whole, or longer than 256 bytes") \
+X(gso_fragment,  "5.1.6.2.1", "fragment of an IP packet cannot be segmented") \
+X(gso_size,      "5.1.6.2.1", "segments are empty or shorter than any TCP makes") \
+X(gso_segments,  "5.1.6.2.1", "more segments than one packet may have") \
+X(gso_too_long,  "5.1.6.2.1", "packet to be segmented is longer than IP allows, or its segments than the port does")
+
+enum xn_offload_fault {
+	XN_OFFLOAD_OK,
+#define XN_X(name, section, text) XN_OFFLOAD_##name,
+	XN_OFFLOAD_FAULTS(XN_X)
+#undef XN_X
+	XN_OFFLOAD_FAULT_COUNT,
+};
+
+/* "tx_bad_hdr_csum_range" and so on; f < XN_OFFLOAD_FAULT_COUNT. Never NULL. */
+const char *xn_offload_fault_name(enum xn_offload_fault f);
+const char *xn_offload_fault_text(enum xn_offload_fault f);
+
 enum xn_fault {
 	XN_FAULT_NONE,
 #define XN_X(name, scope, section, text) XN_FAULT_##name,

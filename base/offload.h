@@ -12,6 +12,12 @@
 
 #include "base/packet.h"
 
+/* Linux headers before 6.2 do not have it (VIRTIO 1.2, 5.1.3). */
+#define XN_NET_F_HOST_USO 56
+
+/* Most segments of a packet (virtio/offload.h says why). */
+#define XN_OFFLOAD_SEGS_MAX 2048u
+
 enum xn_gso { XN_GSO_NONE, XN_GSO_TCP, XN_GSO_UDP };
 
 struct xn_offload {

@@ -11,7 +11,9 @@
  * Batches of 64.
  *
  *	cost [packed]            ns a packet: least and median of the rounds
- *	cost --instr N rx|tx [packed]   N packets of 64 bytes, once, to be counted:
+ *	cost --instr N rx|tx|rx-soft [packed]   N packets of 64 bytes, once, to be counted
+ *	                         (rx-soft: from a peer in this machine, whose checksums have to
+ *	                         be looked at):
  *		valgrind --tool=callgrind --collect-atstart=no \
  *			--toggle-collect=xn_cost_run --toggle-collect=xn_cost_kernel_send ...
  *	                         Each toggle turns counting off or on again where the
@@ -33,7 +35,7 @@
 #define RING    1024u
 #define ROUNDS  25u
 #define BATCHES 2000u    /* in a round */
-#define USAGE   "usage: cost [--instr PACKETS rx|tx] [packed]\n"
+#define USAGE   "usage: cost [--instr PACKETS rx|tx|rx-soft] [packed]\n"
 
 /* ---- the kernel: the tests' fake one, that moves descriptors and copies nothing ---- */
 
@@ -69,7 +71,7 @@ static struct {
 	struct xn_queue *q;
 } rig;
 
-static int make_rig(bool packed)
+static int make_rig(bool packed, bool soft_peer)
 {
 	const struct xn_port_opts po = { .sz = sizeof(po) };
 	const struct xn_guest_cfg gc = { .pairs = 1, .queue_size = RING, .huge = XN_HUGE_AUTO,
@@ -79,6 +81,9 @@ static int make_rig(bool packed)
 	int err;
 
 	fk_host_reset();
+	/* Whose frames come from a wire; else each is looked at (port/rx_csum.h). */
+	if (!soft_peer)
+		strcpy(fk_host.info.driver, "ixgbe");
 	fk_host.on_open = on_open;
 	err = xn_port_open_xdp_on(&rig.port, "fake0", &po, &fk_host_sys);
 	if (!err)
@@ -181,17 +186,41 @@ static void measure(bool tx, uint32_t bytes)
 	       ns[ROUNDS / 2]);
 }
 
+/* UDP over IPv4 lies in every receive buffer: nobody writes frames there any more. */
+static void lay_udp(void)
+{
+	static const uint8_t udp[] = {
+		2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0,
+		0x45, 0, 0, 50, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+		0x12, 0x34, 0x56, 0x78, 0, 30, 0xab, 0xcd,
+	};
+	struct xn_guest_frame f[BATCH];
+
+	for (unsigned n = 0; n < RING; n += BATCH) {
+		unsigned got;
+
+		fk_rx_many(&fk_host.q[0], BATCH, 64);
+		xn_queue_run(rig.q, BATCH);
+		got = xn_guest_rx(rig.guest, 0, f, BATCH);
+		for (unsigned i = 0; i < got; i++)
+			memcpy((uint8_t *)(uintptr_t)f[i].data, udp, sizeof(udp));
+		xn_guest_rx_done(rig.guest, 0, f, got);
+	}
+}
+
 static int count_mode(const char *count, const char *dir)
 {
 	const bool tx = !strcmp(dir, "tx");
 	char *end;
 	uint64_t n = strtoull(count, &end, 10), left = n, ticks = 0;
 
-	if (*end || !n || (!tx && strcmp(dir, "rx"))) {
+	if (*end || !n || (!tx && strcmp(dir, "rx") && strcmp(dir, "rx-soft"))) {
 		fprintf(stderr, USAGE);
 		return 2;
 	}
 	xn_queue_run(rig.q, BATCH);    /* lends all receive buffers */
+	if (!tx)
+		lay_udp();
 	while (left) {
 		const unsigned done = batch(tx, (unsigned)XN_MIN(left, BATCH), 64, &ticks);
 
@@ -226,7 +255,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	xn_clock_init();
-	if (make_rig(packed)) {
+	if (make_rig(packed, count && !strcmp(argv[3], "rx-soft"))) {
 		fprintf(stderr, "cost: %s\n", xn_last_error());
 		return 1;
 	}

@@ -20,6 +20,9 @@
 	 XN_BIT(VIRTIO_NET_F_CTRL_VQ) | XN_BIT(VIRTIO_NET_F_MQ) | \
 	 XN_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
 
+#define SEGMENT_FEATURES \
+	(XN_BIT(VIRTIO_NET_F_HOST_TSO4) | XN_BIT(VIRTIO_NET_F_HOST_TSO6) | XN_BIT(XN_NET_F_HOST_USO))
+
 #define DRAIN_NS       200000000ull   /* how long a stop waits for packets to leave */
 #define DRAIN_PAUSE_NS 500000l
 
@@ -27,7 +30,7 @@
 
 uint64_t xn_port_features(const struct xn_port *port)
 {
-	return DATA_PATH_FEATURES | VMM_FEATURES |
+	return DATA_PATH_FEATURES | VMM_FEATURES | port->features |
 	       (port->ops->set_rss ? XN_BIT(VIRTIO_NET_F_RSS) : 0);
 }
 
@@ -389,6 +392,8 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 		.hdr_bytes = XN_NET_HDR_BYTES,
 		.merge = dev->features & XN_BIT(VIRTIO_NET_F_MRG_RXBUF),
 		.rx_off = q->rx_off,
+		.guest_csum = dev->features & XN_BIT(VIRTIO_NET_F_GUEST_CSUM),
+		.segments = dev->features & SEGMENT_FEATURES,
 		.ctr = &q->ctr,
 	};
 	struct xn_portq_cfg with_tables = cfg;
@@ -396,6 +401,7 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 
 	q->mem = dev->mem;
 	q->log = dirty_log(dev);
+	q->rules = (struct xn_offload_rules){ .features = dev->features, .max_frame = q->max_frame };
 	if (err)
 		goto out_tables;
 	err = xn_ring_start(dev, &q->rx, &dev->rings[q->rx.index], &q->ctr);

@@ -22,7 +22,8 @@ int xn_queue_alloc(struct xn_queue *q, uint32_t rx_size, uint32_t tx_size)
 	q->rests = calloc(nodes, sizeof(*q->rests));
 	q->done = calloc(q->max_done, sizeof(*q->done));
 	q->pieces = calloc(q->max_pieces, sizeof(*q->pieces));
-	if (!q->bufs || !q->rests || !q->done || !q->pieces)
+	q->offloads = calloc(XN_OFFLOAD_BATCH, sizeof(*q->offloads));
+	if (!q->bufs || !q->rests || !q->done || !q->pieces || !q->offloads)
 		return xn_fail(ENOMEM, "out of memory for rings of %u and %u descriptors",
 			       rx_size, tx_size);
 	for (uint32_t i = 1; i + 1 < nodes; i++)
@@ -38,10 +39,12 @@ void xn_queue_free(struct xn_queue *q)
 	free(q->rests);
 	free(q->done);
 	free(q->pieces);
+	free(q->offloads);
 	q->bufs = NULL;
 	q->rests = NULL;
 	q->done = NULL;
 	q->pieces = NULL;
+	q->offloads = NULL;
 }
 
 /* Tells the guest that the ring has used buffers. */

@@ -22,8 +22,12 @@
 
 #include "port/port.h"
 #include "virtio/net.h"
+#include "virtio/offload.h"
 #include "virtio/vq.h"
 #include "xsknet.h"
+
+/* Packets with offloads that go to the port in one call. */
+#define XN_OFFLOAD_BATCH 32u
 
 /* What a driver is asked for by a started ring, for one direction. */
 struct xn_ring_side {
@@ -41,6 +45,7 @@ struct xn_queue {
 	const struct xn_mem *mem;
 	const struct xn_dirty *log;       /* NULL: off */
 	uint32_t max_frame;
+	struct xn_offload_rules rules;    /* what headers of packets may ask for */
 	uint32_t keep_bytes;              /* of a receive buffer: header and longest frame */
 
 	struct xn_rx_buf *bufs;           /* by head */
@@ -52,6 +57,7 @@ struct xn_queue {
 	uint16_t ids[XN_BATCH_MAX];
 	struct xn_rx_done *done;          /* max_done entries */
 	struct xn_piece *pieces;          /* max_pieces entries */
+	struct xn_offload *offloads;      /* XN_OFFLOAD_BATCH entries */
 	uint32_t max_done, max_pieces;
 
 	struct xn_counters ctr XN_CACHE_ALIGNED;

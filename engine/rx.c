@@ -116,14 +116,23 @@ unsigned xn_rx_refill(struct xn_queue *q)
 
 /* ---- frames: port -> guest ---- */
 
+static void make_header(uint8_t *hdr, const struct xn_rx_done *d, uint16_t buffers)
+{
+	if (d->flags & XN_RX_CSUM)
+		xn_net_hdr_write_csum(hdr, buffers, d->csum_start, d->csum_offset);
+	else
+		xn_net_hdr_write(hdr, buffers);
+}
+
 /* Writes the header, wherever its bytes lie. */
-static void write_header_split(struct xn_queue *q, const struct xn_rx_buf *b, uint16_t buffers)
+static void write_header_split(struct xn_queue *q, const struct xn_rx_buf *b,
+			       const struct xn_rx_done *d, uint16_t buffers)
 {
 	uint8_t hdr[XN_NET_HDR_BYTES], *src = hdr;
 	uint32_t left = sizeof(hdr), len = b->len, rest = b->rest;
 	xn_uoff at = b->at;
 
-	xn_net_hdr_write(hdr, buffers);
+	make_header(hdr, d, buffers);
 	for (;;) {
 		uint32_t n = XN_MIN(len, left);
 
@@ -161,7 +170,7 @@ static void log_noted(struct xn_queue *q, const struct xn_rx_buf *b, uint32_t n)
 static __attribute__((noinline)) void log_plain(struct xn_queue *q, unsigned n)
 {
 	for (const struct xn_rx_done *d = q->done; d < q->done + n; d++)
-		if (!d->flags)
+		if (!(d->flags & XN_RX_NOTED))
 			xn_dirty_mark_at(q->log, q->mem, d->at, (uint64_t)XN_NET_HDR_BYTES + d->len,
 					 &q->ctr.v[XN_C_dirty_log_missed]);
 }
@@ -176,16 +185,20 @@ static uint16_t frame_buffers(const struct xn_rx_done *d)
 	return n;
 }
 
-/* A buffer that stands in the table: writes the header if it is the frame's first,
- * frees the list nodes. Returns what counts as used beside the frame's bytes. */
-static __attribute__((noinline)) uint32_t finish_noted(struct xn_queue *q,
-						       const struct xn_rx_done *d, bool first)
+/* Any buffer: writes the header if it is the frame's first, frees the list nodes of one that
+ * stands in the table. Returns what counts as used beside the frame's bytes. */
+static __attribute__((noinline)) uint32_t finish_unusual(struct xn_queue *q,
+							 const struct xn_rx_done *d, bool first)
 {
 	const struct xn_rx_buf *b = &q->bufs[d->id];
 	const uint32_t hdr = first ? XN_NET_HDR_BYTES : 0;
 
+	if (!(d->flags & XN_RX_NOTED)) {
+		make_header(xn_mem_at(q->mem, d->at), d, 1);
+		return hdr;
+	}
 	if (first)
-		write_header_split(q, b, frame_buffers(d));
+		write_header_split(q, b, d, frame_buffers(d));
 	if (q->log)
 		log_noted(q, b, hdr + d->len);
 	rests_give(q, b->rest);
@@ -209,7 +222,7 @@ unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
 		if (XN_LIKELY(!d->flags)) {
 			xn_net_hdr_write(base + d->at.v, 1);
 		} else {
-			hdr = finish_noted(q, d, first);
+			hdr = finish_unusual(q, d, first);
 			first = !(d->flags & XN_RX_MORE);
 			continued += !first;
 		}

@@ -1,8 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Transmit: packets to the port, heads back to the guest. Theory in engine/queue.h. */
+/*
+ * Transmit: packets to the port, heads back to the guest. Theory in engine/queue.h.
+ *
+ * Packets that ask for nothing go to the port as they lie, those with a request (virtio-net
+ * header) beside it, checked, in runs of their kind, so that they leave in their order:
+ *
+ *	chains      | p p p p | o o o |x| p p |      x: wrong, dropped
+ *	            | tx_post | tx_offload |   | tx_post
+ *
+ * A header is copied once, and only the copy is looked at.
+ */
 #include <linux/if_ether.h>
 
 #include "engine/queue.h"
+#include "port/gather.h"
 
 unsigned xn_tx_reclaim(struct xn_queue *q)
 {
@@ -44,11 +55,10 @@ static unsigned cut_header(struct xn_piece *p)
 	return used;
 }
 
-/* A packet in several pieces: cuts the header off. Was it plain? */
-static __attribute__((noinline)) bool cut_pieces(struct xn_queue *q, struct xn_chain *c)
+/* A packet in several pieces: copies the header, and cuts it off. */
+static void cut_pieces(struct xn_queue *q, struct xn_chain *c, uint8_t *hdr)
 {
 	struct xn_piece *p = &q->pieces[c->first];
-	uint8_t hdr[XN_NET_HDR_BYTES];
 	unsigned cut;
 
 	read_header_split(q, p, hdr);
@@ -56,7 +66,6 @@ static __attribute__((noinline)) bool cut_pieces(struct xn_queue *q, struct xn_c
 	c->at = p[cut].at;
 	c->n_pieces = (uint16_t)(c->n_pieces - cut);
 	c->first += cut;
-	return xn_net_hdr_plain(hdr);
 }
 
 static uint8_t packet_byte(const struct xn_queue *q, const struct xn_chain *c, uint32_t i)
@@ -93,21 +102,49 @@ static inline bool usual_length(const struct xn_queue *q, uint32_t bytes)
 	return bytes - XN_ETH_HDR_BYTES <= q->max_frame - XN_VLAN_TAG_BYTES - XN_ETH_HDR_BYTES;
 }
 
+/* What a packet with this header asks for, to *o. XN_C_COUNT, or why it is dropped. */
+static enum xn_counter judge_request(struct xn_queue *q, const struct xn_chain *c,
+				     const struct virtio_net_hdr *h, struct xn_offload *o)
+{
+	enum xn_offload_fault fault;
+	struct xn_piece one;
+
+	if (c->bytes < XN_ETH_HDR_BYTES)
+		return XN_C_tx_drop_runt;
+	xn_gather_head(q->mem->base, xn_chain_pieces(c, q->pieces, &one), o->head,
+		       xn_offload_wants(h, c->bytes));
+	fault = xn_offload_check(&q->rules, h, c->bytes, o);
+	return fault == XN_OFFLOAD_OK ? XN_C_COUNT : (enum xn_counter)(XN_C_BAD_HEADERS + fault - 1);
+}
+
 /*
  * Makes a packet of a chain, in place: header looked at and cut off. XN_C_COUNT: it can
- * be sent; else the counter of why it is dropped.
+ * be sent, and if it asks for something, *o says for what; else the counter of why it is
+ * dropped.
  */
-static __attribute__((noinline)) enum xn_counter make_packet(struct xn_queue *q, struct xn_chain *c)
+static __attribute__((noinline)) enum xn_counter make_packet(struct xn_queue *q, struct xn_chain *c,
+							     struct xn_offload *o, bool *asks)
 {
+	uint8_t hdr[XN_NET_HDR_BYTES];
+	enum xn_counter why = XN_C_COUNT;
+	struct virtio_net_hdr h;
+
+	*asks = false;
 	if (c->bytes <= XN_NET_HDR_BYTES)
 		return XN_C_tx_drop_short_chain;
 	c->bytes -= XN_NET_HDR_BYTES;
 	if (c->n_pieces == 1) {
-		if (!xn_net_hdr_plain(xn_mem_at(q->mem, c->at)))
-			return XN_C_tx_drop_bad_header;
+		memcpy(hdr, xn_mem_at(q->mem, c->at), sizeof(hdr));
 		c->at.v += XN_NET_HDR_BYTES;
-	} else if (!cut_pieces(q, c)) {
-		return XN_C_tx_drop_bad_header;
+	} else {
+		cut_pieces(q, c, hdr);
+	}
+	if (!xn_net_hdr_plain(hdr)) {
+		memcpy(&h, hdr, sizeof(h));
+		why = judge_request(q, c, &h, o);
+		*asks = why == XN_C_COUNT;
+		if (!*asks || o->gso != XN_GSO_NONE)   /* its segments have been judged */
+			return why;
 	}
 	return usual_length(q, c->bytes) ? XN_C_COUNT : judge_length(q, c);
 }
@@ -136,39 +173,87 @@ static void drop(struct xn_queue *q, uint16_t head, enum xn_counter why)
 {
 	xn_vq_push(&q->tx.vq, head, 0);
 	xn_count_add(&q->ctr.v[why], 1);
+	if (why >= XN_C_BAD_HEADERS)   /* which of them, and that it is one */
+		XN_COUNT(&q->ctr, tx_drop_bad_header, 1);
 	XN_COUNT(&q->ctr, heads_dropped, 1);
 }
 
-/*
- * Sends chains[0..n): drops what is wrong in front, posts the good run behind it,
- * up to the next wrong one. Returns how many chains are settled; the others can be
- * un-taken, since nothing was done about them.
- */
-static unsigned send_chains(struct xn_queue *q, unsigned n)
+/* Chains [begin, end) that are made, all of a kind. */
+struct run {
+	unsigned begin, end;
+	bool asks;               /* offloads[i] is of chain begin + i */
+};
+
+/* Posts a run. False: the port has not taken all of it; what it has is out of the run. */
+static bool post_run(struct xn_queue *q, struct run *r)
+{
+	const struct xn_chain *c = q->chains + r->begin;
+	const unsigned n = r->end - r->begin;
+	unsigned taken = 0;
+
+	if (n && r->asks)
+		taken = q->ops->tx_offload(q->port, c, n, q->pieces, q->offloads);
+	else if (n)
+		taken = q->ops->tx_post(q->port, c, n, q->pieces);
+	r->begin += taken;
+	r->asks = false;
+	return taken == n;
+}
+
+/* Where the request of the run's next chain goes: behind the run's others. Those of another
+ * run are not wanted any more when it is posted, as this one is. */
+static struct xn_offload *next_offload(struct xn_queue *q, const struct run *r)
+{
+	return &q->offloads[r->asks ? r->end - r->begin : 0];
+}
+
+static bool run_is_full(const struct run *r)
+{
+	return r->asks && r->end - r->begin == XN_OFFLOAD_BATCH;
+}
+
+/* Sends chains[0..n), of which so many from the first on are made and ask for nothing, in
+ * runs; drops what is wrong between them. */
+static __attribute__((noinline)) unsigned send_mixed(struct xn_queue *q, unsigned n, unsigned made)
 {
 	const unsigned plain = XN_MIN(q->tx.vq.plain, n);
-	unsigned begin = 0, i = 0;   /* of the good run; and its end so far */
+	struct run r = { .end = made };
 
 	for (;;) {
 		enum xn_counter why;
+		bool asks;
 
-		if (i < plain)
-			i += make_plain(q, q->chains + i, plain - i);
-		if (XN_LIKELY(i == n))
+		if (r.end < plain && !r.asks)
+			r.end += make_plain(q, q->chains + r.end, plain - r.end);
+		if (XN_LIKELY(r.end == n))
 			break;
-		why = make_packet(q, &q->chains[i]);
-		if (why == XN_C_COUNT) {
-			i++;
+		if (run_is_full(&r) && !post_run(q, &r))
+			return r.begin;
+		why = make_packet(q, &q->chains[r.end], next_offload(q, &r), &asks);
+		if (why == XN_C_COUNT && asks == r.asks) {
+			r.end++;
 			continue;
 		}
-		if (i > begin)
-			break;
-		drop(q, q->chains[i].head, why);
-		begin = ++i;
+		if (!post_run(q, &r))
+			return r.begin;
+		r.asks = asks && why == XN_C_COUNT;
+		if (why != XN_C_COUNT)
+			drop(q, q->chains[r.begin++].head, why);
+		r.end++;
 	}
-	if (i > begin)
-		begin += q->ops->tx_post(q->port, q->chains + begin, i - begin, q->pieces);
-	return begin;
+	post_run(q, &r);
+	return r.begin;
+}
+
+/* Returns how many chains are settled; the others can be un-taken, since nothing was done
+ * about them. */
+static inline unsigned send_chains(struct xn_queue *q, unsigned n)
+{
+	unsigned made = make_plain(q, q->chains, XN_MIN(q->tx.vq.plain, n));
+
+	if (XN_LIKELY(made == n))
+		return q->ops->tx_post(q->port, q->chains, n, q->pieces);
+	return send_mixed(q, n, made);
 }
 
 /* The pair is disabled: packets are taken, and go nowhere. */

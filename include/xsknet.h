@@ -340,7 +340,8 @@ struct xn_dev_opts {
 
 /*
  * Feature bits (VIRTIO 1.2, 5.1.3 and 6) that a device on this port offers: those
- * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, MRG_RXBUF), and those
+ * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, MRG_RXBUF; CSUM,
+ * GUEST_CSUM, HOST_TSO4, HOST_TSO6, HOST_ECN and HOST_USO), and those
  * that only concern config space and control queue, which are the VMM's to serve and to
  * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE; and RSS, where the port steers, which
  * is for VMMs that leave the control queue to xn_dev_ctrl_run: others have to mask it.

@@ -6,6 +6,10 @@
  *           the first thing to try, and a device's tests run on it.
  * null      takes every packet at once and never sends one: for guests that want a
  *           card without a network, and to measure what the device alone costs.
+ *
+ * Both take checksums and segments from the guest. Over loopback segments come back one
+ * by one, with their checksums; and what a guest sends with a checksum that is unfinished
+ * (port/rx_csum.h) comes back as it would from another guest's stack.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,6 +17,8 @@
 
 #include "base/log.h"
 #include "port/copy.h"
+#include "port/rx_csum.h"
+#include "port/segment.h"
 
 #define LOCAL_MAX_FRAME 1518u   /* as an Ethernet interface of MTU 1500, with a VLAN tag */
 
@@ -53,20 +59,31 @@ static unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
 	return out;
 }
 
-/* The frame's way back, or the reason why there is none. */
-static void turn_around(struct localq *x, const struct xn_chain *p, const struct xn_piece *pieces)
+/* The way back of the frame in x->frame, or the reason why there is none. */
+static void turn_around(struct localq *x, uint32_t bytes)
 {
 	struct xn_counters *ctr = x->q.cfg.ctr;
+	struct xn_rx_done *first = x->back + x->n_back;
+	struct xn_rx_csum c = { 0 };
 	unsigned used = 0;
+	bool hand = false;
 
 	if (x->rx_off) {
 		XN_COUNT(ctr, rx_drop_disabled, 1);
 		return;
 	}
-	xn_copy_packet(x->q.cfg.mem, x->frame, p, pieces);
-	switch (xn_spread_frame(&x->q.cfg, &x->posted, x->frame, p->bytes, x->back + x->n_back,
+	if (xn_rx_csum_suspect(x->frame, bytes))
+		hand = xn_rx_csum_settle(&c, x->frame, bytes, x->q.cfg.guest_csum,
+					 &ctr->v[XN_C_rx_csum_finished]);
+	switch (xn_spread_frame(&x->q.cfg, &x->posted, x->frame, bytes, first,
 				x->q.cfg.rx_heads - x->n_back, &used)) {
 	case XN_SPREAD_OK:
+		if (hand) {
+			first->flags |= XN_RX_CSUM;
+			first->csum_start = c.start;
+			first->csum_offset = (uint16_t)(c.at - c.start);
+			XN_COUNT(ctr, rx_csum_handed, 1);
+		}
 		x->n_back += used;
 		XN_COUNT(ctr, rx_bounced, 1);
 		if (used > 1)
@@ -79,6 +96,25 @@ static void turn_around(struct localq *x, const struct xn_chain *p, const struct
 		XN_COUNT(ctr, rx_drop_no_buffer, 1);
 		break;
 	}
+}
+
+/* Carries out what a packet asks for. */
+static void turn_around_offload(struct localq *x, const struct xn_piece *pieces,
+				const struct xn_offload *o)
+{
+	const uint8_t *base = x->q.cfg.mem->base;
+	uint8_t *frame = x->frame;
+	const struct xn_chunks to = { &frame, LOCAL_MAX_FRAME };
+	struct xn_segs s;
+
+	if (o->gso == XN_GSO_NONE) {
+		xn_gather_csum(o, base, pieces, &to);
+		turn_around(x, o->bytes);
+		return;
+	}
+	xn_segs_begin(&s, o, base, pieces);
+	while (!xn_segs_done(&s))
+		turn_around(x, xn_segs_gather(&s, &to));
 }
 
 static unsigned tx_room(struct xn_portq *q)
@@ -95,14 +131,45 @@ static unsigned tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigne
 	n = XN_MIN(n, tx_room(q));
 	for (unsigned i = 0; i < n; i++) {
 		bytes += pkts[i].bytes;
-		if (x->loops)
-			turn_around(x, &pkts[i], pieces);
+		if (x->loops) {
+			xn_copy_packet(q->cfg.mem, x->frame, &pkts[i], pieces);
+			turn_around(x, pkts[i].bytes);
+		}
 		x->sent[x->n_sent++] = pkts[i].head;
 	}
 	XN_COUNT(q->cfg.ctr, tx_packets, n);
 	XN_COUNT(q->cfg.ctr, tx_bytes, bytes);
 	if (x->loops)
 		XN_COUNT(q->cfg.ctr, tx_bounced, n);
+	return n;
+}
+
+static unsigned tx_offload(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			   const struct xn_piece *pieces, const struct xn_offload *offloads)
+{
+	struct xn_counters *ctr = q->cfg.ctr;
+	struct localq *x = localq(q);
+	uint64_t bytes = 0, cut = 0, segments = 0;
+
+	n = XN_MIN(n, tx_room(q));
+	for (unsigned i = 0; i < n; i++) {
+		const struct xn_offload *o = &offloads[i];
+		struct xn_piece one;
+
+		bytes += o->bytes;
+		cut += o->gso != XN_GSO_NONE;
+		segments += o->gso != XN_GSO_NONE ? o->segs : 0u;
+		if (x->loops)
+			turn_around_offload(x, xn_chain_pieces(&pkts[i], pieces, &one), o);
+		x->sent[x->n_sent++] = pkts[i].head;
+	}
+	XN_COUNT(ctr, tx_packets, n);
+	XN_COUNT(ctr, tx_bytes, bytes);
+	XN_COUNT(ctr, tx_csum, n);
+	XN_COUNT(ctr, tx_segmented, cut);
+	XN_COUNT(ctr, tx_segments, segments);
+	if (x->loops)
+		XN_COUNT(ctr, tx_gathered, n);
 	return n;
 }
 
@@ -152,6 +219,7 @@ static int stop(struct xn_portq *q)
 
 static const struct xn_portq_ops queue_ops = {
 	.rx_post = rx_post, .rx_poll = rx_poll, .tx_post = tx_post, .tx_kick = nothing,
+	.tx_offload = tx_offload,
 	.tx_poll = tx_poll, .tx_room = tx_room, .wait_fds = wait_fds,
 	.set_rx = set_rx, .arm = nothing, .quiesce = nothing, .rx_waiting = rx_waiting,
 	.tx_give_up = nothing, .stop = stop,
@@ -212,7 +280,7 @@ static int open_local(struct xn_port **port, const struct xn_port_ops *ops, cons
 	if (!*port)
 		return xn_fail(ENOMEM, "%s: out of memory", ops->kind);
 	**port = (struct xn_port){ .ops = ops, .max_frame = LOCAL_MAX_FRAME,
-				   .n_queues = queues };
+				   .n_queues = queues, .features = XN_SOFT_FEATURES };
 	return 0;
 }
 

@@ -22,10 +22,12 @@
 #ifndef XN_PORT_PORT_H
 #define XN_PORT_PORT_H
 
+#include <linux/virtio_net.h>
 #include <poll.h>
 
 #include "base/atomics.h"
 #include "base/counters.h"
+#include "base/offload.h"
 #include "base/types.h"
 #include "umem/mem.h"
 
@@ -66,9 +68,14 @@ struct xn_rx_done {
 		struct { uint16_t id, flags; };
 		uint32_t id_flags;
 	};
+	/* With XN_RX_CSUM, of the frame: where its checksum begins, and where it belongs from
+	 * there on (VIRTIO 1.2, 5.1.6.4.1). */
+	uint16_t csum_start, csum_offset;
+	uint32_t pad;
 };
 #define XN_RX_MORE  1u   /* the frame goes on in the next entry */
 #define XN_RX_NOTED 2u   /* the buffer stands in the table, and may have several pieces */
+#define XN_RX_CSUM  4u   /* a frame's first entry: its checksum is unfinished; cfg.guest_csum */
 
 /* Sum of `n` fields over batches goes to the counters once a batch. */
 #define XN_COUNT(ctr, name, n) xn_count_add(&(ctr)->v[XN_C_##name], (n))
@@ -77,6 +84,12 @@ struct xn_port;
 struct xn_rss_config;
 struct xn_rx_filter;
 
+/* What any port can do that copies: checksums and segments. */
+#define XN_SOFT_FEATURES \
+	(1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM | \
+	 1ull << VIRTIO_NET_F_HOST_TSO4 | 1ull << VIRTIO_NET_F_HOST_TSO6 | \
+	 1ull << VIRTIO_NET_F_HOST_ECN | 1ull << XN_NET_F_HOST_USO)
+
 struct xn_portq_cfg {
 	struct xn_mem *mem;
 	unsigned index;                 /* queue pair */
@@ -84,6 +97,8 @@ struct xn_portq_cfg {
 	uint32_t hdr_bytes;             /* room in front of a frame in its first buffer */
 	bool merge;                     /* may a frame be spread over buffers? */
 	bool rx_off;                    /* starts as set_rx(q, false) leaves it */
+	bool guest_csum;                /* the guest takes frames with unfinished checksums */
+	bool segments;                  /* packets may have to be cut into segments */
 	struct xn_rx_buf *bufs;         /* table by head; the engine's */
 	const struct xn_rx_rest *rests; /* likewise */
 	struct xn_counters *ctr;
@@ -115,6 +130,14 @@ struct xn_portq_ops {
 	 */
 	unsigned (*tx_post)(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
 			    const struct xn_piece *pieces);
+	/*
+	 * The same of packets that ask for something: offloads[i] is what pkts[i] wants, checked;
+	 * it need not stay. What leaves has the checksum of what leaves, even if the guest
+	 * changes its memory meanwhile, which is not written. A packet to be cut is taken whole
+	 * or not at all, and its head comes back behind its last segment.
+	 */
+	unsigned (*tx_offload)(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			       const struct xn_piece *pieces, const struct xn_offload *offloads);
 	/* Gets posted packets on their way: at most one system call. */
 	void (*tx_kick)(struct xn_portq *q);
 	/* Up to n ids whose memory is not needed any more. */
@@ -195,6 +218,8 @@ struct xn_port {
 	const struct xn_port_ops *ops;
 	uint32_t max_frame;     /* longest frame without FCS, bytes */
 	uint32_t n_queues;
+	uint64_t features;      /* of the virtio-net device (VIRTIO 1.2, 5.1.3), those that the
+				   port has to do something for */
 	bool in_use;            /* has a device */
 };
 

@@ -17,8 +17,6 @@
 
 #define GRE_BYTES    4u
 #define UDP_TUNNEL_BYTES 8u  /* VXLAN (RFC 7348, 5), Geneve without options (RFC 8926, 3.4) */
-#define VXLAN_PORT   4789u
-#define GENEVE_PORT  6081u
 
 static uint16_t word_at(const uint8_t *p)
 {
@@ -86,9 +84,9 @@ static void parse_udp_tunnel(struct xn_packet *in, const struct xn_packet *out,
 	if (at + UDP_TUNNEL_BYTES > have)
 		return;
 	port = xn_be16(head + out->l4_at + 2);
-	if (port == VXLAN_PORT)
+	if (port == XN_VXLAN_PORT)
 		parse_inner(in, head, have, at + UDP_TUNNEL_BYTES, ETH_P_TEB);
-	else if (port == GENEVE_PORT)
+	else if (port == XN_GENEVE_PORT)
 		parse_inner(in, head, have, at + UDP_TUNNEL_BYTES + 4u * (head[at] & 0x3f),
 			    xn_be16(head + at + 2));
 }
@@ -151,4 +149,55 @@ void xn_rx_csum_finish(const struct xn_rx_csum *c, uint8_t *frame)
 	const uint16_t v = xn_rx_csum_finished(xn_sum_bytes(frame + c->start, c->end - c->start));
 
 	memcpy(frame + c->at, &v, sizeof(v));
+}
+
+/* ---- each frame ---- */
+
+#define IP6_L4_AT (14u + 40u)
+
+/* Other than IPv4 without options: what is seldom on a wire, or longer to look at. */
+bool xn_rx_csum_suspect_other(const uint8_t *frame, uint32_t bytes)
+{
+	const uint8_t *ip = frame + XN_ETH_HDR;
+	uint16_t type;
+	uint8_t next;
+
+	if (bytes < XN_RX_CSUM_LEAST)
+		return false;
+	type = xn_be16(frame + 2 * ETH_ALEN);
+	if (type != ETH_P_IPV6 || bytes < IP6_L4_AT)
+		/* With tags, or options: the parser has to find out. */
+		return type == ETH_P_IP || type == ETH_P_IPV6 || type == ETH_P_8021Q ||
+		       type == ETH_P_8021AD;
+	next = ip[6];
+	if (next == IPPROTO_ICMPV6)
+		return false;
+	if (next != IPPROTO_TCP && next != IPPROTO_UDP)
+		return true;
+	return xn_rx_csum_suspect_l4(frame + IP6_L4_AT, bytes - IP6_L4_AT, next == IPPROTO_UDP,
+				     xn_sum_fold(xn_sum_address(ip + IP6_SRC, 32)) +
+				     (uint64_t)word_at(ip + 4) + htons(next));
+}
+
+bool xn_rx_csum_settle(struct xn_rx_csum *c, uint8_t *frame, uint32_t bytes, bool guest_csum,
+		       uint64_t *finished)
+{
+	const uint32_t have = XN_MIN(bytes, XN_HEAD_BYTES);
+	uint8_t head[XN_HEAD_BYTES];
+	struct xn_rx_csum both[2];
+	unsigned n;
+	bool hand;
+
+	memcpy(head, frame, have);
+	n = xn_rx_csum_unfinished(both, head, have, bytes);
+	if (!n)
+		return false;
+	*c = both[n - 1];
+	hand = guest_csum && c->end == bytes;
+	if (n == 2)   /* by chance, in a tunnel */
+		xn_rx_csum_finish(&both[0], frame);
+	if (!hand)
+		xn_rx_csum_finish(c, frame);
+	*finished += !hand;
+	return hand;
 }

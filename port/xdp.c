@@ -203,6 +203,13 @@ static struct xn_xdp_port *xdp_port(const struct xn_port *port)
 	return XN_CONTAINER_OF(port, struct xn_xdp_port, port);
 }
 
+/* In generic mode what arrives has been a socket buffer, whatever the driver. */
+bool xn_xdp_soft_peer(const struct xn_xdp_port *p)
+{
+	return !strcmp(p->info.driver, "veth") || !strcmp(p->info.driver, "tun") ||
+	       !p->sys->steer_native(p->steer);
+}
+
 static void get_info(const struct xn_port *port, struct xn_port_info *info)
 {
 	struct xn_xdp_port *p = xdp_port(port);
@@ -437,6 +444,7 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 	p->had_carrier = p->link.up;
 	p->port.n_queues = p->spec.queues;
 	xn_xdp_rss_begin(p);
+	p->port.features = XN_SOFT_FEATURES;
 	*port = &p->port;
 	return 0;
 }

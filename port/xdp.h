@@ -20,6 +20,16 @@
  * mode a second descriptor costs the kernel about 440 ns, a copy of 1.5 KB 90 ns,
  * so what fits a chunk is gathered. `sent` shadows the TX ring.
  *
+ * What a guest wants done to a packet (checksum, segments) is done while it is copied: into
+ * an arena frame, or as many segments into each as find room. That takes 23 frames for the
+ * longest packet in segments of 1448 bytes, and ring slots for all of them, or it waits. To
+ * chain them (arena header, guest's payload) would save the copy, and cost a descriptor
+ * more each: in copy mode that is dearer (see above), and drivers in zero-copy mode that
+ * have several pieces are none that this could be measured on.
+ *
+ * Peers in this machine leave checksums unfinished: port/rx_csum.h. Where frames may come
+ * from there (rx_csum), each is looked at.
+ *
  * When may a transmitted buffer go back to the guest? In copy mode sendto() has
  * copied the data when it has consumed the descriptor (tx_copies): heads go back in
  * ring order, at once, and completions are only counted. Otherwise when it is
@@ -191,6 +201,7 @@ struct xn_xdpq {
 	uint32_t *tx_free;               /* stack of indices of free arena frames */
 	xn_uoff *tx_frames;
 	uint32_t n_tx_free, all_tx_frames;
+	bool rx_csum;                    /* frames may come with unfinished checksums */
 	uint16_t *tx_ready;              /* ids that may go back though nothing was sent */
 	uint32_t n_tx_ready;
 	uint64_t tx_retry_ns;            /* while down: not before this time */
@@ -285,6 +296,9 @@ struct xn_xdp_port {
 	struct xn_xdp_nic nic;           /* with several queues */
 };
 
+/* May frames come from a stack in this machine, which leaves checksums to a card that is not
+ * there? */
+bool xn_xdp_soft_peer(const struct xn_xdp_port *p);
 /* Adds what the kernel counted for x's socket. */
 void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xn_xdpq *x);
 int xn_xdp_spec_parse(struct xn_xdp_spec *spec, const char *rest);
@@ -302,6 +316,8 @@ unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigne
 			const struct xn_piece *pieces);
 unsigned xn_xdp_tx_post_zc(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
 			   const struct xn_piece *pieces);
+unsigned xn_xdp_tx_offload(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			   const struct xn_piece *pieces, const struct xn_offload *offloads);
 void     xn_xdp_tx_kick(struct xn_portq *q);
 unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n);
 unsigned xn_xdp_tx_poll_zc(struct xn_portq *q, uint16_t *ids, unsigned n);

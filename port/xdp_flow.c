@@ -29,20 +29,35 @@ static uint32_t copy_head(uint8_t head[HEAD_BYTES], const struct xn_mem *m, cons
 	return have;
 }
 
-static unsigned tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
-			const struct xn_piece *pieces)
+/* From a batch of which so many packets are sent. */
+static unsigned learn(struct xn_xdpq *x, const struct xn_chain *pkts, unsigned took,
+		      const struct xn_piece *pieces)
 {
-	struct xn_xdpq *x = XN_CONTAINER_OF(q, struct xn_xdpq, q);
 	struct xn_xdp_learn *l = &x->learn;
-	const unsigned took = l->tx_post(q, pkts, n, pieces);
 	uint8_t head[HEAD_BYTES];
 
 	if (took && xn_load_once8(&l->flows->on)) {
 		const uint32_t bytes = copy_head(head, x->mem, &pkts[l->turn++ % took], pieces);
 
-		xn_flows_learn(l->flows, head, bytes, q->cfg.index);
+		xn_flows_learn(l->flows, head, bytes, x->q.cfg.index);
 	}
 	return took;
+}
+
+static unsigned tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			const struct xn_piece *pieces)
+{
+	struct xn_xdpq *x = XN_CONTAINER_OF(q, struct xn_xdpq, q);
+
+	return learn(x, pkts, x->learn.tx_post(q, pkts, n, pieces), pieces);
+}
+
+static unsigned tx_offload(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			   const struct xn_piece *pieces, const struct xn_offload *offloads)
+{
+	struct xn_xdpq *x = XN_CONTAINER_OF(q, struct xn_xdpq, q);
+
+	return learn(x, pkts, xn_xdp_tx_offload(q, pkts, n, pieces, offloads), pieces);
 }
 
 void xn_xdp_learn_begin(struct xn_xdpq *x)
@@ -55,5 +70,6 @@ void xn_xdp_learn_begin(struct xn_xdpq *x)
 	x->learn.tx_post = x->q.ops->tx_post;
 	x->learn.ops = *x->q.ops;
 	x->learn.ops.tx_post = tx_post;
+	x->learn.ops.tx_offload = tx_offload;
 	x->q.ops = &x->learn.ops;
 }

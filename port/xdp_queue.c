@@ -14,6 +14,9 @@
 #include "port/xdp.h"
 
 #define MIN_RING      64u
+/* Descriptors of the TX ring where packets may be cut: any packet finds room (I7), and some
+ * tens of long ones. */
+#define SEGMENTS_RING XN_OFFLOAD_SEGS_MAX
 #define RETRY_UP_NS   1000000l    /* a stuck TX ring is kicked again after 1 ms, */
 #define RETRY_DOWN_NS 10000000l   /* one on an interface that is down after 10 ms */
 
@@ -165,6 +168,7 @@ int xn_xdp_queue_settle(struct xn_port *port, unsigned index)
 }
 
 #define COMMON_OPS \
+	.tx_offload = xn_xdp_tx_offload, \
 	.tx_kick = xn_xdp_tx_kick, .tx_room = xn_xdp_tx_room, \
 	.wait_fds = wait_fds, .arm = arm, .set_rx = set_rx, .quiesce = quiesce, \
 	.rx_waiting = xn_xdp_rx_waiting, .tx_give_up = xn_xdp_tx_give_up, .stop = stop
@@ -179,6 +183,12 @@ static const struct xn_portq_ops queue_ops_zc = {
 	.tx_post = xn_xdp_tx_post_zc, .tx_poll = xn_xdp_tx_poll_zc,
 };
 
+/* Arena frames to send from: one for each packet, or for each segment. */
+static uint32_t most_tx_frames(const struct xn_portq_cfg *c)
+{
+	return c->segments ? XN_MAX(c->tx_heads, SEGMENTS_RING) : c->tx_heads;
+}
+
 static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, uint32_t rx_frames)
 {
 	const struct xn_portq_cfg *c = &x->q.cfg;
@@ -188,8 +198,8 @@ static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size,
 	x->sent = calloc(tx_size, sizeof(*x->sent));
 	x->rx_all = calloc(rx_frames, sizeof(*x->rx_all));
 	x->rx_frames = calloc(rx_frames, sizeof(*x->rx_frames));
-	x->tx_frames = calloc(c->tx_heads, sizeof(*x->tx_frames));
-	x->tx_free = calloc(c->tx_heads, sizeof(*x->tx_free));
+	x->tx_frames = calloc(most_tx_frames(c), sizeof(*x->tx_frames));
+	x->tx_free = calloc(most_tx_frames(c), sizeof(*x->tx_free));
 	x->tx_ready = calloc(c->tx_heads, sizeof(*x->tx_ready));
 	x->retry_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (!x->lent || !x->sent || !x->rx_all || !x->rx_frames || !x->tx_frames ||
@@ -211,7 +221,7 @@ static int take_frames(struct xn_xdpq *x, uint32_t rx_frames)
 	xn_mem_get_info(x->mem, &mem);
 	share = mem.bounce_frames_free / (x->q.port->n_queues - c->index);
 	x->all_rx_frames = xn_mem_take_frames(x->mem, x->rx_all, XN_MIN(rx_frames, share / 2));
-	x->all_tx_frames = xn_mem_take_frames(x->mem, x->tx_frames, XN_MIN(c->tx_heads, share / 2));
+	x->all_tx_frames = xn_mem_take_frames(x->mem, x->tx_frames, XN_MIN(most_tx_frames(c), share / 2));
 	if (!x->all_rx_frames || !x->all_tx_frames)
 		return xn_fail(ENOBUFS, "no bounce frames left for queue pair %u: raise "
 			       "xn_mem_opts.bounce_frames (now %u)", c->index, mem.bounce_frames);
@@ -227,7 +237,7 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	const uint32_t keep = xn_xdp_mode_keeps(p);
 	/* For each buffer of the guest's, and for those that a driver always has to have. */
 	uint32_t fill_size = xn_pow2_up(XN_MAX(cfg->rx_heads + keep, MIN_RING));
-	uint32_t tx_size = xn_pow2_up(XN_MAX(cfg->tx_heads, MIN_RING));
+	uint32_t tx_size = xn_pow2_up(XN_MAX(cfg->tx_heads, cfg->segments ? SEGMENTS_RING : MIN_RING));
 	struct xn_xdpq *x = calloc(1, sizeof(*x));
 	int err;
 
@@ -255,6 +265,7 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	x->tx_posted = x->tx_done = x->tx_hint = *x->xsk.tx.producer;
 	x->q.ops = x->map ? &queue_ops_zc : &queue_ops;
 	xn_xdp_learn_begin(x);
+	x->rx_csum = xn_xdp_soft_peer(p);
 	err = xn_xdp_watch_begin(x);
 	if (!err && x->keep)   /* before a frame can come */
 		xn_xdp_keep_up(x);

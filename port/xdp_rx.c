@@ -9,6 +9,7 @@
  */
 #include <sys/socket.h>
 
+#include "port/rx_csum.h"
 #include "port/xdp.h"
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
@@ -310,6 +311,38 @@ static struct xn_lent *find_lent(struct xn_xdpq *x, uint64_t addr)
 	return NULL;
 }
 
+/* ---- unfinished checksums ---- */
+
+/* A suspect frame, which lies in a row; *d is its first buffer. */
+static __attribute__((noinline)) void settle_csum(struct xn_xdpq *x, uint8_t *frame,
+						  struct xn_rx_done *d)
+{
+	struct xn_rx_csum c;
+
+	if (!xn_rx_csum_settle(&c, frame, d->len, x->q.cfg.guest_csum,
+			       &x->q.cfg.ctr->v[XN_C_rx_csum_finished]))
+		return;
+	d->flags |= XN_RX_CSUM;
+	d->csum_start = c.start;
+	d->csum_offset = (uint16_t)(c.at - c.start);
+}
+
+/* Frames in lent buffers, each behind the room for its header. */
+static __attribute__((noinline)) void settle_lent(struct xn_xdpq *x, struct xn_rx_done *d, unsigned n)
+{
+	const uint32_t hdr = x->q.cfg.hdr_bytes;
+	uint64_t handed = 0;
+
+	for (struct xn_rx_done *const end = d + n; d < end; d++) {
+		uint8_t *frame = xn_mem_at(x->mem, XN_UOFF(d->at.v + hdr));
+
+		if (XN_UNLIKELY(xn_rx_csum_suspect(frame, d->len)))
+			settle_csum(x, frame, d);
+		handed += d->flags / XN_RX_CSUM;
+	}
+	XN_COUNT(x->q.cfg.ctr, rx_csum_handed, handed);
+}
+
 static void take_bounce_frame(struct xn_xdpq *x, uint64_t fill)
 {
 	x->rx_frames[x->n_rx_frames++] = XN_UOFF(fill);
@@ -324,12 +357,20 @@ static unsigned deliver_bounced(struct xn_xdpq *x, uint64_t fill, uint64_t data,
 				struct xn_rx_done *done, unsigned max, bool *fits)
 {
 	struct xn_counters *ctr = x->q.cfg.ctr;
+	uint8_t *frame = xn_mem_at(x->mem, XN_UOFF(data));
+	struct xn_rx_done csum = { .len = bytes };
 	unsigned used = 0;
 
 	*fits = true;
-	switch (xn_spread_frame(&x->q.cfg, &x->held, xn_mem_at(x->mem, XN_UOFF(data)), bytes,
-				done, max, &used)) {
+	/* Before it is copied; looked at again, if it does not fit, it is what it is then. */
+	if (x->rx_csum && xn_rx_csum_suspect(frame, bytes))
+		settle_csum(x, frame, &csum);
+	switch (xn_spread_frame(&x->q.cfg, &x->held, frame, bytes, done, max, &used)) {
 	case XN_SPREAD_OK:
+		done[0].flags |= csum.flags;
+		done[0].csum_start = csum.csum_start;
+		done[0].csum_offset = csum.csum_offset;
+		XN_COUNT(ctr, rx_csum_handed, csum.flags / XN_RX_CSUM);
 		held_take(x);
 		XN_COUNT(ctr, rx_bounced, 1);
 		if (used > 1)
@@ -448,6 +489,8 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 			.id = (uint16_t)l->id_kind,
 			.flags = XN_LENT_KIND(l) == XN_LENT_NOTED ? XN_RX_NOTED : 0,
 		};
+		if (x->rx_csum)
+			settle_lent(x, &done[*out - 1], 1);
 		XN_COUNT(x->q.cfg.ctr, rx_lent, 1);
 	} else {
 		*out += deliver_bounced(x, addr, xsk_umem__add_offset_to_addr(d->addr), d->len,
@@ -557,6 +600,8 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 		unsigned most = zc && x->cut ? 0 : XN_MIN(avail - i, n - out);
 		unsigned run = poll_usual(x, idx + i, most, done + out, zc);
 
+		if (XN_UNLIKELY(x->rx_csum))
+			settle_lent(x, done + out, run);
 		i += run;
 		out += run;
 		lent += run;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "port/segment.h"
 #include "port/xdp.h"
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
@@ -241,6 +242,121 @@ unsigned xn_xdp_tx_post_zc(struct xn_portq *q, const struct xn_chain *pkts, unsi
 	return tx_post(q, pkts, n, pieces, true);
 }
 
+/* ---- packets that ask for something ---- */
+
+/* An arena frame on its way to the ring: the caller knows that there is one. */
+static inline uint8_t *frame_take(struct xn_xdpq *x, uint32_t *f)
+{
+	*f = x->tx_free[--x->n_tx_free];
+	return xn_mem_at(x->mem, x->tx_frames[*f]);
+}
+
+/* Copied, with its checksum, into one arena frame. False: no frame or slot is free now. */
+static bool send_csum(struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
+		      const struct xn_piece *pieces, const struct xn_offload *o)
+{
+	uint8_t *at;
+	uint32_t f;
+
+	if (!x->n_tx_free || w->posted == w->end)
+		return false;
+	at = frame_take(x, &f);
+	xn_gather_csum(o, x->mem->base, pieces, &(struct xn_chunks){ &at, XN_CHUNK_BYTES });
+	if (x->watch.tx_proof)
+		xn_xdp_tx_leaves(x, f);
+	put(w, x->tx_frames[f].v, p->bytes, 0, p->head, true, f + 1);
+	return true;
+}
+
+/* Bytes from one segment to the next in an arena frame. */
+static inline uint32_t segment_room(const struct xn_offload *o)
+{
+	return (uint32_t)XN_ALIGN_UP(xn_offload_seg_bytes(o), XN_CACHE_LINE);
+}
+
+static inline uint32_t segments_in_frame(const struct xn_offload *o)
+{
+	return XN_MAX(XN_CHUNK_BYTES / segment_room(o), 1u);
+}
+
+/* The next segments, as many as one arena frame has room for. */
+static void send_frame_of_segments(struct xn_xdpq *x, struct post *w, struct xn_segs *s,
+				   uint16_t head)
+{
+	const uint32_t room = segment_room(s->o);
+	uint32_t f, at = 0, left = segments_in_frame(s->o);
+	uint8_t *frame = frame_take(x, &f);
+
+	for (; left && !xn_segs_done(s); left--, at += room) {
+		uint8_t *to = frame + at;
+		uint32_t bytes = xn_segs_gather(s, &(struct xn_chunks){ &to, XN_CHUNK_BYTES - at });
+		bool last = xn_segs_done(s);
+
+		/* The frame is free again when its last segment has left. */
+		put(w, x->tx_frames[f].v + at, bytes, 0, head, last, left == 1 || last ? f + 1 : 0);
+	}
+	if (x->watch.tx_proof)
+		xn_xdp_tx_leaves(x, f);
+}
+
+/* How many arena frames a packet's segments take. */
+static uint32_t frames_for(const struct xn_offload *o)
+{
+	const uint32_t in_frame = segments_in_frame(o);
+
+	return (o->segs + in_frame - 1) / in_frame;
+}
+
+/* All segments of a packet, or none of them (I7): false, if they do not fit now. */
+static bool send_segments(struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
+			  const struct xn_piece *pieces, const struct xn_offload *o)
+{
+	struct xn_counters *ctr = x->q.cfg.ctr;
+	struct xn_segs s;
+
+	if (frames_for(o) > x->n_tx_free || o->segs > w->end - w->posted)
+		return false;
+	xn_segs_begin(&s, o, x->mem->base, pieces);
+	while (!xn_segs_done(&s))
+		send_frame_of_segments(x, w, &s, p->head);
+	XN_COUNT(ctr, tx_segmented, 1);
+	XN_COUNT(ctr, tx_segments, o->segs);
+	return true;
+}
+
+/* False: it does not fit now. */
+static bool send_offload(struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
+			 const struct xn_piece *all, const struct xn_offload *o)
+{
+	const bool cut = o->gso != XN_GSO_NONE;
+	struct xn_piece one;
+	const struct xn_piece *pieces = xn_chain_pieces(p, all, &one);
+
+	if (x->tx_down)
+		return drop(x, p, XN_C_tx_drop_down);
+	if (cut && frames_for(o) > x->all_tx_frames)   /* it would wait for ever */
+		return drop(x, p, XN_C_tx_drop_segments);
+	if (cut ? !send_segments(x, w, p, pieces, o) : !send_csum(x, w, p, pieces, o))
+		return false;
+	count_sent(x, 1, p->bytes);
+	XN_COUNT(x->q.cfg.ctr, tx_gathered, 1);
+	XN_COUNT(x->q.cfg.ctr, tx_csum, 1);
+	return true;
+}
+
+unsigned xn_xdp_tx_offload(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
+			   const struct xn_piece *pieces, const struct xn_offload *offloads)
+{
+	struct xn_xdpq *x = xdpq(q);
+	struct post w = post_begin(x);
+	unsigned i = 0;
+
+	while (i < n && send_offload(x, &w, &pkts[i], pieces, &offloads[i]))
+		i++;
+	post_end(x, &w);
+	return i;
+}
+
 /* Interface down or gone: from now on packets are dropped, and it is tried again. */
 static void went_down(struct xn_xdpq *x)
 {
@@ -417,9 +533,9 @@ unsigned xn_xdp_tx_poll(struct xn_portq *q, uint16_t *ids, unsigned n)
 	while (x->n_tx_ready && out < n)
 		ids[out++] = x->tx_ready[--x->n_tx_ready];
 	end = done_up_to(x);
-	end = done + XN_MIN(end - done, n - out);   /* each yields one id at most */
-	while (done != end) {
-		uint32_t stretch = XN_MIN(end - done, xn_ring_stretch(done, mask));
+	while (done != end && out < n) {
+		/* Each yields one id at most; segments but the last of a packet, none. */
+		uint32_t stretch = XN_MIN(XN_MIN(end - done, n - out), xn_ring_stretch(done, mask));
 
 		out += give_back(x, &x->sent[done & mask], stretch, ids + out);
 		done += stretch;

@@ -38,4 +38,17 @@ static inline void xn_net_hdr_write(void *g_hdr, uint16_t buffers)
 	__builtin_memcpy((char *)g_hdr + 8, &tail, sizeof(tail));
 }
 
+/* The same for a frame whose checksum is unfinished: it begins at `start`, and belongs
+ * `offset` behind that (5.1.6.4.1). The driver has to have accepted GUEST_CSUM. */
+static inline void xn_net_hdr_write_csum(void *g_hdr, uint16_t buffers, uint16_t start,
+					 uint16_t offset)
+{
+	const struct virtio_net_hdr_v1 h = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = start, .csum_offset = offset,
+		.num_buffers = buffers,
+	};
+
+	__builtin_memcpy(g_hdr, &h, sizeof(h));
+}
+
 #endif

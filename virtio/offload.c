@@ -143,13 +143,3 @@ enum xn_offload_fault xn_offload_check(const struct xn_offload_rules *r,
 		return XN_OFFLOAD_gso_csum;
 	return check_gso(r, k, h, o);
 }
-
-static const struct { const char *name, *text; } faults[XN_OFFLOAD_FAULT_COUNT] = {
-	{ "none", "no fault" },
-#define XN_X(name, section, text) { "tx_bad_hdr_" #name, text },
-	XN_OFFLOAD_FAULTS(XN_X)
-#undef XN_X
-};
-
-const char *xn_offload_fault_name(enum xn_offload_fault f) { return faults[f].name; }
-const char *xn_offload_fault_text(enum xn_offload_fault f) { return faults[f].text; }

@@ -21,10 +21,10 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include "base/faults.h"
 #include "base/offload.h"
 
 /* Linux headers before 6.2 do not have these (VIRTIO 1.2, 5.1.3 and 5.1.6). */
-#define XN_NET_F_HOST_USO    56
 #define XN_NET_F_HASH_REPORT 57
 #define XN_NET_GSO_UDP_L4    5
 
@@ -34,36 +34,9 @@
  * segments that Linux makes, 48 bytes of which 12 are options (TCP_MIN_MSS, include/net/tcp.h).
  */
 #define XN_GSO_UDP_SEGS_MAX 128u
-#define XN_GSO_TCP_SEGS_MAX 2048u
+#define XN_GSO_TCP_SEGS_MAX XN_OFFLOAD_SEGS_MAX
 /* Shortest segments of TCP: Linux's TCP_MIN_GSO_SIZE, 48 bytes less all options. */
 #define XN_GSO_TCP_MIN      8u
-
-/*
- * Why a packet is refused. X(name, section of VIRTIO 1.2, meaning)
- */
-#define XN_OFFLOAD_FAULTS(X) \
-X(csum_feature,  "5.1.6.2.1", "checksum asked for, which was not negotiated") \
-X(csum_range,    "5.1.6.2.1", "checksum field is not inside the packet") \
-X(gso_feature,   "5.1.6.2.1", "segmentation asked for, which was not negotiated") \
-X(gso_type,      "5.1.6",     "segmentation of an unknown kind") \
-X(gso_csum,      "5.1.6.2.1", "segmentation without checksum, or with the field of another protocol") \
-X(gso_headers,   "5.1.6.2.1", "headers are not those of the kind of segmentation, not whole, or longer than 256 bytes") \
-X(gso_fragment,  "5.1.6.2.1", "fragment of an IP packet cannot be segmented") \
-X(gso_size,      "5.1.6.2.1", "segments are empty or shorter than any TCP makes") \
-X(gso_segments,  "5.1.6.2.1", "more segments than one packet may have") \
-X(gso_too_long,  "5.1.6.2.1", "packet to be segmented is longer than IP allows, or its segments than the port does")
-
-enum xn_offload_fault {
-	XN_OFFLOAD_OK,
-#define XN_X(name, section, text) XN_OFFLOAD_##name,
-	XN_OFFLOAD_FAULTS(XN_X)
-#undef XN_X
-	XN_OFFLOAD_FAULT_COUNT,
-};
-
-/* "tx_bad_hdr_csum_range" and so on; f < XN_OFFLOAD_FAULT_COUNT. Never NULL. */
-const char *xn_offload_fault_name(enum xn_offload_fault f);
-const char *xn_offload_fault_text(enum xn_offload_fault f);
 
 struct xn_offload_rules {
 	uint64_t features;      /* negotiated */

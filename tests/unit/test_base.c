@@ -48,7 +48,7 @@ static void every_fault_has_a_counter_of_its_own(void **state)
 {
 	unsigned stops = 0;
 
-	assert_int_equal(XN_C_COUNT - XN_C_FAULTS, XN_FAULT_COUNT - 1);
+	assert_int_equal(XN_C_BAD_HEADERS - XN_C_FAULTS, XN_FAULT_COUNT - 1);
 	for (unsigned f = XN_FAULT_NONE + 1; f < XN_FAULT_COUNT; f++) {
 		unsigned c = XN_C_FAULTS + f - 1;
 
@@ -63,6 +63,19 @@ static void every_fault_has_a_counter_of_its_own(void **state)
 	assert_false(xn_fault_stops_queue(XN_FAULT_chain_loop));
 	assert_false(xn_fault_stops_queue(XN_FAULT_NONE));
 	assert_in_range(stops, 1, XN_FAULT_COUNT - 2);
+}
+
+static void every_refused_header_has_a_counter_of_its_own(void **state)
+{
+	assert_int_equal(XN_C_COUNT - XN_C_BAD_HEADERS, XN_OFFLOAD_FAULT_COUNT - 1);
+	for (unsigned f = XN_OFFLOAD_OK + 1; f < XN_OFFLOAD_FAULT_COUNT; f++) {
+		const unsigned c = XN_C_BAD_HEADERS + f - 1;
+
+		assert_string_equal(xn_counter_name(c), xn_offload_fault_name((enum xn_offload_fault)f));
+		assert_string_equal(xn_counter_text(c), xn_offload_fault_text((enum xn_offload_fault)f));
+		assert_string_equal(xn_counter_unit(c), "packets");
+		assert_int_equal(strncmp(xn_counter_name(c), "tx_bad_hdr_", 11), 0);
+	}
 }
 
 static void version_string_is_made_of_the_headers_numbers(void **state)
@@ -312,6 +325,7 @@ int main(void)
 		cmocka_unit_test(every_counter_has_name_unit_and_text),
 		cmocka_unit_test(no_counter_name_or_text_appears_twice),
 		cmocka_unit_test(every_fault_has_a_counter_of_its_own),
+		cmocka_unit_test(every_refused_header_has_a_counter_of_its_own),
 		cmocka_unit_test(version_string_is_made_of_the_headers_numbers),
 		cmocka_unit_test_teardown(lines_above_the_level_are_not_heard, log_off),
 		cmocka_unit_test_teardown(without_a_callback_nothing_happens, log_off),

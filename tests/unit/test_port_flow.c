@@ -12,13 +12,14 @@
 #define SLOTS 64u     /* packets that are made at a time */
 
 static struct rig r;
+static bool asks;     /* packets want a checksum, somewhere behind their headers */
 static struct { unsigned class, vlans; uint64_t flow; } flows[256];
 
 static void open_it(const char *options)
 {
 	const struct xn_dev_opts dev = { .sz = sizeof(dev), .pairs = strstr(options, "queues") ? PAIRS : 1 };
 
-	rig_open(&r, &(struct rig_opts){ .features = MRG, .dev = &dev, .options = options });
+	rig_open(&r, &(struct rig_opts){ .features = MRG | (asks ? 1ull << VIRTIO_NET_F_CSUM : 0), .dev = &dev, .options = options });
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(flows); i++) {
 		flows[i].class = XN_FLOW_NONE + 1 + i % 6;
 		flows[i].vlans = i / 6 % 3;
@@ -34,6 +35,9 @@ static void put(unsigned pair, unsigned flow, unsigned slot, unsigned cut)
 	unsigned n = 0, done = 0;
 
 	memset(r.drv.ram + at, 0, DRV_HDR);
+	if (asks)
+		memcpy(r.drv.ram + at, &(struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+								 .csum_start = 96 }, 10);
 	rss_plain_frame(r.drv.ram + at + DRV_HDR, BYTES, flows[flow].class, flows[flow].vlans, flows[flow].flow);
 	for (; done < DRV_HDR + BYTES; done += segs[n++].len)
 		segs[n] = (struct drv_seg){ at + done, XN_MIN(cut ? cut : 2048, DRV_HDR + BYTES - done) };
@@ -87,6 +91,13 @@ static void quiet_flows_are_learnt_with_their_first_packet(void **state)
 	assert_int_equal(learnt(5), 2);
 	assert_int_equal(stat(&r, "tx_packets"), 257);
 	rig_close(&r);
+}
+
+static void flows_whose_packets_ask_for_something_are_learnt_too(void **state)
+{
+	asks = true;
+	quiet_flows_are_learnt_with_their_first_packet(state);
+	asks = false;
 }
 
 static void flow_among_busy_ones_is_met_within_as_many_batches_as_packets(void **state)
@@ -155,6 +166,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(quiet_flows_are_learnt_with_their_first_packet),
+		cmocka_unit_test(flows_whose_packets_ask_for_something_are_learnt_too),
 		cmocka_unit_test(flow_among_busy_ones_is_met_within_as_many_batches_as_packets),
 		cmocka_unit_test(nothing_is_learnt_of_rubbish_nor_while_rss_decides),
 		cmocka_unit_test(one_queue_and_flows_that_stay_are_not_looked_at),

@@ -373,6 +373,93 @@ static void in_a_tunnel_it_does_not_matter_which_of_two_is_unfinished(void **sta
 	}
 }
 
+/* The quick look overlooks nothing, and is quick for what is finished. */
+static void what_is_unfinished_is_always_suspect(void **state)
+{
+	unsigned seen = 0, idle = 0, finished = 0;
+	static uint8_t frame[PKT_MAX];
+	struct xn_rx_csum c[2];
+
+	for (unsigned i = 0; i < 60000; i++) {
+		const uint8_t *f = pkt.data;
+		uint32_t bytes;
+
+		build_by_chance(600);
+		bytes = pkt.bytes;
+		if (i % 3 == 0) {
+			bytes = tunnel(frame, pkt_random(&rnd) % KINDS, i & 8 ? 4 : 6);
+			f = frame;
+		} else if (i % 3 == 1) {
+			finish_slowly();
+			if (!unfinished_in(f, bytes, c)) {
+				finished++;
+				idle += xn_rx_csum_suspect(f, bytes) && !spec.tags && !spec.ip4_options &&
+					!spec.ip6_ext;
+			}
+		}
+		if (i % 4 == 3)      /* of IP's header, or the next */
+			((uint8_t *)f)[pkt_random(&rnd) % 80] = (uint8_t)pkt_random(&rnd);
+		if (i % 16 == 5)
+			bytes = pkt_random(&rnd) % (bytes + 1);
+		if (unfinished_in(f, bytes, c)) {
+			seen++;
+			assert_true(xn_rx_csum_suspect(f, bytes));
+		}
+	}
+	assert_true(seen > 20000 && finished > 10000);
+	assert_true(idle < finished / 1000);
+}
+
+/* Exactly as long as it is: a sanitizer sees whoever looks beyond. */
+static void frames_of_any_length_are_looked_at_and_settled_within_it(void **state)
+{
+	uint64_t done = 0;
+	struct xn_rx_csum c;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		uint32_t bytes;
+		uint8_t *f;
+
+		build_by_chance(200);
+		bytes = pkt_random(&rnd) % (pkt.bytes + 1);
+		f = malloc(bytes + 1);
+		assert_non_null(f);
+		memcpy(f + 1, pkt.data, bytes);
+		if (xn_rx_csum_suspect(f + 1, bytes))
+			(void)xn_rx_csum_settle(&c, f + 1, bytes, i & 1, &done);
+		free(f);
+	}
+}
+
+static void what_a_guest_takes_unfinished_is_handed_on_and_all_else_finished(void **state)
+{
+	static uint8_t frame[PKT_MAX];
+	uint64_t done = 0, expected = 0;
+	struct xn_rx_csum c;
+
+	for (unsigned i = 0; i < 10000; i++) {
+		const bool takes = i & 1, padded = i & 2;
+		uint32_t bytes;
+
+		build_by_chance(i % 50 ? 1500 : 60000);
+		if (pkt.bytes - pkt.ip_at > 65535)
+			continue;
+		bytes = pkt.bytes + (padded ? 3 : 0);
+		memcpy(frame, pkt.data, pkt.bytes);
+		memset(frame + pkt.bytes, 0, 3);
+		assert_int_equal(xn_rx_csum_settle(&c, frame, bytes, takes, &done), takes && !padded);
+		if (takes && !padded) {
+			assert_int_equal(c.start, pkt.l4_at);
+			assert_int_equal(c.at, pkt.l4_at + (spec.udp ? 6 : 16));
+		} else {
+			finish_slowly();
+			expected++;
+		}
+		assert_memory_equal(frame, pkt.data, pkt.bytes);
+		assert_int_equal(done, expected);
+	}
+}
+
 static void any_bytes_are_survived(void **state)
 {
 	static uint8_t frame[2048];
@@ -410,6 +497,9 @@ int main(void)
 		cmocka_unit_test(a_field_behind_what_is_looked_at_is_left_alone),
 		cmocka_unit_test(an_unfinished_checksum_in_a_tunnel_is_recognised),
 		cmocka_unit_test(in_a_tunnel_it_does_not_matter_which_of_two_is_unfinished),
+		cmocka_unit_test(what_is_unfinished_is_always_suspect),
+		cmocka_unit_test(frames_of_any_length_are_looked_at_and_settled_within_it),
+		cmocka_unit_test(what_a_guest_takes_unfinished_is_handed_on_and_all_else_finished),
 		cmocka_unit_test(any_bytes_are_survived),
 	};
 
