@@ -52,6 +52,18 @@ static uint32_t le32(const uint8_t *p)
 	return le16(p) | (uint32_t)le16(p + 2) << 16;
 }
 
+/*
+ * Linux since 6.15 (and stable kernels that took its struct virtio_net_rss_config_trailer, whose
+ * size counts padding) sends a byte more than the key has, behind it; those before the struct
+ * was put right (7.0) in front of it: the padding, 0. What they tell their users is the key
+ * without it, and that is the one that is meant. A key whose own first byte is 0, and whose last
+ * one is not followed by a 0, is taken for one of these: 1 of 65536 says so wrongly.
+ */
+static const uint8_t *padded_key(const uint8_t *p, unsigned bytes)
+{
+	return p[0] == 0 && p[bytes] != 0 ? p + 1 : p;
+}
+
 /* The end of both commands, from the key's length on. */
 static enum xn_rss_error read_key(struct xn_rss_config *c, const uint8_t *p, uint64_t n,
 				  const struct xn_rss_limits *limits)
@@ -61,9 +73,12 @@ static enum xn_rss_error read_key(struct xn_rss_config *c, const uint8_t *p, uin
 	c->key_bytes = p[0];
 	if (c->key_bytes < XN_RSS_KEY_BYTES || c->key_bytes > limits->key_bytes)
 		return XN_R_rss_key;
-	if (n - 1 != c->key_bytes)
-		return n - 1 < c->key_bytes ? XN_R_rss_short : XN_R_rss_long;
-	memcpy(c->key, p + 1, c->key_bytes);
+	if (n - 1 < c->key_bytes)
+		return XN_R_rss_short;
+	if (n - 1 > c->key_bytes + 1u)
+		return XN_R_rss_long;
+	p = n - 1 == c->key_bytes ? p + 1 : padded_key(p + 1, c->key_bytes);
+	memcpy(c->key, p, c->key_bytes);
 	return XN_RSS_OK;
 }
 

@@ -206,7 +206,7 @@ static struct command make_wrong(enum wrong what)
 	case KEY_41:           f.key_len = f.key_sent = 41; break;
 	case KEY_255:          f.key_len = f.key_sent = 255; break;
 	case KEY_NOT_SENT:     f.key_sent = 39; break;
-	case KEY_TOO_LONG_SENT: f.key_sent = 41; break;
+	case KEY_TOO_LONG_SENT: f.key_sent = 42; break;
 	case UNCLASSIFIED:     f.unclassified = PAIRS; break;
 	case UNCLASSIFIED_MAX: f.unclassified = 65535; break;
 	case MAX_TX_0:         f.max_tx = 0; break;

@@ -566,7 +566,7 @@ static void every_wrong_field_has_its_name_and_changes_nothing(void **state)
 	expect_error(XN_R_rss_key, 16, 40, key, 53, 1);
 	expect_error(XN_R_rss_key, 16, 40, key, 255, 1);
 	expect_error(XN_R_rss_short, 16, 40, key, 41, 1);
-	expect_error(XN_R_rss_long, 16, 41, key, 40, 1);
+	expect_error(XN_R_rss_long, 16, 42, key, 40, 1);
 	/* A table that is said to be longer than what is there, or shorter. */
 	expect_error(XN_R_rss_short, 16, 40, 4, 255, 2);
 	expect_error(XN_R_rss_max_tx, 16, 40, 4, 7, 2);   /* there, a table entry stands */
@@ -580,10 +580,29 @@ static void command_of_any_other_length_is_refused(void **state)
 
 	for (c.n = 0; c.n < whole; c.n++)
 		assert_int_equal(read_it(&cfg, &c, c.n), XN_R_rss_short);
-	for (c.n = whole + 1; c.n < whole + 8; c.n++)
+	for (c.n = whole + 2; c.n < whole + 8; c.n++)
 		assert_int_equal(read_it(&cfg, &c, c.n), XN_R_rss_long);
 	assert_memory_equal(&cfg, &before, sizeof(cfg));
 	assert_int_equal(read_it(&cfg, &c, whole), XN_RSS_OK);
+}
+
+/* Linux 6.15 and newer: with the byte that its struct is padded with, behind the key or before. */
+static void padding_of_linux_is_no_part_of_the_key(void **state)
+{
+	struct command c = command(32, 40), padded = c;
+	struct xn_rss_config want, got;
+	uint8_t *key = padded.bytes + c.n - 40;
+
+	assert_int_equal(read_it(&want, &c, c.n), XN_RSS_OK);
+	assert_int_equal(read_it(&got, &padded, c.n + 1), XN_RSS_OK);
+	assert_memory_equal(&got, &want, sizeof(got));
+	memmove(key + 1, key, 40);
+	key[0] = 0;
+	assert_true(key[40]);
+	memset(&got, 0, sizeof(got));
+	assert_int_equal(read_it(&got, &padded, c.n + 1), XN_RSS_OK);
+	assert_int_equal(got.key_bytes, 40);
+	assert_memory_equal(got.key, want.key, 40);
 }
 
 static void no_hash_type_at_all_is_a_configuration(void **state)
@@ -623,7 +642,7 @@ static void hash_configuration_is_read_with_its_reserved_fields_ignored(void **s
 	before = cfg;
 	for (unsigned n = 0; n < c.n; n++)
 		assert_int_equal(xn_rss_read_hash(&cfg, c.bytes, n, &l), XN_R_rss_short);
-	assert_int_equal(xn_rss_read_hash(&cfg, c.bytes, c.n + 1, &l), XN_R_rss_long);
+	assert_int_equal(xn_rss_read_hash(&cfg, c.bytes, c.n + 2, &l), XN_R_rss_long);
 	c.bytes[12] = 39;
 	assert_int_equal(xn_rss_read_hash(&cfg, c.bytes, c.n - 1, &l), XN_R_rss_key);
 	c.bytes[1] = 2;
@@ -763,6 +782,7 @@ int main(void)
 		CASE(what_a_driver_sends_is_read_field_by_field),
 		CASE(every_wrong_field_has_its_name_and_changes_nothing),
 		CASE(command_of_any_other_length_is_refused),
+		CASE(padding_of_linux_is_no_part_of_the_key),
 		CASE(no_hash_type_at_all_is_a_configuration),
 		CASE(hash_configuration_is_read_with_its_reserved_fields_ignored),
 		CASE(every_error_has_a_name_and_a_meaning),
