@@ -123,7 +123,7 @@ RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/p
            tests/net/xd.c tests/net/queues.c bench/opts.c bench/summary.c bench/backend.c bench/flow.c
 
 UNIT_TESTS   := base rss nic nic_keeper port_nic port_flow csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl ctrl_rss rx_mode dirty port_xdp port_rss port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
-UNIT_TESTS   += offload_path vq_packed vq_packed_hostile vq_packed_oracle inflight_packed inflight_packed_kill
+UNIT_TESTS   += offload_path vq_order vq_packed vq_packed_hostile vq_packed_oracle inflight_packed inflight_packed_kill
 KERNEL_TESTS := facts rss filter
 NET_TESTS    := veth rss segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer

@@ -14,6 +14,7 @@
 #define DATA_PATH_FEATURES \
 	(XN_BIT(VIRTIO_F_VERSION_1) | XN_BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
 	 XN_BIT(VIRTIO_RING_F_EVENT_IDX) | XN_BIT(VIRTIO_F_RING_PACKED) | \
+	 XN_BIT(VIRTIO_F_IN_ORDER) | \
 	 XN_BIT(VIRTIO_NET_F_MRG_RXBUF))
 #define VMM_FEATURES \
 	(XN_BIT(VIRTIO_NET_F_MAC) | XN_BIT(VIRTIO_NET_F_MTU) | XN_BIT(VIRTIO_NET_F_STATUS) | \
@@ -208,6 +209,7 @@ static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned slot, const 
 		.used = XN_GPA(v->used_gpa), .base = v->base,
 		.dir = slot_dir(slot),
 		.packed = dev->features & XN_BIT(VIRTIO_F_RING_PACKED),
+		.in_order = dev->features & XN_BIT(VIRTIO_F_IN_ORDER),
 		.event_idx = dev->features & XN_BIT(VIRTIO_RING_F_EVENT_IDX),
 		.indirect = dev->features & XN_BIT(VIRTIO_RING_F_INDIRECT_DESC),
 		.min_bytes = XN_NET_HDR_BYTES,

@@ -297,6 +297,7 @@ void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 				(s.features & 2 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
 				(s.features & 4 ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0) |
 				(packed ? 1ull << VIRTIO_F_RING_PACKED : 0) |
+				(s.features & 16 ? 1ull << VIRTIO_F_IN_ORDER : 0) |
 				(s.features & 8 ? 1ull << VIRTIO_NET_F_GUEST_ANNOUNCE : 0) |
 				(side == FUZZ_CTRL ? 1ull << VIRTIO_NET_F_CTRL_VQ |
 				 1ull << VIRTIO_NET_F_MQ : 0)))

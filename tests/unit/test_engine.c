@@ -315,6 +315,34 @@ static void null_port_swallows_and_returns_heads(void **state)
 	close_rig(&r);
 }
 
+/* With IN_ORDER, several packets are used by one entry: the last one's, where the first's would
+ * be. Receive buffers have each their own, for their lengths. */
+static void in_order_one_entry_speaks_for_several_packets(void **state)
+{
+	uint16_t heads[3], head;
+	struct rig r;
+	uint32_t used;
+
+	open_rig(&r, "loopback", 1ull << VIRTIO_F_IN_ORDER, 1);
+	memset(r.drv.ram + TX_AT, 0, 100);
+	for (unsigned i = 0; i < 3; i++) {
+		drv_post1(&r.drv, RX, RX_AT + i * 2048, 1536);
+		heads[i] = drv_post1(&r.drv, TX, TX_AT, 60 + 14 + i);
+	}
+	run_dry(&r);
+	assert_true(drv_used(&r.drv, TX, &head, &used));
+	assert_int_equal(head, heads[2]);
+	if (!packed)
+		assert_int_equal(drv_used_ring(&r.drv, TX)->idx, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(drv_used(&r.drv, RX, &head, &used));
+		assert_int_equal(used, 60 + 14 + i);
+	}
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(xn_dev_vring_base(r.dev, TX), base_after(3));
+	close_rig(&r);
+}
+
 /* ---- notifications ---- */
 
 static void loop_one(struct rig *r)
@@ -717,6 +745,7 @@ int main(void)
 		cmocka_unit_test(every_size_comes_back_over_loopback),
 		cmocka_unit_test(random_layouts_arrive_in_order_and_unchanged),
 		cmocka_unit_test(null_port_swallows_and_returns_heads),
+		cmocka_unit_test(in_order_one_entry_speaks_for_several_packets),
 		cmocka_unit_test(guest_is_notified_only_if_it_wants_to_be),
 		cmocka_unit_test(sleeping_and_waking_loses_no_kick),
 		cmocka_unit_test(event_idx_notifies_once_a_batch_at_the_asked_index),
