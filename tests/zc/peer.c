@@ -40,15 +40,17 @@ static uint32_t light_length(unsigned i)
 
 static unsigned send_some(struct zp *p)
 {
+	const uint64_t first = p->sent;
 	unsigned n = may_send(p);
 	uint32_t bytes[BATCH];
 
 	for (unsigned i = 0; i < n; i++)
-		bytes[i] = zg_length(p->w, p->sent + i);
+		bytes[i] = zg_length(p->w, first + i);
 	if (!n)
 		return 0;
-	zc_peer_send(p->w, p->sent, bytes, n);
-	xn_store_release64(&p->sent, p->sent + n);
+	/* In front of them: never fewer were sent than have come. */
+	xn_store_release64(&p->sent, first + n);
+	zc_peer_send(p->w, first, bytes, n);
 	return n;
 }
 
@@ -85,6 +87,7 @@ static unsigned send_light(struct zp *p)
 
 	for (unsigned i = 0; i < n; i++)
 		d[i] = (struct xdp_desc){ .addr = i * p->m.chunk + p->m.land, .len = light_length(i) };
+	xn_store_release64(&p->sent, p->sent + n);
 	zc_tx(&p->s, d, n);
 	p->posted += n;
 	back = (unsigned)xsk_ring_cons__peek(&p->s.comp, LIGHT_AWAY, &at);
@@ -93,7 +96,6 @@ static unsigned send_light(struct zp *p)
 	p->done += back;
 	if (!n && p->posted != p->done)
 		zc_kick(&p->s);
-	xn_store_release64(&p->sent, p->sent + n);
 	return n + back;
 }
 

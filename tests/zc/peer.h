@@ -6,7 +6,7 @@
  *	 credit: it may send so many  -->   sent
  *	                                    got, twice, wrong
  *
- * Each word has one writer; got and sent are stored behind what they count.
+ * Each word has one writer; got is stored behind what it counts, and sent in front of it.
  *
  * To measure what the guest's side costs, the peer has to cost little: then it sends the same
  * frames again and again, by AF_XDP in zero-copy mode, and what comes is counted and dropped
