@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 
-from lab import HOST, MAC, RUN, Guest, Held, Pulse, Testpmd, check, huge_pages, sh, wait_for
+from lab import HOST, MAC, RUN, Guest, Held, Pulse, Testpmd, check, huge_pages, inside, sh, wait_for
 
 TESTS = {}
 
@@ -99,6 +99,74 @@ def a_driver_can_be_loaded_ten_times(lab):
         lab.ping(1)
     g.services()
     traffic(lab)
+
+
+# ---- checksums and segments -----------------------------------------------------
+
+def wrong_checksums(g):
+    """How many the guest's stack has counted, TCP's and UDP's."""
+    return [int(g.sh(f"awk '/^{proto}:/ && $2 ~ /[0-9]/ {{print ${column}}}' /proc/net/snmp"))
+            for proto, column in (("Tcp", 16), ("Udp", 8))]
+
+
+def peer_leaves_checksums(on):
+    sh(inside("stable", "/usr/sbin/ethtool", "-K", "p0", "tx", "on" if on else "off"))
+
+
+def offloads_with(device):
+    def body(lab):
+        lab.wire()
+        d = lab.daemon()
+        g = lab.guest([lab.nic(device=device)])
+        g.services()
+        seen = []
+        for peer in True, False:
+            peer_leaves_checksums(peer)
+            for tx, tso, gso in ((a, b, c) for a in ("on", "off") for b in ("on", "off") for c in ("on", "off")):
+                # Without checksums there is no segmentation: Linux says so, and leaves it off.
+                g.sh(f"ethtool -K eth0 tx {tx} gso {gso}; ethtool -K eth0 tso {tso}; true")
+                before = d.counters()
+                lab.put(2)
+                lab.get(2)
+                more = {n: v - before[n] for n, v in d.counters().items()}
+                check((more["tx_csum"] > 0) == (tx == "on"), f"tx {tx}: {more}")
+                check((more["tx_segmented"] > 0) == (tx == tso == "on"), f"tx {tx}, tso {tso}: {more}")
+                check((more["rx_csum_handed"] > 100) == peer, f"peer {peer}: {more}")
+                check(more["rx_csum_finished"] == 0, f"finished, though the guest takes them: {more}")
+                seen.append(more["tx_segments"] // max(1, more["tx_segmented"]))
+        check(wrong_checksums(g) == [0, 0], f"wrong checksums: TCP, UDP {wrong_checksums(g)}")
+        check(max(seen) > 15, f"no long packet among those that were cut: {seen}")
+    return body
+
+
+for label, opts in ("", ""), ("_in_packed_rings", "packed=on"), ("_without_mergeable_buffers", "mrg_rxbuf=off"):
+    fn = offloads_with(opts)
+    fn.__name__ = "offloads_in_any_combination_carry_the_same_bytes" + label
+    test(secs=150)(fn)
+
+
+def without_offloads(options, finishes):
+    def body(lab):
+        lab.wire()
+        d = lab.daemon()
+        g = lab.guest([lab.nic(device=options)])
+        g.services()
+        traffic(lab, 10)
+        g.sh(f"ping -c 3 -i 0.1 -W 2 {HOST}")
+        n = d.counters()
+        check((n["rx_csum_finished"] > 1000) == finishes, n)
+        check((n["rx_csum_handed"] > 1000) != finishes, n)
+        check(wrong_checksums(g) == [0, 0], f"wrong checksums: TCP, UDP {wrong_checksums(g)}")
+    return body
+
+
+for label, opts, does in (
+        ("takes_no_unfinished_checksum", "guest_csum=off", True),
+        ("has_no_offload_at_all", "csum=off,guest_csum=off,gso=off,mrg_rxbuf=off", True),
+        ("cuts_its_packets_itself", "host_tso4=off,host_tso6=off,host_ecn=off", False)):
+    fn = without_offloads(opts, does)
+    fn.__name__ = "a_guest_that_" + label
+    test()(fn)
 
 
 @test(tap=True)
