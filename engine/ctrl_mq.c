@@ -6,7 +6,7 @@
  *	VQ_PAIRS_SET   so many pairs; how frames find them is ours to choose
  *	RSS_CONFIG     by the driver's key and table; the pairs are those that it names there
  *	               for frames, or sends on
- *	HASH_CONFIG    steers nothing: what is reported of frames
+ *	HASH_CONFIG    steers nothing: what is reported of frames while RSS is not in force
  *
  * A configuration that is refused leaves the one before in force, and is counted by the reason.
  */
@@ -36,6 +36,7 @@ static bool change(struct xn_dev *dev, const struct xn_driver_rss *next)
 			tell_pairs(dev, was.pairs);
 		return false;
 	}
+	xn_dev_report_hashes(dev);
 	if (!grows)
 		tell_pairs(dev, next->pairs);
 	return true;
@@ -92,11 +93,23 @@ static bool set_rss(struct xn_dev *dev, const struct xn_ctrl_cmd *cmd)
 	return true;
 }
 
+static bool set_hash(struct xn_dev *dev, const struct xn_ctrl_cmd *cmd)
+{
+	const struct xn_rss_limits limits = XN_RSS_LIMITS((uint16_t)dev->opts.pairs);
+
+	if (!xn_dev_has(dev, VIRTIO_NET_F_HASH_REPORT) ||
+	    !no_error(dev, xn_rss_read_hash(&dev->driver_hash, cmd->data, cmd->bytes, &limits)))
+		return false;
+	xn_dev_report_hashes(dev);
+	return true;
+}
+
 bool xn_ctrl_mq(struct xn_dev *dev, const struct xn_ctrl_cmd *cmd)
 {
 	switch (cmd->command) {
 	case VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET: return set_pairs(dev, cmd);
 	case VIRTIO_NET_CTRL_MQ_RSS_CONFIG:   return set_rss(dev, cmd);
+	case VIRTIO_NET_CTRL_MQ_HASH_CONFIG:  return set_hash(dev, cmd);
 	default:                              return false;
 	}
 }

@@ -32,6 +32,7 @@
 uint64_t xn_port_features(const struct xn_port *port)
 {
 	return DATA_PATH_FEATURES | VMM_FEATURES | port->features |
+	       XN_BIT(VIRTIO_NET_F_HASH_REPORT) |
 	       (port->ops->set_rss ? XN_BIT(VIRTIO_NET_F_RSS) : 0);
 }
 
@@ -48,7 +49,6 @@ static struct xn_queue *queue_create(struct xn_dev *dev, unsigned pair)
 	q->tx.index = 2 * pair + 1;
 	q->rx.kick_fd = q->rx.call_fd = q->tx.kick_fd = q->tx.call_fd = -1;
 	q->max_frame = dev->port->max_frame;
-	q->keep_bytes = XN_NET_HDR_BYTES + dev->port->max_frame;
 	return q;
 }
 
@@ -75,6 +75,7 @@ int xn_dev_create(struct xn_dev **out, struct xn_mem *mem, struct xn_port *port,
 	dev->mem = mem;
 	dev->port = port;
 	dev->opts = opts;
+	pthread_mutex_init(&dev->hash.lock, NULL);
 	xn_dev_forget_driver(dev);
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(dev->rings); i++)
 		dev->rings[i].v.kick_fd = dev->rings[i].v.call_fd = -1;
@@ -136,6 +137,7 @@ void xn_dev_destroy(struct xn_dev *dev)
 	if (dev->mem)
 		dev->mem->users--;
 	dev->port->in_use = false;
+	pthread_mutex_destroy(&dev->hash.lock);
 	free(dev);
 }
 
@@ -212,7 +214,7 @@ static struct xn_vq_cfg ring_cfg(const struct xn_dev *dev, unsigned slot, const 
 		.in_order = dev->features & XN_BIT(VIRTIO_F_IN_ORDER),
 		.event_idx = dev->features & XN_BIT(VIRTIO_RING_F_EVENT_IDX),
 		.indirect = dev->features & XN_BIT(VIRTIO_RING_F_INDIRECT_DESC),
-		.min_bytes = XN_NET_HDR_BYTES,
+		.min_bytes = xn_dev_hdr_bytes(dev),
 		.inflight = v->inflight,
 	};
 }
@@ -391,7 +393,7 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 		/* 1 for a ring that is missing. */
 		.rx_heads = XN_MAX(dev->rings[q->rx.index].v.size, 1u),
 		.tx_heads = XN_MAX(dev->rings[q->tx.index].v.size, 1u),
-		.hdr_bytes = XN_NET_HDR_BYTES,
+		.hdr_bytes = xn_dev_hdr_bytes(dev),
 		.merge = dev->features & XN_BIT(VIRTIO_NET_F_MRG_RXBUF),
 		.rx_off = q->rx_off,
 		.guest_csum = dev->features & XN_BIT(VIRTIO_NET_F_GUEST_CSUM),
@@ -399,8 +401,12 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 		.ctr = &q->ctr,
 	};
 	struct xn_portq_cfg with_tables = cfg;
-	int err = xn_queue_alloc(q, cfg.rx_heads, cfg.tx_heads);
+	int err;
 
+	q->hdr_bytes = cfg.hdr_bytes;
+	q->keep_bytes = cfg.hdr_bytes + dev->port->max_frame;
+	q->deliver = xn_dev_has(dev, VIRTIO_NET_F_HASH_REPORT) ? xn_rx_deliver_hashed : xn_rx_deliver;
+	err = xn_queue_alloc(q, cfg.rx_heads, cfg.tx_heads);
 	q->mem = dev->mem;
 	q->log = dirty_log(dev);
 	q->rules = (struct xn_offload_rules){ .features = dev->features, .max_frame = q->max_frame };
@@ -439,7 +445,7 @@ static void drain(struct xn_queue *q, uint64_t deadline)
 
 	q->ops->quiesce(q->port);
 	/* A batch of nothing but drops delivers nothing, and is not the end. */
-	while (xn_rx_deliver(q, XN_BATCH_MAX) || (q->ops->rx_waiting(q->port) && xn_now_ns() < deadline))
+	while (q->deliver(q, XN_BATCH_MAX) || (q->ops->rx_waiting(q->port) && xn_now_ns() < deadline))
 		;
 	for (;;) {
 		unsigned back = 0, n;

@@ -58,8 +58,10 @@ struct xn_dev {
 	struct xn_queue *queues[XN_MAX_PAIRS];
 	struct xn_ctrl ctrl;
 	struct xn_driver_rss driver_rss;
+	struct xn_rss_config driver_hash;   /* of HASH_CONFIG; no types: none */
 	struct xn_vmm_rss vmm_rss;
 	struct xn_told_rss told_rss;
+	struct xn_dev_hash hash;
 	struct xn_dirty dirty;     /* map NULL: off */
 };
 
@@ -74,9 +76,17 @@ static inline bool xn_dev_many_pairs(const struct xn_dev *dev)
 	return dev->features & (XN_BIT(VIRTIO_NET_F_MQ) | XN_BIT(VIRTIO_NET_F_RSS));
 }
 
+/* Of the virtio-net header of its packets. */
+static inline uint32_t xn_dev_hdr_bytes(const struct xn_dev *dev)
+{
+	return xn_dev_has(dev, VIRTIO_NET_F_HASH_REPORT) ? XN_NET_HDR_HASH_BYTES : XN_NET_HDR_BYTES;
+}
+
 /* engine/steer.c: tells the port how frames find their pairs now, unless it knows. 0 or
  * -errno, and what was before stays. */
 int  xn_dev_steer(struct xn_dev *dev);
+/* engine/steer.c: what is hashed for reports now: what RSS hashes, else what HASH_CONFIG said. */
+void xn_dev_report_hashes(struct xn_dev *dev);
 /* What the driver has said is forgotten; all pairs are in use. */
 void xn_dev_forget_driver(struct xn_dev *dev);
 

@@ -23,7 +23,13 @@ int xn_queue_alloc(struct xn_queue *q, uint32_t rx_size, uint32_t tx_size)
 	q->done = calloc(q->max_done, sizeof(*q->done));
 	q->pieces = calloc(q->max_pieces, sizeof(*q->pieces));
 	q->offloads = calloc(XN_OFFLOAD_BATCH, sizeof(*q->offloads));
-	if (!q->bufs || !q->rests || !q->done || !q->pieces || !q->offloads)
+	if (xn_dev_has(q->dev, VIRTIO_NET_F_HASH_REPORT)) {
+		q->hash = calloc(1, sizeof(*q->hash));
+		if (q->hash)
+			q->hash->dev = &q->dev->hash;
+	}
+	if (!q->bufs || !q->rests || !q->done || !q->pieces || !q->offloads ||
+	    (xn_dev_has(q->dev, VIRTIO_NET_F_HASH_REPORT) && !q->hash))
 		return xn_fail(ENOMEM, "out of memory for rings of %u and %u descriptors",
 			       rx_size, tx_size);
 	for (uint32_t i = 1; i + 1 < nodes; i++)
@@ -40,6 +46,8 @@ void xn_queue_free(struct xn_queue *q)
 	free(q->done);
 	free(q->pieces);
 	free(q->offloads);
+	free(q->hash);
+	q->hash = NULL;
 	q->bufs = NULL;
 	q->rests = NULL;
 	q->done = NULL;
@@ -120,7 +128,7 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget)
 	}
 	budget = XN_MIN(budget, XN_BATCH_MAX);
 
-	work = xn_rx_deliver(q, budget);
+	work = q->deliver(q, budget);
 	work += xn_rx_refill(q);
 	work += xn_tx_send(q, budget);
 	work += xn_tx_reclaim(q);

@@ -20,6 +20,7 @@
 #ifndef XN_ENGINE_QUEUE_H
 #define XN_ENGINE_QUEUE_H
 
+#include "engine/hash.h"
 #include "port/port.h"
 #include "virtio/net.h"
 #include "virtio/offload.h"
@@ -46,7 +47,11 @@ struct xn_queue {
 	const struct xn_dirty *log;       /* NULL: off */
 	uint32_t max_frame;
 	struct xn_offload_rules rules;    /* what headers of packets may ask for */
+	uint32_t hdr_bytes;               /* of the virtio-net header */
 	uint32_t keep_bytes;              /* of a receive buffer: header and longest frame */
+	/* The variant of xn_rx_deliver that what was negotiated needs. */
+	unsigned (*deliver)(struct xn_queue *q, unsigned budget);
+	struct xn_hash_report *hash;      /* NULL: hashes are not reported */
 
 	struct xn_rx_buf *bufs;           /* by head */
 	struct xn_rx_rest *rests;         /* [0] unused */
@@ -73,6 +78,7 @@ struct xn_queue {
 
 /* engine/rx.c */
 unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget);
+unsigned xn_rx_deliver_hashed(struct xn_queue *q, unsigned budget);
 unsigned xn_rx_refill(struct xn_queue *q);
 /* engine/tx.c */
 unsigned xn_tx_send(struct xn_queue *q, unsigned budget);

@@ -60,7 +60,7 @@ static inline unsigned good_run(struct xn_queue *q, unsigned i, unsigned n)
 	for (; k < n; k++) {
 		const struct xn_chain *c = &q->chains[k];
 
-		if (c->bytes < XN_NET_HDR_BYTES || (c->n_pieces > 1 && !note_pieces(q, c)))
+		if (c->bytes < q->hdr_bytes || (c->n_pieces > 1 && !note_pieces(q, c)))
 			break;
 	}
 	return k - i;
@@ -91,7 +91,7 @@ static unsigned post_chains(struct xn_queue *q, unsigned n)
 		i += taken;
 		if (taken < k || i == n)
 			break;
-		if (q->chains[i].bytes >= XN_NET_HDR_BYTES)
+		if (q->chains[i].bytes >= q->hdr_bytes)
 			break;    /* out of list nodes: later */
 		xn_vq_refuse(&q->rx.vq, q->chains[i].head, XN_FAULT_rx_header);
 		i++;
@@ -116,23 +116,12 @@ unsigned xn_rx_refill(struct xn_queue *q)
 
 /* ---- frames: port -> guest ---- */
 
-static void make_header(uint8_t *hdr, const struct xn_rx_done *d, uint16_t buffers)
-{
-	if (d->flags & XN_RX_CSUM)
-		xn_net_hdr_write_csum(hdr, buffers, d->csum_start, d->csum_offset);
-	else
-		xn_net_hdr_write(hdr, buffers);
-}
-
 /* Writes the header, wherever its bytes lie. */
-static void write_header_split(struct xn_queue *q, const struct xn_rx_buf *b,
-			       const struct xn_rx_done *d, uint16_t buffers)
+static void write_header_split(struct xn_queue *q, const struct xn_rx_buf *b, const uint8_t *src)
 {
-	uint8_t hdr[XN_NET_HDR_BYTES], *src = hdr;
-	uint32_t left = sizeof(hdr), len = b->len, rest = b->rest;
+	uint32_t left = q->hdr_bytes, len = b->len, rest = b->rest;
 	xn_uoff at = b->at;
 
-	make_header(hdr, d, buffers);
 	for (;;) {
 		uint32_t n = XN_MIN(len, left);
 
@@ -171,7 +160,7 @@ static __attribute__((noinline)) void log_plain(struct xn_queue *q, unsigned n)
 {
 	for (const struct xn_rx_done *d = q->done; d < q->done + n; d++)
 		if (!(d->flags & XN_RX_NOTED))
-			xn_dirty_mark_at(q->log, q->mem, d->at, (uint64_t)XN_NET_HDR_BYTES + d->len,
+			xn_dirty_mark_at(q->log, q->mem, d->at, (uint64_t)q->hdr_bytes + d->len,
 					 &q->ctr.v[XN_C_dirty_log_missed]);
 }
 
@@ -185,28 +174,105 @@ static uint16_t frame_buffers(const struct xn_rx_done *d)
 	return n;
 }
 
+/* ---- hash reports ---- */
+
+/* Copies up to n bytes, from byte `skip` of a buffer that stands in the table on. */
+static uint32_t copy_noted(const struct xn_queue *q, const struct xn_rx_buf *b, uint32_t skip,
+			   uint8_t *to, uint32_t n)
+{
+	uint32_t len = b->len, rest = b->rest, got = 0;
+	xn_uoff at = b->at;
+
+	for (;;) {
+		if (skip < len) {
+			uint32_t part = XN_MIN(len - skip, n - got);
+
+			memcpy(to + got, (const uint8_t *)xn_mem_at(q->mem, at) + skip, part);
+			got += part;
+		}
+		skip -= XN_MIN(skip, len);
+		if (got == n || !rest)
+			return got;
+		at = q->rests[rest].at;
+		len = q->rests[rest].len;
+		rest = q->rests[rest].next;
+	}
+}
+
+/* The first bytes of the frame that begins at d, n at most; returns how many. */
+static uint32_t copy_head(const struct xn_queue *q, const struct xn_rx_done *d, uint32_t n)
+{
+	uint8_t *const to = q->hash->head;
+	uint32_t skip = q->hdr_bytes, got = 0;
+
+	if (XN_LIKELY(!(d->flags & XN_RX_NOTED))) {
+		n = XN_MIN(n, d->len);
+		memcpy(to, (const uint8_t *)xn_mem_at(q->mem, d->at) + skip, n);
+		return n;
+	}
+	for (;; d++, skip = 0) {
+		got += copy_noted(q, &q->bufs[d->id], skip, to + got, XN_MIN(d->len, n - got));
+		if (got == n || !(d->flags & XN_RX_MORE))
+			return got;
+	}
+}
+
+static uint32_t hash_frame(const struct xn_queue *q, const struct xn_rx_done *d, uint16_t *report)
+{
+	uint32_t n = copy_head(q, d, XN_HASH_USUAL);
+
+	if (XN_UNLIKELY(n == XN_HASH_USUAL && xn_hash_goes_on(q->hash->head)))
+		n = copy_head(q, d, XN_HASH_REACH);
+	return xn_hash_of(q->hash, n, report);
+}
+
+/* ---- one batch ---- */
+
+/* The header of the frame that begins at d: room for q->hdr_bytes. */
+static void make_header(const struct xn_queue *q, const struct xn_rx_done *d, uint8_t *hdr)
+{
+	uint16_t report;
+
+	if (d->flags & XN_RX_CSUM)
+		xn_net_hdr_write_csum(hdr, frame_buffers(d), d->csum_start, d->csum_offset);
+	else
+		xn_net_hdr_write(hdr, frame_buffers(d));
+	if (q->hash) {
+		uint32_t hash = hash_frame(q, d, &report);
+
+		xn_net_hdr_write_hash(hdr, hash, report);
+	}
+}
+
 /* Any buffer: writes the header if it is the frame's first, frees the list nodes of one that
  * stands in the table. Returns what counts as used beside the frame's bytes. */
 static __attribute__((noinline)) uint32_t finish_unusual(struct xn_queue *q,
 							 const struct xn_rx_done *d, bool first)
 {
 	const struct xn_rx_buf *b = &q->bufs[d->id];
-	const uint32_t hdr = first ? XN_NET_HDR_BYTES : 0;
+	const uint32_t bytes = first ? q->hdr_bytes : 0;
+	uint8_t hdr[XN_NET_HDR_MAX];
 
 	if (!(d->flags & XN_RX_NOTED)) {
-		make_header(xn_mem_at(q->mem, d->at), d, 1);
-		return hdr;
+		make_header(q, d, xn_mem_at(q->mem, d->at));
+		return bytes;
 	}
-	if (first)
-		write_header_split(q, b, d, frame_buffers(d));
+	if (first) {
+		make_header(q, d, hdr);
+		write_header_split(q, b, hdr);
+	}
 	if (q->log)
-		log_noted(q, b, hdr + d->len);
+		log_noted(q, b, bytes + d->len);
 	rests_give(q, b->rest);
-	return hdr;
+	return bytes;
 }
 
-unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
+/* `hashed` is a constant: two routines come of it, of which one does nothing for what is
+ * not negotiated. */
+static inline __attribute__((always_inline)) unsigned deliver(struct xn_queue *q, unsigned budget,
+							      bool hashed)
 {
+	const uint32_t hdr_bytes = hashed ? XN_NET_HDR_HASH_BYTES : XN_NET_HDR_BYTES;
 	const unsigned n = q->ops->rx_poll(q->port, q->done, q->max_done, budget);
 	const struct xn_rx_done *d = q->done, *const end = q->done + n;
 	struct xn_vq_run used = xn_vq_begin(&q->rx.vq);
@@ -216,10 +282,18 @@ unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
 
 	if (!n)
 		return 0;
+	if (hashed)
+		xn_hash_look(q->hash);
 	for (; d < end; d++) {
-		uint32_t hdr = XN_NET_HDR_BYTES;
+		uint32_t hdr = hdr_bytes;
 
 		if (XN_LIKELY(!d->flags)) {
+			if (hashed) {
+				uint16_t report;
+				uint32_t hash = hash_frame(q, d, &report);
+
+				xn_net_hdr_write_hash(base + d->at.v, hash, report);
+			}
 			xn_net_hdr_write(base + d->at.v, 1);
 		} else {
 			hdr = finish_unusual(q, d, first);
@@ -235,4 +309,14 @@ unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
 	XN_COUNT(&q->ctr, rx_packets, n - continued);
 	XN_COUNT(&q->ctr, rx_bytes, bytes);
 	return n;
+}
+
+unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
+{
+	return deliver(q, budget, false);
+}
+
+unsigned xn_rx_deliver_hashed(struct xn_queue *q, unsigned budget)
+{
+	return deliver(q, budget, true);
 }

@@ -76,9 +76,20 @@ int xn_dev_steer(struct xn_dev *dev)
 	return err;
 }
 
+void xn_dev_report_hashes(struct xn_dev *dev)
+{
+	const struct xn_rss_config *cfg = dev->driver_rss.by_driver ? &dev->driver_rss.cfg :
+								      &dev->driver_hash;
+
+	if (!same(cfg, &dev->hash.cfg))
+		xn_hash_set(&dev->hash, cfg);
+}
+
 void xn_dev_forget_driver(struct xn_dev *dev)
 {
 	dev->driver_rss = (struct xn_driver_rss){ .pairs = dev->opts.pairs };
+	dev->driver_hash = (struct xn_rss_config){ .entries = 1, .max_tx = 1 };
+	xn_dev_report_hashes(dev);
 }
 
 /* ---- to the outside ---- */

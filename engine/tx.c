@@ -39,10 +39,9 @@ static void read_header_split(const struct xn_queue *q, const struct xn_piece *p
 	}
 }
 
-/* Cuts the header off the front of the pieces. Returns how many pieces it filled. */
-static unsigned cut_header(struct xn_piece *p)
+/* Cuts the header, so many bytes, off the front of the pieces. Returns how many pieces it filled. */
+static unsigned cut_header(struct xn_piece *p, uint32_t left)
 {
-	uint32_t left = XN_NET_HDR_BYTES;
 	unsigned used = 0;
 
 	while (left >= p->len) {
@@ -62,7 +61,7 @@ static void cut_pieces(struct xn_queue *q, struct xn_chain *c, uint8_t *hdr)
 	unsigned cut;
 
 	read_header_split(q, p, hdr);
-	cut = cut_header(p);
+	cut = cut_header(p, q->hdr_bytes);
 	c->at = p[cut].at;
 	c->n_pieces = (uint16_t)(c->n_pieces - cut);
 	c->first += cut;
@@ -130,12 +129,12 @@ static __attribute__((noinline)) enum xn_counter make_packet(struct xn_queue *q,
 	struct virtio_net_hdr h;
 
 	*asks = false;
-	if (c->bytes <= XN_NET_HDR_BYTES)
+	if (c->bytes <= q->hdr_bytes)
 		return XN_C_tx_drop_short_chain;
-	c->bytes -= XN_NET_HDR_BYTES;
+	c->bytes -= q->hdr_bytes;
 	if (c->n_pieces == 1) {
 		memcpy(hdr, xn_mem_at(q->mem, c->at), sizeof(hdr));
-		c->at.v += XN_NET_HDR_BYTES;
+		c->at.v += q->hdr_bytes;
 	} else {
 		cut_pieces(q, c, hdr);
 	}
@@ -155,16 +154,17 @@ static inline unsigned make_plain(struct xn_queue *q, struct xn_chain *c, unsign
 {
 	const uint8_t *const base = q->mem->base;
 	const uint32_t span = q->max_frame - XN_VLAN_TAG_BYTES - XN_ETH_HDR_BYTES;
+	const uint32_t hdr = q->hdr_bytes;
 	struct xn_chain *const first = c, *const end = c + n;
 
 	for (; c < end; c++) {
-		uint32_t bytes = c->bytes - XN_NET_HDR_BYTES;
+		uint32_t bytes = c->bytes - hdr;
 
 		if (XN_UNLIKELY(bytes - XN_ETH_HDR_BYTES > span ||
 				!xn_net_hdr_plain(base + c->at.v)))
 			break;
 		c->bytes = bytes;
-		c->at.v += XN_NET_HDR_BYTES;
+		c->at.v += hdr;
 	}
 	return (unsigned)(c - first);
 }

@@ -343,8 +343,8 @@ struct xn_dev_opts {
  * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, MRG_RXBUF; CSUM,
  * GUEST_CSUM, HOST_TSO4, HOST_TSO6, HOST_ECN and HOST_USO), and those
  * that only concern config space and control queue, which are the VMM's to serve and to
- * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE; and RSS, where the port steers, which
- * is for VMMs that leave the control queue to xn_dev_ctrl_run: others have to mask it.
+ * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE; and HASH_REPORT and, where the port steers,
+ * RSS, for VMMs that leave the control queue to xn_dev_ctrl_run: others have to mask them.
  */
 uint64_t xn_port_features(const struct xn_port *port);
 
@@ -592,7 +592,7 @@ int xn_dev_ctrl_stop(struct xn_dev *dev);
  * Answers the commands that wait, at most 64; then asks the guest to notify its kick_fd.
  * Returns how many; call again while it is 64, else when the kick fd is readable. It
  * understands VQ_PAIRS_SET and RSS_CONFIG (XN_EVENT_PAIRS, in front of the answer; the VMM
- * enables pairs) and ANNOUNCE_ACK; all else is answered with VIRTIO_NET_ERR. Any one thread at a
+ * enables pairs), HASH_CONFIG and ANNOUNCE_ACK; all else is answered with VIRTIO_NET_ERR. Any one thread at a
  * time, and none in a start of a pair; queues may be running.
  */
 unsigned xn_dev_ctrl_run(struct xn_dev *dev);
