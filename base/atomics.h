@@ -61,9 +61,20 @@ static inline void xn_or_full8(uint8_t *p, uint8_t bits)
 	__atomic_fetch_or(p, bits, __ATOMIC_SEQ_CST);
 }
 
+/* The same in a word of 64. */
+static inline void xn_or_full64(uint64_t *p, uint64_t bits)
+{
+	__atomic_fetch_or(p, bits, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /* Puts v in place of what is there, which is returned. Acquire: later accesses stay
  * behind it; a lock is taken so. */
 static inline uint32_t xn_swap_acquire32(uint32_t *p, uint32_t v)
+{
+	return __atomic_exchange_n(p, v, __ATOMIC_ACQUIRE);
+}
+static inline uint64_t xn_swap_acquire64(uint64_t *p, uint64_t v)
 {
 	return __atomic_exchange_n(p, v, __ATOMIC_ACQUIRE);
 }

@@ -7,6 +7,7 @@
  * in which a packet or a chain ends has a line. So for every queue pair
  *
  *   frames that reached the port = rx_packets + every rx_drop_* line
+ *     (with RSS: of all pairs together; what a pair hands over another one gets or drops)
  *   chains taken from the tx ring = tx_packets + every tx_drop_* line + faults
  *   chains taken from either ring = heads given back + heads still lent
  *
@@ -32,14 +33,19 @@ X(rx_bounce_probe,      "buffers", "not lent yet: the driver has to prove itself
 X(rx_bounce_sentinel,   "buffers", "not lent: one at least is always bounced, in case that lent ones are lost (zero-copy)") \
 X(rx_bounce_kept,       "buffers", "not lent: for a frame that comes in one of those that this driver always has to have (zero-copy)") \
 X(rx_vanished,          "buffers", "lent to the driver, and never seen again: the queue is restarted with less lent (zero-copy)") \
+X(rx_bounce_reserve,    "buffers", "not lent: held back for frames that come on other pairs' host queues (RSS)") \
 X(rx_bounce_forced,     "buffers", "not lent: bounce mode, or nothing may be lent to this driver (zero-copy)") \
 X(rx_moved,             "packets", "of the frames in lent buffers, moved by user space: they began behind a timestamp (zero-copy)") \
+X(rss_missteered,       "packets", "of those given to the guest, came on another pair's host queue, and were copied once (RSS)") \
+X(rss_handed_over,      "packets", "came on this pair's host queue for another pair, which got them: not of rx_packets here (RSS)") \
 X(rx_merged,            "packets", "frames spread over more than one receive buffer") \
 X(rx_csum_handed,       "packets", "their checksums, which the sender left unfinished, were handed on as such (NEEDS_CSUM)") \
 X(rx_csum_finished,     "packets", "the same, finished here: the guest does not take them so, or not from such frames") \
 X(rx_drop_no_buffer,    "packets", "dropped: bounced frame, and no guest buffer to put it in") \
 X(rx_drop_too_small,    "packets", "dropped: longer than the guest's buffer, and buffers may not be merged") \
 X(rx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame, or a piece of such a frame (zero-copy)") \
+X(rx_drop_missteered,   "packets", "dropped: came on another pair's host queue, and no buffer was left to copy it to (RSS)") \
+X(rx_drop_cross_full,   "packets", "dropped: came on this pair's host queue for another pair, for which too many waited (RSS)") \
 X(rx_drop_stopped,      "packets", "dropped: arrived while the queue was being stopped") \
 X(rx_drop_disabled,     "packets", "dropped: the queue pair was disabled by driver or VMM (loopback; else steer_no_socket)") \
 X(rx_drop_error,        "packets", "dropped: the port could not receive into the buffer (loopback: no buffer posted)") \

@@ -192,7 +192,8 @@ struct xn_port_opts {
 	uint8_t mac[6];
 	/* AF_XDP sockets to open now, with what only the privileged may set, for later
 	 * starts: each start of a queue pair takes one for good; in zero-copy mode two (the
-	 * second is for its stop), and two where mode=auto tries it in vain. With enough of
+	 * second is for its stop), and two where mode=auto tries it in vain; one more where the
+	 * port has several queues (for frames that RSS names another of them for). With enough of
 	 * them a process may drop all capabilities once its ports are open. When they are used up
 	 * a start opens its own (CAP_NET_RAW). Ports without a network ignore it. */
 	uint32_t spare_sockets;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Frames that change the queue: the ends of it. Theory in port/cross.h. */
+#include <errno.h>
 #include <sched.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "port/cross.h"
 
@@ -65,4 +68,57 @@ unsigned xn_cross_listen(struct xn_cross *c, bool on)
 	xn_store_once32(&c->open, on);
 	xn_cross_unclaim(c);
 	return n;
+}
+
+/* ---- mail ---- */
+
+int xn_mail_open(struct xn_mail *m)
+{
+	*m = (struct xn_mail){ .fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) };
+	return m->fd < 0 ? -errno : 0;
+}
+
+void xn_mail_close(struct xn_mail *m)
+{
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = -1;
+}
+
+static void signal_fd(const struct xn_mail *m)
+{
+	static const uint64_t one = 1;
+
+	(void)!write(m->fd, &one, sizeof(one));   /* far from full: one each sleep */
+}
+
+void xn_mail_wake(struct xn_mail *m)
+{
+	if (xn_swap_acquire32(&m->asleep, 0))
+		signal_fd(m);
+}
+
+void xn_mail_arm(struct xn_mail *m, bool busy)
+{
+	if (m->armed)
+		xn_mail_disarm(m);
+	m->armed = 1;
+	xn_store_once32(&m->asleep, 1);
+	/* asleep, before the look for mail; pairs with that in xn_mail_send. */
+	xn_fence_full();
+	if (!busy && !xn_load_once64(&m->from))
+		return;
+	m->signals++;
+	signal_fd(m);
+}
+
+void xn_mail_disarm(struct xn_mail *m)
+{
+	uint64_t n;
+
+	m->armed = 0;
+	/* Who has turned it to 0 has written to fd, or is about to. */
+	m->signals += !xn_swap_acquire32(&m->asleep, 0);
+	if (m->signals && read(m->fd, &n, sizeof(n)) == sizeof(n))
+		m->signals -= (uint32_t)n;
 }

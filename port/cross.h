@@ -22,6 +22,19 @@
  *
  * What is not delivered is dropped where it is noticed, and its number is returned, to be
  * counted there. A frame never goes to a queue that it is not for.
+ *
+ * Who looks when? Each queue has a mailbox, with a bit for each of the others: "look at the
+ * rings between us". One is sent behind a batch: of pushes, of copies, at the end of a reader.
+ * So a turn looks at one word, not at all rings; and a thread that sleeps is woken:
+ *
+ *	sleeper                          sender
+ *	asleep = 1                       ring, then bit         (one atomic operation)
+ *	full barrier                     full barrier
+ *	any bits? then it must not       asleep? then a write to the eventfd
+ *	sleep on the eventfd
+ *
+ * At least one of the two sees what the other has written. Who writes to the eventfd is who
+ * turned asleep to 0; the sleeper counts these, and reads as much out of it.
  */
 #ifndef XN_PORT_CROSS_H
 #define XN_PORT_CROSS_H
@@ -115,5 +128,50 @@ static inline void xn_cross_done(struct xn_cross *c, uint32_t n)
 /* The reader starts or stops: returns how many frames waited, which are dropped: what was
  * on its way before a queue was reset is not delivered after it. */
 unsigned xn_cross_listen(struct xn_cross *c, bool on);
+
+/* ---- mail ---- */
+
+struct xn_mail {
+	XN_CACHE_ALIGNED uint64_t from;   /* bits of those who have sent some */
+	uint32_t asleep;
+	/* The owner's thread: */
+	XN_CACHE_ALIGNED uint32_t armed;
+	uint32_t signals;                 /* writes to fd that were not read out of it yet */
+	int fd;                           /* eventfd; readable: there is some */
+};
+
+/* 0 or -errno. */
+int  xn_mail_open(struct xn_mail *m);
+void xn_mail_close(struct xn_mail *m);
+
+void xn_mail_wake(struct xn_mail *m);
+
+/* Any thread: what it wrote to rings before is seen by who takes the bit. from < 64. */
+static inline void xn_mail_send(struct xn_mail *m, unsigned from)
+{
+	/* The bit, before the look at asleep; pairs with the barrier in xn_mail_arm. */
+	xn_or_full64(&m->from, 1ull << from);
+	if (XN_UNLIKELY(xn_load_once32(&m->asleep)))
+		xn_mail_wake(m);
+}
+
+/* The owner: who has sent mail since the last time? */
+static inline uint64_t xn_mail_take(struct xn_mail *m)
+{
+	/* Acquire: rings are read behind it; pairs with xn_mail_send. */
+	return xn_load_once64(&m->from) ? xn_swap_acquire64(&m->from, 0) : 0;
+}
+
+/* The owner is about to sleep on fd, which is readable if he must not: since `busy`, or since
+ * there is mail. */
+void xn_mail_arm(struct xn_mail *m, bool busy);
+void xn_mail_disarm(struct xn_mail *m);
+
+/* The owner does not sleep any more. */
+static inline void xn_mail_awake(struct xn_mail *m)
+{
+	if (XN_UNLIKELY(m->armed))
+		xn_mail_disarm(m);
+}
 
 #endif

@@ -237,6 +237,12 @@ void xn_xdp_add_statistics(struct xdp_statistics *sum, const struct xn_xdpq *x)
 	sum->rx_ring_full += st.rx_ring_full;
 	sum->rx_fill_ring_empty_descs += st.rx_fill_ring_empty_descs;
 	sum->tx_ring_empty_descs += st.tx_ring_empty_descs;
+	if (!x->away || x->away->xsk.fd < 0)
+		return;
+	/* (Of the fill ring, which is the same, it tells the same.) */
+	xdp_port(x->q.port)->sys->xsk_statistics(&x->away->xsk, &st);
+	sum->rx_dropped += st.rx_dropped;
+	sum->rx_ring_full += st.rx_ring_full;
 }
 
 static unsigned stats(struct xn_port *port, struct xn_stat *out, unsigned n)

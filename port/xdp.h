@@ -52,6 +52,7 @@
 #include "port/link.h"
 #include "port/port.h"
 #include "port/xdp_nic.h"
+#include "rss/image.h"
 #include "xsk/xsk.h"
 #include "xsk/zc.h"
 
@@ -169,6 +170,22 @@ struct xn_xdp_learn {
 	unsigned turn;                   /* free running: which packet of a batch is looked at */
 };
 
+/* With several queues, what each of them has beside its own socket: port/xdp_rss.c. */
+struct xn_xdp_away {
+	struct xn_xsk xsk;               /* for frames of other guest queues; fd -1: none */
+	uint64_t owed;                   /* guest queues that have buffers of this one, a bit each */
+	uint64_t tell;                   /* ... and have been given some in this turn */
+	uint64_t in;                     /* queues that may have frames for this one */
+	uint32_t crossing;               /* buffers that other threads have */
+	uint32_t reserve;                /* buffers to be held back */
+	uint32_t turn;
+	uint32_t generation;             /* of the configuration below */
+	uint8_t off;                     /* as set_rx left it. Any thread */
+	bool steered;                    /* by `image`; else a frame is for where it came */
+	struct xn_rss_image image;       /* a copy of its own */
+	uint8_t frame[XN_CHUNK_BYTES];   /* what of a frame is looked at */
+};
+
 struct xn_xdpq {
 	struct xn_portq q;
 	struct xn_xsk xsk;
@@ -212,6 +229,8 @@ struct xn_xdpq {
 
 	struct xn_mem *mem;
 	unsigned host_queue;
+
+	struct xn_xdp_away *away;        /* NULL: one queue */
 
 	/* -- zero-copy mode -- */
 	const struct xn_zc_map *map;     /* which pages a lent chunk may cross; NULL: copy mode */
@@ -311,6 +330,10 @@ unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigne
 unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 unsigned xn_xdp_rx_post_zc(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll_zc(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
+unsigned xn_xdp_rx_post_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
+unsigned xn_xdp_rx_poll_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
+unsigned xn_xdp_rx_post_zc_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
+unsigned xn_xdp_rx_poll_zc_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 /* port/xdp_tx.c */
 unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
 			const struct xn_piece *pieces);
@@ -341,6 +364,8 @@ int  xn_xdp_mode_attached(struct xn_xdp_port *p);
 /* Binds x's socket, in the mode asked for or the best that can be had; sets all that
  * depends on it. On failure nothing is open. */
 int  xn_xdp_bind(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size);
+/* A spare socket; -1 in *fd: one has to be opened. 0 or -EXDEV. */
+int  xn_xdp_take_spare(struct xn_xdp_port *p, int *fd);
 /* Closes it. 0, or as the stop of a queue. */
 int  xn_xdp_unbind(struct xn_xdpq *x);
 /* The queue of a port that was unbound, and has not been proven to be free: tries again. */
@@ -375,18 +400,52 @@ void xn_xdp_tx_look(struct xn_xdpq *x);
 #define XN_XDP_LOOK_PKTS 4096u   /* so often */
 
 /* port/xdp_rss.c: with several queues, which frames come to which of them */
-/* Before the XDP program is opened: how many guest queues it has to know. 0 or -ENOMEM. */
+/* Before the XDP program is opened. 0 or -errno. */
 int  xn_xdp_rss_open(struct xn_xdp_port *p);
 void xn_xdp_rss_close(struct xn_xdp_port *p);
 /* All queues are disabled at first. */
 void xn_xdp_rss_begin(struct xn_xdp_port *p);
 int  xn_xdp_set_rss(struct xn_port *port, const struct xn_rss_config *cfg);
-/* Frames for x come from now on, or are dropped and counted. Without RSS these are those of
- * its host queue, with RSS those that are named for it. 0 or -errno. */
-int  xn_xdp_steer_on(const struct xn_xdpq *x);
-void xn_xdp_steer_off(const struct xn_xdpq *x);
 /* Frames that RSS names no queue for, of all queues. */
 uint64_t xn_xdp_unclassified(const struct xn_xdp_port *p);
+/* Queues whose second socket could not be had, a bit each, and (of one) why: what comes there
+ * for others stays there. Under p->lock. */
+uint64_t xn_xdp_unmended(const struct xn_xdp_port *p, const char **why);
+
+/* Frames for x come from now on, or are dropped and counted. Without RSS these are those of
+ * its host queue, with RSS those that are named for it. 0 or -errno. */
+int  xn_xdp_steer_on(struct xn_xdpq *x);
+void xn_xdp_steer_off(struct xn_xdpq *x);
+/* Once x is bound, and before it is steered to: 0 or -errno. */
+int  xn_xdp_rss_start(struct xn_xdpq *x);
+/* No frames of others come on x's host queue from the next barrier on. */
+void xn_xdp_rss_quiesce(const struct xn_xdpq *x);
+/* All that other threads have of x's is back, and they give it nothing any more. */
+void xn_xdp_rss_stop(struct xn_xdpq *x);
+void xn_xdp_rss_end(struct xn_xdpq *x);
+
+/* The rest is for queues that have x->away. */
+void xn_xdp_rss_arm(struct xn_xdpq *x);
+int  xn_xdp_rss_fd(const struct xn_xdpq *x);
+/* Of all rings that lead to x: has any of them frames in it? */
+bool xn_xdp_away_waiting(struct xn_xdpq *x);
+/* A turn begins: looks who has sent frames, takes back what others are done with. */
+void xn_xdp_rss_turn(struct xn_xdpq *x);
+/* ... and ends: tells those who got some. */
+void xn_xdp_rss_tell(struct xn_xdpq *x);
+/* Up to `frames` frames that came on other queues, copied to held buffers. As rx_poll. */
+unsigned xn_xdp_cross_in(struct xn_xdpq *x, struct xn_rx_done *done, unsigned n, unsigned frames);
+/* Guest queue of a frame that came out of the second socket. */
+unsigned xn_xdp_named(struct xn_xdpq *x, uint64_t data, uint32_t bytes);
+/* Gives this frame, which came in entry l, to guest queue `to`: rss_handed_over, and the entry
+ * is not x's for now; or why not. */
+enum xn_counter xn_xdp_hand_over(struct xn_xdpq *x, unsigned to, uint64_t data, uint32_t bytes,
+				 const struct xn_lent *l);
+/* `outstanding` entries are in the fill ring, and n buffers come: how many of these have to be
+ * held, for frames that come on other queues? */
+uint32_t xn_xdp_reserve_lacks(const struct xn_xdpq *x, uint32_t outstanding, uint32_t n);
+/* How many of the longest frames the held buffers take, beside the reserve. */
+uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t outstanding);
 
 /* port/xdp_flow.c: x has its ops */
 void xn_xdp_learn_begin(struct xn_xdpq *x);

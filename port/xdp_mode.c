@@ -104,7 +104,9 @@ int xn_xdp_mode_choose(struct xn_xdp_port *p)
 
 uint32_t xn_xdp_mode_keeps(const struct xn_xdp_port *p)
 {
-	return p->mode.driver && p->mode.driver->keep ? KEPT_RX_RING + p->mode.driver->keep : 0;
+	const uint32_t rings = p->rss ? 2 : 1;   /* on one fill ring */
+
+	return p->mode.driver && p->mode.driver->keep ? rings * KEPT_RX_RING + p->mode.driver->keep : 0;
 }
 
 uint32_t xn_xdp_mode_passes(const struct xn_xdp_port *p)
@@ -154,8 +156,7 @@ static bool elsewhere(const struct xn_xdp_port *p)
 	return here && here != p->info.netns;   /* 0: cannot be told, and is trusted */
 }
 
-/* A spare socket; -1 in *fd: one has to be opened. 0 or -EXDEV. */
-static int take_spare(struct xn_xdp_port *p, int *fd)
+int xn_xdp_take_spare(struct xn_xdp_port *p, int *fd)
 {
 	*fd = -1;
 	if (p->n_spares) {
@@ -193,7 +194,7 @@ static int open_socket(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, 
 			cfg.rx_size = KEPT_RX_RING;
 	}
 	cfg.share_fd = shareable(p, &cfg);
-	err = take_spare(p, &cfg.spare_fd);
+	err = xn_xdp_take_spare(p, &cfg.spare_fd);
 	return err ? err : p->sys->xsk_open(&x->xsk, &cfg);
 }
 
@@ -269,7 +270,7 @@ static uint32_t permille(const struct xn_zc_map *map)
 static int take_end(struct xn_xdpq *x)
 {
 	struct xn_xdp_port *p = xdp_port(x);
-	int err = take_spare(p, &x->end_fd);
+	int err = xn_xdp_take_spare(p, &x->end_fd);
 
 	if (!err && x->end_fd < 0)
 		err = p->sys->xsk_socket(&x->end_fd, p->spec.ifname);
@@ -507,7 +508,7 @@ int xn_xdp_unbind(struct xn_xdpq *x)
 int xn_xdp_settle(struct xn_xdp_port *p, unsigned index)
 {
 	struct xn_xsk none = { .fd = -1 };
-	int fd, err = take_spare(p, &fd);
+	int fd, err = xn_xdp_take_spare(p, &fd);
 
 	if (!err)
 		err = p->sys->zc_close(&none, p->info.ifindex, p->spec.start + index, p->spec.ifname, fd,

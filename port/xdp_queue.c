@@ -48,16 +48,25 @@ static void arm(struct xn_portq *q)
 	x->retry_set = want;
 }
 
+static void arm_rss(struct xn_portq *q)
+{
+	arm(q);
+	xn_xdp_rss_arm(xdpq(q));
+}
+
 static unsigned wait_fds(struct xn_portq *q, struct pollfd *fds, unsigned n)
 {
-	struct xn_xdpq *x = xdpq(q);
+	const struct xn_xdpq *x = xdpq(q);
+	/* Without its interface a socket has an error for ever. */
+	const int all[] = {
+		x->retry_fd, x->tx_gone ? -1 : x->xsk.fd,
+		x->away ? xn_xdp_rss_fd(x) : -1, x->away && !x->tx_gone ? x->away->xsk.fd : -1,
+	};
 	unsigned k = 0;
 
-	if (k < n)
-		fds[k++] = (struct pollfd){ .fd = x->retry_fd, .events = POLLIN };
-	/* Without its interface the socket has an error for ever. */
-	if (!x->tx_gone && k < n)
-		fds[k++] = (struct pollfd){ .fd = x->xsk.fd, .events = POLLIN };
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(all); i++)
+		if (all[i] >= 0 && k < n)
+			fds[k++] = (struct pollfd){ .fd = all[i], .events = POLLIN };
 	return k;
 }
 
@@ -90,6 +99,7 @@ static void quiesce(struct xn_portq *q)
 	int err;
 
 	xn_xdp_steer_off(x);
+	xn_xdp_rss_quiesce(x);
 	err = p->sys->barrier();
 	if (err)   /* then close() is the barrier, and frames on their way are lost */
 		xn_log(XN_LOG_WARN, "%s: the kernel cannot tell when frames have arrived (%d)",
@@ -126,7 +136,9 @@ static int end(struct xn_xdpq *x)
 			XN_COUNT(x->q.cfg.ctr, rx_drop_stopped,
 				 xsk_cons_nb_avail(&x->xsk.rx, x->xsk.rx.size));
 	}
+	xn_xdp_rss_stop(x);
 	take_out(x);
+	xn_xdp_rss_end(x);   /* a queue is free when both of its sockets are closed */
 	err = xn_xdp_unbind(x);
 	if (!err)   /* else they may still be written, and stay away */
 		give_frames(x);
@@ -170,17 +182,20 @@ int xn_xdp_queue_settle(struct xn_port *port, unsigned index)
 #define COMMON_OPS \
 	.tx_offload = xn_xdp_tx_offload, \
 	.tx_kick = xn_xdp_tx_kick, .tx_room = xn_xdp_tx_room, \
-	.wait_fds = wait_fds, .arm = arm, .set_rx = set_rx, .quiesce = quiesce, \
+	.wait_fds = wait_fds, .set_rx = set_rx, .quiesce = quiesce, \
 	.rx_waiting = xn_xdp_rx_waiting, .tx_give_up = xn_xdp_tx_give_up, .stop = stop
 
-static const struct xn_portq_ops queue_ops = {
-	COMMON_OPS, .rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll, .tx_post = xn_xdp_tx_post,
-	.tx_poll = xn_xdp_tx_poll,
-};
-/* Where a driver in zero-copy mode is lent what can be lent. */
-static const struct xn_portq_ops queue_ops_zc = {
-	COMMON_OPS, .rx_post = xn_xdp_rx_post_zc, .rx_poll = xn_xdp_rx_poll_zc,
-	.tx_post = xn_xdp_tx_post_zc, .tx_poll = xn_xdp_tx_poll_zc,
+/* [zero-copy mode, where a driver is lent what can be lent][several queues] */
+static const struct xn_portq_ops queue_ops[2][2] = {
+	{ { COMMON_OPS, .arm = arm, .rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll,
+	    .tx_post = xn_xdp_tx_post, .tx_poll = xn_xdp_tx_poll },
+	  { COMMON_OPS, .arm = arm_rss, .rx_post = xn_xdp_rx_post_rss, .rx_poll = xn_xdp_rx_poll_rss,
+	    .tx_post = xn_xdp_tx_post, .tx_poll = xn_xdp_tx_poll } },
+	{ { COMMON_OPS, .arm = arm, .rx_post = xn_xdp_rx_post_zc, .rx_poll = xn_xdp_rx_poll_zc,
+	    .tx_post = xn_xdp_tx_post_zc, .tx_poll = xn_xdp_tx_poll_zc },
+	  { COMMON_OPS, .arm = arm_rss, .rx_post = xn_xdp_rx_post_zc_rss,
+	    .rx_poll = xn_xdp_rx_poll_zc_rss, .tx_post = xn_xdp_tx_post_zc,
+	    .tx_poll = xn_xdp_tx_poll_zc } },
 };
 
 /* Arena frames to send from: one for each packet, or for each segment. */
@@ -263,12 +278,14 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	/* Indices run on from wherever the rings are. */
 	x->rx_posted = x->rx_taken = *x->xsk.fill.producer;
 	x->tx_posted = x->tx_done = x->tx_hint = *x->xsk.tx.producer;
-	x->q.ops = x->map ? &queue_ops_zc : &queue_ops;
+	x->q.ops = &queue_ops[x->map != NULL][p->rss != NULL];
 	xn_xdp_learn_begin(x);
 	x->rx_csum = xn_xdp_soft_peer(p);
 	err = xn_xdp_watch_begin(x);
 	if (!err && x->keep)   /* before a frame can come */
 		xn_xdp_keep_up(x);
+	if (!err)
+		err = xn_xdp_rss_start(x);
 	if (!err && !cfg->rx_off)
 		err = xn_xdp_steer_on(x);
 	if (err)

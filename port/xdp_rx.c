@@ -3,106 +3,15 @@
  * Receive half of the AF_XDP port: lend or hold, take back, bounce.
  * Theory in port/xdp.h.
  *
- * What is done for each buffer and frame is compiled twice: `zc` is a constant in each
- * of them. In copy mode a buffer may lie anywhere, and a frame always lies where the chunk
- * says; in zero-copy mode both are looked at.
+ * What is done for each buffer and frame is compiled four times: `zc` and `rss` are constants
+ * in each of them. In copy mode a buffer may lie anywhere, and a frame always lies where the
+ * chunk says; in zero-copy mode both are looked at. With RSS a queue has two sockets on one
+ * fill ring (port/xdp_rss.c).
  */
-#include <sys/socket.h>
-
 #include "port/rx_csum.h"
-#include "port/xdp.h"
+#include "port/xdp_rx.h"
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-
-static inline struct xn_xdpq *xdpq(struct xn_portq *q)
-{
-	return XN_CONTAINER_OF(q, struct xn_xdpq, q);
-}
-
-static inline uint32_t rx_outstanding(const struct xn_xdpq *x)
-{
-	return x->rx_posted - x->rx_taken;
-}
-
-/*
- * The fill ring and its shadow, in locals: what is copied out of the queue's struct
- * the compiler need not load again after each store to a ring. The shadow has as
- * many slots as the ring.
- */
-struct fill {
-	uint64_t *ring;
-	struct xn_lent *lent;
-	uint32_t mask, posted;
-};
-
-static inline struct fill fill_begin(const struct xn_xdpq *x)
-{
-	return (struct fill){ x->xsk.fill.ring, x->lent, x->lent_mask, x->rx_posted };
-}
-
-static inline uint32_t fill_room(const struct xn_xdpq *x, const struct fill *f)
-{
-	return f->mask + 1 - (f->posted - x->rx_taken);
-}
-
-/* Posts one fill entry; the caller knows that there is room, and submits later. */
-static inline void fill_put(struct fill *f, uint64_t fill, uint16_t id, uint16_t kind)
-{
-	uint32_t slot = f->posted++ & f->mask;
-
-	f->ring[slot] = fill;
-	f->lent[slot].fill = fill;
-	f->lent[slot].id_kind = id | (uint32_t)kind << 16;
-	f->lent[slot].no = f->posted - 1;
-}
-
-static void wake(const struct xn_xdpq *x)
-{
-	(void)recvfrom(x->xsk.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
-}
-
-/*
- * Makes the new entries visible to the kernel, and wakes a zero-copy
- * driver that has gone to sleep for lack of them. xsk_ring_prod__submit is a
- * store-release that orders the entries before the producer index; it pairs with
- * the kernel's load-acquire in xskq_cons_peek.
- */
-static void fill_end(struct xn_xdpq *x, const struct fill *f)
-{
-	uint32_t n = f->posted - x->rx_posted;
-
-	if (!n)
-		return;
-	x->rx_posted = f->posted;
-	xsk_ring_prod__submit(&x->xsk.fill, n);
-	if (x->xsk.zero_copy && xsk_ring_prod__needs_wakeup(&x->xsk.fill))
-		wake(x);
-}
-
-/* One more held buffer of so many bytes: how many longest frames do they take now? */
-static void held_add(struct xn_xdpq *x, uint32_t bytes)
-{
-	const uint32_t need = x->q.cfg.hdr_bytes + x->longest;
-
-	if (x->q.cfg.merge && XN_MIN(bytes, need) + x->held_open < need) {
-		x->held_open += bytes;
-		return;
-	}
-	x->held_frames++;
-	x->held_open = 0;
-}
-
-/*
- * A frame has taken buffers from the front: at most those that were counted for the first
- * longest frame. All behind them still hold what they held, so one less is never too
- * many; a short frame leaves more than that, which is counted anew when it is wanted.
- */
-static void held_take(struct xn_xdpq *x)
-{
-	if (x->held_frames)
-		x->held_frames--;
-	x->held_stale = true;
-}
 
 static void held_recount(struct xn_xdpq *x)
 {
@@ -114,12 +23,12 @@ static void held_recount(struct xn_xdpq *x)
 
 /* How many bounce frames may be in the fill ring: as many as held buffers take of the
  * longest frames. Buffers too short for one get a chance when nothing else is lent. */
-static uint32_t bounce_limit(struct xn_xdpq *x, const struct fill *f)
+static uint32_t bounce_limit(struct xn_xdpq *x, const struct fill *f, const bool rss)
 {
 	if (x->held_stale && x->bounce_posted >= x->held_frames)
 		held_recount(x);
 	if (x->held_frames || !xn_id_fifo_count(&x->held))
-		return x->held_frames;
+		return rss ? xn_xdp_beside_reserve(x, f->posted - x->rx_taken) : x->held_frames;
 	return f->posted == x->rx_taken;
 }
 
@@ -128,9 +37,9 @@ static uint32_t bounce_limit(struct xn_xdpq *x, const struct fill *f)
  * frame that lands in one would have nowhere to go, while buffers that are lent wait
  * behind it.
  */
-static void bounce_refill(struct xn_xdpq *x, struct fill *f)
+static ALWAYS_INLINE void bounce_refill(struct xn_xdpq *x, struct fill *f, const bool rss)
 {
-	while (x->n_rx_frames && fill_room(x, f) && x->bounce_posted < bounce_limit(x, f)) {
+	while (x->n_rx_frames && fill_room(x, f) && x->bounce_posted < bounce_limit(x, f, rss)) {
 		/* The kernel may write frame_bytes at the end of the chunk. */
 		fill_put(f, x->rx_frames[--x->n_rx_frames].v, 0, XN_LENT_BOUNCE);
 		x->bounce_posted++;
@@ -252,14 +161,31 @@ static ALWAYS_INLINE unsigned post_usual(struct xn_xdpq *x, struct fill *f, cons
 	return (unsigned)(b - first);
 }
 
+/* The first ones of a batch complete the reserve. How many. */
+static unsigned post_reserve(struct xn_xdpq *x, const struct fill *f, const struct xn_chain *b,
+			     unsigned n)
+{
+	n = XN_MIN(n, xn_xdp_reserve_lacks(x, f->posted - x->rx_taken, n));
+	for (unsigned i = 0; i < n; i++, b++) {
+		xn_hold_buf(&x->q.cfg, &x->held, b);
+		held_add(x, x->q.cfg.bufs[b->head].bytes);
+	}
+	XN_COUNT(x->q.cfg.ctr, rx_bounce_reserve, n);
+	return n;
+}
+
 static ALWAYS_INLINE unsigned rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n,
-				      const bool zc)
+				      const bool zc, const bool rss)
 {
 	struct xn_xdpq *x = xdpq(q);
 	const struct xn_chain *b = bufs, *const end = bufs + n;
 	struct fill f = fill_begin(x);
 	uint64_t held = 0;
 
+	if (rss) {
+		held = post_reserve(x, &f, b, n);
+		b += held;
+	}
 	for (;;) {
 		unsigned most = zc && holds_next(x) ? 0 : (unsigned)(end - b);
 		unsigned run = post_usual(x, &f, b, most, zc);
@@ -272,19 +198,29 @@ static ALWAYS_INLINE unsigned rx_post(struct xn_portq *q, const struct xn_chain 
 		b += !run;
 	}
 	XN_COUNT(q->cfg.ctr, rx_buf_lent, (uint64_t)(b - bufs) - held);
-	bounce_refill(x, &f);
+	bounce_refill(x, &f, rss);
 	fill_end(x, &f);
 	return (unsigned)(b - bufs);
 }
 
 unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
 {
-	return rx_post(q, bufs, n, false);
+	return rx_post(q, bufs, n, false, false);
 }
 
 unsigned xn_xdp_rx_post_zc(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
 {
-	return rx_post(q, bufs, n, true);
+	return rx_post(q, bufs, n, true, false);
+}
+
+unsigned xn_xdp_rx_post_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
+{
+	return rx_post(q, bufs, n, false, true);
+}
+
+unsigned xn_xdp_rx_post_zc_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
+{
+	return rx_post(q, bufs, n, true, true);
 }
 
 /*
@@ -349,6 +285,28 @@ static void take_bounce_frame(struct xn_xdpq *x, uint64_t fill)
 	x->bounce_posted--;
 }
 
+enum xn_spread xn_xdp_spread(struct xn_xdpq *x, uint64_t data, uint32_t bytes,
+			     struct xn_rx_done *done, unsigned max, unsigned *used)
+{
+	uint8_t *frame = xn_mem_at(x->mem, XN_UOFF(data));
+	struct xn_rx_done csum = { .len = bytes };
+	enum xn_spread how;
+
+	/* Before it is copied; looked at again, if it does not fit, it is what it is then. */
+	if (x->rx_csum && xn_rx_csum_suspect(frame, bytes))
+		settle_csum(x, frame, &csum);
+	how = xn_spread_frame(&x->q.cfg, &x->held, frame, bytes, done, max, used);
+	if (how != XN_SPREAD_OK)
+		return how;
+	done[0].flags |= csum.flags;
+	done[0].csum_start = csum.csum_start;
+	done[0].csum_offset = csum.csum_offset;
+	XN_COUNT(x->q.cfg.ctr, rx_csum_handed, csum.flags / XN_RX_CSUM);
+	XN_COUNT(x->q.cfg.ctr, rx_merged, *used > 1);
+	held_take(x);
+	return how;
+}
+
 /*
  * A frame in a bounce frame goes to held buffers. Returns how many entries of
  * `done` it filled; false through *fits: not enough of them, try again later.
@@ -357,24 +315,12 @@ static unsigned deliver_bounced(struct xn_xdpq *x, uint64_t fill, uint64_t data,
 				struct xn_rx_done *done, unsigned max, bool *fits)
 {
 	struct xn_counters *ctr = x->q.cfg.ctr;
-	uint8_t *frame = xn_mem_at(x->mem, XN_UOFF(data));
-	struct xn_rx_done csum = { .len = bytes };
 	unsigned used = 0;
 
 	*fits = true;
-	/* Before it is copied; looked at again, if it does not fit, it is what it is then. */
-	if (x->rx_csum && xn_rx_csum_suspect(frame, bytes))
-		settle_csum(x, frame, &csum);
-	switch (xn_spread_frame(&x->q.cfg, &x->held, frame, bytes, done, max, &used)) {
+	switch (xn_xdp_spread(x, data, bytes, done, max, &used)) {
 	case XN_SPREAD_OK:
-		done[0].flags |= csum.flags;
-		done[0].csum_start = csum.csum_start;
-		done[0].csum_offset = csum.csum_offset;
-		XN_COUNT(ctr, rx_csum_handed, csum.flags / XN_RX_CSUM);
-		held_take(x);
 		XN_COUNT(ctr, rx_bounced, 1);
-		if (used > 1)
-			XN_COUNT(ctr, rx_merged, 1);
 		break;
 	case XN_SPREAD_NO_BUFFER:
 		XN_COUNT(ctr, rx_drop_no_buffer, 1);
@@ -451,15 +397,13 @@ static void move_to_landing(struct xn_xdpq *x, uint64_t addr, const struct xdp_d
 }
 
 /*
- * A frame that is not where the oldest entry points, or lies in a bounce frame. Adds
- * to `done` at *out. False: the frame stays for the next poll.
+ * The entry that a frame has come in, which is the oldest then. NULL: it is no frame that can
+ * be given to anybody; that is counted, and done with.
  */
-static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const struct xdp_desc *d,
-						   struct xn_rx_done *done, unsigned max, unsigned *out)
+static struct xn_lent *entry_of(struct xn_xdpq *x, const struct xdp_desc *d)
 {
 	uint64_t addr = xsk_umem__extract_addr(d->addr);
 	struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask];
-	bool fits = true;
 
 	if (!rx_outstanding(x) || l->fill != addr)
 		l = find_lent(x, addr);
@@ -467,18 +411,29 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 		XN_COUNT(x->q.cfg.ctr, rx_drop_error, 1);
 		if (x->known)
 			xn_xdp_misplaced(x);
-		return true;
+		return NULL;
 	}
 	if (x->xsk.zero_copy && is_misplaced(x, d)) {
 		drop_oldest(x, XN_C_rx_drop_error);
 		if (x->known)
 			xn_xdp_misplaced(x);
-		return true;
+		return NULL;
 	}
 	if (x->xsk.zero_copy && is_piece(x, d)) {
 		drop_oldest(x, XN_C_rx_drop_too_long);
-		return true;
+		return NULL;
 	}
+	return l;
+}
+
+/* The guest gets the frame in the oldest entry. Adds to `done` at *out. False: the frame stays
+ * for the next poll. */
+static bool deliver(struct xn_xdpq *x, const struct xdp_desc *d, const struct xn_lent *l,
+		    struct xn_rx_done *done, unsigned max, unsigned *out)
+{
+	uint64_t addr = xsk_umem__extract_addr(d->addr);
+	bool fits = true;
+
 	if (XN_LENT_KIND(l) != XN_LENT_BOUNCE) {
 		if (x->xsk.zero_copy)
 			move_to_landing(x, addr, d);
@@ -500,6 +455,90 @@ static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const stru
 	if (XN_UNLIKELY(x->watch.rx_proof) && fits)
 		xn_xdp_prove_rx(x, addr);
 	return fits;
+}
+
+/*
+ * A frame that is not where the oldest entry points, or lies in a bounce frame. Adds
+ * to `done` at *out. False: the frame stays for the next poll.
+ */
+static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const struct xdp_desc *d,
+						   struct xn_rx_done *done, unsigned max, unsigned *out)
+{
+	const struct xn_lent *l = entry_of(x, d);
+
+	return !l || deliver(x, d, l, done, max, out);
+}
+
+/* ---- RSS: the second socket ---- */
+
+/* What a turn finds in its RX ring. */
+struct away {
+	uint32_t idx, avail, i;
+};
+
+/*
+ * A frame that came for another guest queue: handed to its thread, and its entry with it. Or
+ * for this one after all: the configuration is a new one. False: it stays for the next poll.
+ */
+static bool away_frame(struct xn_xdpq *x, const struct xdp_desc *d, struct xn_rx_done *done,
+		       unsigned max, unsigned *out)
+{
+	const struct xn_lent *l = entry_of(x, d);
+	const uint64_t data = xsk_umem__add_offset_to_addr(d->addr);
+	enum xn_counter what;
+	unsigned to;
+
+	if (!l)
+		return true;
+	to = xn_xdp_named(x, data, d->len);
+	if (to == x->q.cfg.index)
+		return *out < max && deliver(x, d, l, done, max, out);
+	what = xn_xdp_hand_over(x, to, data, d->len, l);
+	if (what != XN_C_rss_handed_over) {
+		drop_oldest(x, what);
+		return true;
+	}
+	if (XN_UNLIKELY(x->watch.trial) && XN_LENT_KIND(l) != XN_LENT_BOUNCE)
+		xn_xdp_trial_rx(x, 1);
+	x->rx_taken++;
+	return true;
+}
+
+/* Frames there that came in the oldest entries, one after the other; or all of them. Was there
+ * one? */
+static bool away_poll(struct xn_xdpq *x, struct away *a, bool any, struct xn_rx_done *done,
+		      unsigned max, unsigned *out)
+{
+	const uint32_t before = a->i;
+
+	for (; a->i < a->avail; a->i++) {
+		const struct xdp_desc *d = xsk_ring_cons__rx_desc(&x->away->xsk.rx, a->idx + a->i);
+
+		if (!any && (!rx_outstanding(x) || xsk_umem__extract_addr(d->addr) !=
+			     x->lent[x->rx_taken & x->lent_mask].fill))
+			break;
+		if (!away_frame(x, d, done, max, out))
+			break;
+	}
+	return a->i != before;
+}
+
+static struct away away_begin(struct xn_xdpq *x, unsigned frames)
+{
+	struct away a = { 0 };
+
+	if (x->away->xsk.fd >= 0)
+		a.avail = xsk_ring_cons__peek(&x->away->xsk.rx, frames, &a.idx);
+	return a;
+}
+
+/* As for the own socket. */
+static void away_end(struct xn_xdpq *x, const struct away *a)
+{
+	if (x->away->xsk.fd < 0)
+		return;
+	xsk_ring_cons__cancel(&x->away->xsk.rx, a->avail - a->i);
+	xsk_ring_cons__release(&x->away->xsk.rx, a->i);
 }
 
 /* Frames in plain buffers, where the oldest entries point: as many as there are in a
@@ -536,7 +575,9 @@ static ALWAYS_INLINE unsigned poll_usual(struct xn_xdpq *x, uint32_t idx, unsign
 
 bool xn_xdp_rx_waiting(struct xn_portq *q)
 {
-	return xsk_cons_nb_avail(&xdpq(q)->xsk.rx, 1);
+	struct xn_xdpq *x = xdpq(q);
+
+	return xsk_cons_nb_avail(&x->xsk.rx, 1) || (x->away && xn_xdp_away_waiting(x));
 }
 
 /* In front of the release of what was taken from the RX ring: the driver finds new buffers
@@ -545,7 +586,8 @@ void xn_xdp_keep_up(struct xn_xdpq *x)
 {
 	struct fill f = fill_begin(x);
 
-	while (f.posted - x->rx_taken < x->keep) {
+	/* (What other threads have, they may have of these.) */
+	while (f.posted - x->rx_taken < x->keep && x->n_rx_frames) {
 		fill_put(&f, x->rx_frames[--x->n_rx_frames].v, 0, XN_LENT_BOUNCE);
 		x->bounce_posted++;
 	}
@@ -582,16 +624,19 @@ static inline void watch_rx(struct xn_xdpq *x, uint32_t lent)
 }
 
 static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
-				      unsigned frames, const bool zc)
+				      unsigned frames, const bool zc, const bool rss)
 {
 	struct xn_xdpq *x = xdpq(q);
-	uint32_t idx, avail = xsk_ring_cons__peek(&x->xsk.rx, frames, &idx), i = 0;
+	uint32_t idx = 0, avail = xsk_ring_cons__peek(&x->xsk.rx, frames, &idx), i = 0;
+	struct away a = { 0 };
 	unsigned out = 0;
 	uint64_t lent = 0;
 
+	if (rss)   /* behind the peek: an entry that was posted earlier is more likely to be seen */
+		a = away_begin(x, frames);
 	if (zc)
 		watch_port(x);
-	if (!avail) {
+	if (!avail && !(rss && a.avail)) {
 		if (zc)
 			wake_starved(x);
 		return 0;
@@ -607,10 +652,14 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 		lent += run;
 		if (XN_LIKELY(i == avail || out == n))
 			break;
+		if (rss && !run && away_poll(x, &a, false, done, n, &out))
+			continue;
 		if (!run && !poll_unusual(x, xsk_ring_cons__rx_desc(&x->xsk.rx, idx + i), done, n, &out))
 			break;
 		i += !run;
 	}
+	if (rss)
+		away_poll(x, &a, true, done, n, &out);
 	/*
 	 * Not looked at: given back to the next poll. The release stores the consumer
 	 * index behind our reads of the descriptors; pairs with the kernel's
@@ -620,6 +669,8 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 		xn_xdp_keep_up(x);
 	xsk_ring_cons__cancel(&x->xsk.rx, avail - i);
 	xsk_ring_cons__release(&x->xsk.rx, i);
+	if (rss)
+		away_end(x, &a);
 	XN_COUNT(q->cfg.ctr, rx_lent, lent);
 	if (zc)
 		watch_rx(x, (uint32_t)lent);
@@ -627,7 +678,7 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 	if (xn_id_fifo_count(&x->held)) {
 		struct fill f = fill_begin(x);
 
-		bounce_refill(x, &f);
+		bounce_refill(x, &f, rss);
 		fill_end(x, &f);
 	}
 	return out;
@@ -635,10 +686,39 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 
 unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
 {
-	return rx_poll(q, done, n, frames, false);
+	return rx_poll(q, done, n, frames, false, false);
 }
 
 unsigned xn_xdp_rx_poll_zc(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
 {
-	return rx_poll(q, done, n, frames, true);
+	return rx_poll(q, done, n, frames, true, false);
+}
+
+/* Frames that came on this queue, and those that came on others: who comes first has as many as
+ * he likes, in turns. */
+static ALWAYS_INLINE unsigned rx_poll_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
+					  unsigned frames, const bool zc)
+{
+	struct xn_xdpq *x = xdpq(q);
+	unsigned out = 0;
+
+	xn_xdp_rss_turn(x);
+	if (x->away->turn++ & 1)
+		out = xn_xdp_cross_in(x, done, n, frames);
+	if (out < frames)
+		out += rx_poll(q, done + out, n - out, frames - out, zc, true);
+	if (x->away->turn & 1 && out < frames)
+		out += xn_xdp_cross_in(x, done + out, n - out, frames - out);
+	xn_xdp_rss_tell(x);
+	return out;
+}
+
+unsigned xn_xdp_rx_poll_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
+{
+	return rx_poll_rss(q, done, n, frames, false);
+}
+
+unsigned xn_xdp_rx_poll_zc_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
+{
+	return rx_poll_rss(q, done, n, frames, true);
 }

@@ -59,7 +59,8 @@ static int piece_rx(struct fk *k, const uint8_t *frame, uint32_t bytes, fk_progr
 
 	fk_nic_refill(k);
 	assert(!k->nic.keep || xn_load_acquire32(&k->fill.producer) -
-	       xn_load_acquire32(&k->rx.consumer) >= k->rx.size + k->nic.keep);
+	       xn_load_acquire32(&k->rx.consumer) - xn_load_acquire32(&k->away.consumer) >=
+	       k->rx.size + k->away.size + k->nic.keep);
 	if (!k->n_nic) {
 		k->stat.rx_fill_ring_empty_descs++;
 		return -ENOMEM;

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the two receiving files of the AF_XDP port share: the fill ring, held buffers. */
+#ifndef XN_PORT_XDP_RX_H
+#define XN_PORT_XDP_RX_H
+
+#include <sys/socket.h>
+
+#include "port/xdp.h"
+
+static inline struct xn_xdpq *xdpq(struct xn_portq *q)
+{
+	return XN_CONTAINER_OF(q, struct xn_xdpq, q);
+}
+
+static inline uint32_t rx_outstanding(const struct xn_xdpq *x)
+{
+	return x->rx_posted - x->rx_taken;
+}
+
+/*
+ * The fill ring and its shadow, in locals: what is copied out of the queue's struct
+ * the compiler need not load again after each store to a ring. The shadow has as
+ * many slots as the ring.
+ */
+struct fill {
+	uint64_t *ring;
+	struct xn_lent *lent;
+	uint32_t mask, posted;
+};
+
+static inline struct fill fill_begin(const struct xn_xdpq *x)
+{
+	return (struct fill){ x->xsk.fill.ring, x->lent, x->lent_mask, x->rx_posted };
+}
+
+/* What other threads have (port/xdp_rss.c) is not in the fill ring, and waits if it is full. */
+static inline uint32_t fill_room(const struct xn_xdpq *x, const struct fill *f)
+{
+	return f->mask + 1 - (f->posted - x->rx_taken);
+}
+
+/* Posts one fill entry; the caller knows that there is room, and submits later. */
+static inline void fill_put(struct fill *f, uint64_t fill, uint16_t id, uint16_t kind)
+{
+	uint32_t slot = f->posted++ & f->mask;
+
+	f->ring[slot] = fill;
+	f->lent[slot].fill = fill;
+	f->lent[slot].id_kind = id | (uint32_t)kind << 16;
+	f->lent[slot].no = f->posted - 1;
+}
+
+static inline void wake(const struct xn_xdpq *x)
+{
+	(void)recvfrom(x->xsk.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+}
+
+/*
+ * Makes the new entries visible to the kernel, and wakes a zero-copy
+ * driver that has gone to sleep for lack of them. xsk_ring_prod__submit is a
+ * store-release that orders the entries before the producer index; it pairs with
+ * the kernel's load-acquire in xskq_cons_peek.
+ */
+static inline void fill_end(struct xn_xdpq *x, const struct fill *f)
+{
+	uint32_t n = f->posted - x->rx_posted;
+
+	if (!n)
+		return;
+	x->rx_posted = f->posted;
+	xsk_ring_prod__submit(&x->xsk.fill, n);
+	if (x->xsk.zero_copy && xsk_ring_prod__needs_wakeup(&x->xsk.fill))
+		wake(x);
+}
+
+/* One more held buffer of so many bytes: how many longest frames do they take now? */
+static inline void held_add(struct xn_xdpq *x, uint32_t bytes)
+{
+	const uint32_t need = x->q.cfg.hdr_bytes + x->longest;
+
+	if (x->q.cfg.merge && XN_MIN(bytes, need) + x->held_open < need) {
+		x->held_open += bytes;
+		return;
+	}
+	x->held_frames++;
+	x->held_open = 0;
+}
+
+/*
+ * A frame has taken buffers from the front: at most those that were counted for the first
+ * longest frame. All behind them still hold what they held, so one less is never too
+ * many; a short frame leaves more than that, which is counted anew when it is wanted.
+ */
+static inline void held_take(struct xn_xdpq *x)
+{
+	if (x->held_frames)
+		x->held_frames--;
+	x->held_stale = true;
+}
+
+/* port/xdp_rx.c: a frame, wherever it lies in the registered memory, goes to held buffers; as
+ * xn_spread_frame. An unfinished checksum is seen to. */
+enum xn_spread xn_xdp_spread(struct xn_xdpq *x, uint64_t data, uint32_t bytes,
+			     struct xn_rx_done *done, unsigned max, unsigned *used);
+
+#endif
