@@ -186,7 +186,7 @@ static uint64_t guest_look(struct xn_near *w)
 static void guest_sleep(struct xn_near *w, int ms)
 {
 	struct xn_queue *q = of(w->path)->q[w->queue];
-	struct pollfd fds[4];
+	struct pollfd fds[6];
 
 	if (xn_queue_arm(q))
 		poll(fds, xn_queue_wait_fds(q, fds, XN_ARRAY_SIZE(fds)), ms);

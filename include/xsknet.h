@@ -21,7 +21,7 @@
  *	for (;;) {
  *		if (xn_queue_run(q, 64) || !xn_queue_arm(q))
  *			continue;
- *		poll(fds, xn_queue_wait_fds(q, fds, 4), -1);
+ *		poll(fds, xn_queue_wait_fds(q, fds, 6), -1);
  *	}
  *
  * Conventions of every call
@@ -572,7 +572,7 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget);
  */
 bool xn_queue_arm(struct xn_queue *q);
 
-/* Fills up to n (4 are always enough) of struct pollfd (fd, events); returns how many.
+/* Fills up to n (6 are always enough) of struct pollfd (fd, events); returns how many.
  * After any of them is ready, call xn_queue_run. They stay the same until stop, or
  * XN_EVENT_QUEUE_RESTARTED. Queue thread. */
 struct pollfd;

@@ -36,6 +36,9 @@
  * completed: completions lose bit 0 of an odd address (Linux 6.18, xsk_skb_destructor)
  * and need not come in order, so they are matched without that bit.
  *
+ * With several queues and RSS each of them has a second socket, and they give each other
+ * frames: port/xdp_rss.c.
+ *
  * Everything that needs privileges, or a path, is opened with the port: the program and
  * its maps, netlink and packet sockets, and `spares`: one AF_XDP socket for each start
  * of a queue, since a socket that was bound cannot be bound again.

@@ -61,9 +61,15 @@ static uint64_t missteered(const struct xn_xdp_port *p, uint64_t *stayed)
 }
 
 /* What a NIC does not do is mended by the port, as long as it has sockets for that. */
-static void say_what_stayed(const struct xn_xdp_port *p, struct xn_nic_told *told)
+static void say_what_stayed(struct xn_xdp_port *p, struct xn_nic_told *told)
 {
 	uint64_t stayed, all = missteered(p, &stayed);
+	const char *why;
+
+	pthread_mutex_lock(&p->lock);
+	if (told->status == XN_NIC_CORRECTED && xn_xdp_unmended(p, &why))
+		xn_nic_say(told, XN_NIC_UNSUPPORTED, why);
+	pthread_mutex_unlock(&p->lock);
 
 	if (told->status == XN_NIC_CORRECTED && stayed > all / 2)
 		xn_nic_say(told, XN_NIC_UNSUPPORTED, "and most of what comes on a wrong queue stays there (steer_unfixed)");

@@ -54,7 +54,7 @@
 #define DIAL_MAX_NS    NS_PER_S
 #define ACCEPT_WAIT_NS (100 * NS_PER_MS)
 #define MAX_FDS        (8 + XN_CTL_FDS)
-#define FDS_A_PAIR     16u      /* eventfds and their copies, sockets, rings */
+#define FDS_A_PAIR     18u      /* eventfds and their copies, sockets, rings */
 #define FDS_OTHER      256u
 
 struct daemon {
@@ -218,7 +218,8 @@ static int open_port(struct daemon *d)
 	memcpy(po.mac, d->o->mac, 6);
 	d->pairs = pairs_of(d->o->port);
 	if (d->o->sandbox != XN_SANDBOX_OFF)
-		po.spare_sockets = d->pairs * d->o->spares_a_pair;
+		/* Each start of several takes one more. */
+		po.spare_sockets = d->pairs * d->o->spares_a_pair * (d->pairs > 1 ? 2 : 1);
 	d->may_lock = xn_sandbox_limits(FDS_OTHER + FDS_A_PAIR * d->pairs + po.spare_sockets);
 	err = xn_port_open(&d->port, d->o->port, &po);
 	if (err)

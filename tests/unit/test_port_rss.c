@@ -607,8 +607,10 @@ static void a_frame_is_steered_by_the_configuration_before_or_by_this_one(void *
 {
 	struct xn_rss_config a, b;
 	uint8_t frame[BYTES];
+	unsigned swaps;
 
 	open_rig(&(struct opts){ .pairs = 4 });
+	swaps = fk_host.swaps;
 	a = t.cfg;
 	xn_rss_default(&b, 4);
 	assert_int_equal(xn_rss_set_key(&b, "symmetric"), 0);
@@ -638,7 +640,7 @@ static void a_frame_is_steered_by_the_configuration_before_or_by_this_one(void *
 		take_all();
 		run_all();
 	}
-	assert_int_equal(fk_host.swaps, 10001);
+	assert_int_equal(fk_host.swaps, swaps + 10000);
 	assert_int_equal(t.got, t.sent);
 	assert_conserved(t.sent);
 	close_rig();
