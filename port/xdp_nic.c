@@ -68,7 +68,7 @@ static void say_what_stayed(struct xn_xdp_port *p, struct xn_nic_told *told)
 
 	pthread_mutex_lock(&p->lock);
 	if (told->status == XN_NIC_CORRECTED && xn_xdp_unmended(p, &why))
-		xn_nic_say(told, XN_NIC_UNSUPPORTED, why);
+		xn_nic_say(told, XN_NIC_UNSUPPORTED, "%s", why);
 	pthread_mutex_unlock(&p->lock);
 
 	if (told->status == XN_NIC_CORRECTED && stayed > all / 2)
