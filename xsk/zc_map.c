@@ -54,7 +54,7 @@ struct asking {
 	uint64_t posted, completed;   /* pieces */
 	uint32_t range, group;   /* borders in one question: the first, and a weighted one */
 	uint64_t patience_ns, until;
-	bool sensible;
+	bool sensible, late;     /* late: there was no time for all */
 };
 
 /* Does a kernel of this release take broken packets whole? */
@@ -187,9 +187,10 @@ static void note(struct xn_zc_map *map, uint64_t page)
 }
 
 /* What there is no time left for stays 0. */
-static bool go_on(const struct asking *a)
+static bool go_on(struct asking *a)
 {
-	return a->sensible && xn_now_ns() < a->until;
+	a->late = a->late || xn_now_ns() >= a->until;
+	return a->sensible && !a->late;
 }
 
 static int ask_groups(struct asking *a, uint64_t from, uint32_t n)
@@ -290,6 +291,10 @@ int xn_zc_map_read(struct xn_zc_map *map, struct xn_xsk *x, uint64_t umem_bytes,
 	map->read = !err && a.sensible;
 	if (!map->read)
 		clear(map);
+	else if (a.late)
+		xn_log(XN_LOG_WARN, "the driver answers slowly: in %" PRIu32 " s it has told of %" PRIu64 " of %" PRIu64
+		       " pages that the next one follows; what is not known is bounced",
+		       PATIENCES * patience_ms / 1000, map->following, map->pages);
 	return err ? xn_fail(EAGAIN, "the driver takes nothing from the TX ring: is there no carrier?") : 0;
 }
 

@@ -227,16 +227,27 @@ static void a_kernel_that_takes_nothing_is_given_up(void **state)
 	xn_zc_map_free(&map);
 }
 
+static void count_line(void *arg, enum xn_log_level level, const char *line)
+{
+	unsigned *lines = arg;
+
+	*lines += level == XN_LOG_WARN && strstr(line, "answers slowly");
+}
+
 static void what_there_is_no_time_for_may_not_cross(void **state)
 {
 	struct xn_xsk x = socket_of(KERNEL_72);
 	struct xn_zc_map map;
+	unsigned told = 0;
 
 	(void)state;
+	xn_set_log(count_line, &told, XN_LOG_WARN);
 	memset(k.follows, true, sizeof(k.follows));
 	assert_int_equal(xn_zc_map_read(&map, &x, (uint64_t)PAGES_MAX * XN_PAGE_SIZE, &asked, 0, RELEASE), 0);
 	assert_true(map.read);
 	nothing_may_cross(&(struct xn_zc_map){ .bits = map.bits, .following = map.following }, PAGES_MAX);
+	assert_int_equal(told, 1);
+	xn_set_log(NULL, NULL, XN_LOG_INFO);
 	xn_zc_map_free(&map);
 }
 
