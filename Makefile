@@ -119,16 +119,16 @@ BENCH_SRC := $(LAB_SRC) \
              bench/chart.c bench/footprint.c
 BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests/kernel/rss.bpf.c tests/net/queues.bpf.c
 # Fakes and rigs for the tests, and parts of the bench that are tested alone.
-RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/fake/rss.c tests/fake/ethtool.c tests/kernel/bed.c tests/net/rig.c \
+RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/fake/rss.c tests/fake/pairs.c tests/fake/ethtool.c tests/kernel/bed.c tests/net/rig.c \
            tests/net/xd.c tests/net/queues.c bench/opts.c bench/summary.c bench/backend.c bench/flow.c
 
-UNIT_TESTS   := base rss nic nic_keeper port_nic port_flow csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl ctrl_rss rx_mode dirty port_xdp port_rss port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
+UNIT_TESTS   := base rss nic nic_keeper port_nic port_flow csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl ctrl_rss rx_mode dirty port_xdp port_rss port_rss_threads port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
 UNIT_TESTS   += hash
 UNIT_TESTS   += offload_path vq_order vq_packed vq_packed_hostile vq_packed_oracle inflight_packed inflight_packed_kill
 KERNEL_TESTS := facts rss filter
 NET_TESTS    := veth rss rss_port segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
-TSAN_TESTS   := vq_hostile vq_packed_hostile cross worker session session_mem session_ring hash
+TSAN_TESTS   := vq_hostile vq_packed_hostile cross port_rss_threads worker session session_mem session_ring hash
 # The black-box suite of xsknetd.
 SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c tests/vhost/mute.c \
                 tests/vhost/case_front.c tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
