@@ -116,7 +116,7 @@ BENCH_SRC := $(LAB_SRC) \
              bench/main.c bench/opts.c bench/sendto.c bench/paths.c bench/guest_path.c bench/vhost_path.c \
              bench/raw.c bench/driver.c bench/backend.c bench/ctl.c bench/napi.c \
              bench/worker.c bench/flow.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \
-             bench/chart.c bench/footprint.c
+             bench/chart.c bench/footprint.c bench/offload.c
 BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests/kernel/rss.bpf.c tests/net/queues.bpf.c
 # Fakes and rigs for the tests, and parts of the bench that are tested alone.
 RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/fake/rss.c tests/fake/pairs.c tests/fake/ethtool.c tests/kernel/bed.c tests/net/rig.c \

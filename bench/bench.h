@@ -51,6 +51,10 @@ extern const char *const xn_guest_on_names[3];          /* "auto" */
 #define XN_BUF_MIN     1526u    /* of a receive buffer: header, and the longest frame */
 #define XN_BUF_MAX     32768u
 
+/* What packets ask for: bench/offload.c. */
+enum xn_ask { XN_ASK_CSUM, XN_ASK_TSO, XN_ASK_USO, XN_ASK_COUNT };
+extern const char *const xn_ask_names[XN_ASK_COUNT];    /* "csum" */
+
 /* Which processor the guest of another process's device runs on. */
 enum xn_guest_on { XN_GUEST_AUTO, XN_GUEST_NEAR, XN_GUEST_FAR };
 
@@ -84,6 +88,7 @@ struct xn_opts {
 	enum xn_huge huge;
 	const char *json, *svg;         /* NULL: none; "-": stdout */
 	bool footprint;
+	bool ask[XN_ASK_COUNT];         /* what the guest's packets ask for; none: not measured */
 };
 
 /* 0: go on; else what main returns + 1 (help and version end with 1: status 0).
@@ -198,5 +203,6 @@ void xn_report_table(const struct xn_bench *b, FILE *out);
 int  xn_report_json(const struct xn_bench *b, const char *file);
 int  xn_report_svg(const struct xn_bench *b, const char *file);
 int  xn_footprint(const struct xn_opts *o);
+int  xn_offload_bench(const struct xn_opts *o);
 
 #endif

@@ -103,6 +103,8 @@ int main(int argc, char **argv)
 	xn_clock_init();
 	if (b.opts.footprint)
 		return xn_footprint(&b.opts) ? fail() : 0;
+	if (b.opts.ask[XN_ASK_CSUM] || b.opts.ask[XN_ASK_TSO] || b.opts.ask[XN_ASK_USO])
+		return xn_offload_bench(&b.opts) ? fail() : xn_stop ? XN_EXIT_INTERRUPTED : 0;
 	if (b.opts.peer)
 		fprintf(stderr, "xsknet-bench: attaches an XDP program to %s, which takes all that "
 			"arrives there, and sends frames from it; detaches it at the end\n",

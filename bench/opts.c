@@ -35,6 +35,8 @@ static const char *const ring_words[R_COUNT] = { "split", "packed" };
 enum { POLL_COUNT = 3 };
 static const char *const poll_words[POLL_COUNT] = { "adaptive", "busy", "sleep" };
 
+const char *const xn_ask_names[XN_ASK_COUNT] = { "csum", "tso", "uso" };
+
 static const char usage_text[] =
 "usage: xsknet-bench [options]\n"
 "\n"
@@ -73,6 +75,7 @@ static const char usage_text[] =
 "  --hugepages yes|no|auto    2 MiB pages for the guest's RAM (default auto)\n"
 "  --json FILE|-              results as JSON; - : on stdout, the table on stderr\n"
 "  --svg FILE                 results as a bar chart (needs gnuplot)\n"
+"  --offload csum,tso,uso     transmit only: packets that ask for checksums and segments\n"
 "  --footprint                print what registering 1 and 4 GiB guests costs\n"
 "  --help, --version\n"
 "\n"
@@ -82,6 +85,7 @@ enum {
 	O_DIR = 256, O_SIZE, O_PATH, O_SECS, O_ROUNDS, O_PACE, O_QUEUES, O_IFNAME, O_HUGE,
 	O_JSON, O_SVG, O_FOOTPRINT, O_HELP, O_VERSION, O_POLL, O_BACKEND, O_SOCKET, O_PEER,
 	O_GUEST_CPU, O_IDLE, O_BUF, O_WAIT, O_MISSTEER, O_RING,
+	O_OFFLOAD,
 };
 
 static const struct option long_opts[] = {
@@ -107,6 +111,7 @@ static const struct option long_opts[] = {
 	{ "hugepages", required_argument, NULL, O_HUGE },
 	{ "json", required_argument, NULL, O_JSON },
 	{ "svg", required_argument, NULL, O_SVG },
+	{ "offload", required_argument, NULL, O_OFFLOAD },
 	{ "footprint", no_argument, NULL, O_FOOTPRINT },
 	{ "help", no_argument, NULL, O_HELP },
 	{ "version", no_argument, NULL, O_VERSION },
@@ -291,6 +296,8 @@ static bool take(struct xn_opts *o, struct said *said, int c, char *arg)
 		return take_words("poll", arg, poll_words, said->polls, POLL_COUNT);
 	case O_RING:
 		return take_words("ring", arg, ring_words, said->rings, R_COUNT);
+	case O_OFFLOAD:
+		return take_words("offload", arg, xn_ask_names, o->ask, XN_ASK_COUNT);
 	case O_BACKEND:
 		o->backend = arg;
 		return true;

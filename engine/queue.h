@@ -28,7 +28,7 @@
 #include "xsknet.h"
 
 /* Packets with offloads that go to the port in one call. */
-#define XN_OFFLOAD_BATCH 32u
+#define XN_OFFLOAD_BATCH 16u
 
 /* What a driver is asked for by a started ring, for one direction. */
 struct xn_ring_side {

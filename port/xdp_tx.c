@@ -351,7 +351,10 @@ unsigned xn_xdp_tx_offload(struct xn_portq *q, const struct xn_chain *pkts, unsi
 	struct post w = post_begin(x);
 	unsigned i = 0;
 
-	while (i < n && send_offload(x, &w, &pkts[i], pieces, &offloads[i]))
+	/* As many frames as a turn has packets, and the rest of one: sending them takes the kernel
+	 * microseconds each, and what has arrived waits meanwhile. */
+	while (i < n && w.posted - x->tx_posted < XN_BATCH_MAX &&
+	       send_offload(x, &w, &pkts[i], pieces, &offloads[i]))
 		i++;
 	post_end(x, &w);
 	return i;

@@ -17,6 +17,7 @@
 #define AVAIL_AT   0x0400u
 #define USED_AT    0x0600u
 #define TURNS      6u
+#define OFFLOADS   XN_SOFT_FEATURES
 #define LONGEST    2048u       /* more than a used length can be: header and frame */
 
 /* The first bytes of an input: how the device is set up. */
@@ -297,6 +298,7 @@ void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 				(s.features & 2 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
 				(s.features & 4 ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0) |
 				(packed ? 1ull << VIRTIO_F_RING_PACKED : 0) |
+				(s.features & 32 ? OFFLOADS : 0) |
 				(s.features & 16 ? 1ull << VIRTIO_F_IN_ORDER : 0) |
 				(s.features & 8 ? 1ull << VIRTIO_NET_F_GUEST_ANNOUNCE : 0) |
 				(side == FUZZ_CTRL ? 1ull << VIRTIO_NET_F_CTRL_VQ |
