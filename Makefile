@@ -136,7 +136,7 @@ SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c test
                 tests/vhost/case_fault.c tests/vhost/case_wait.c tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx rx_packed tx_packed ctrl inflight inflight_packed session offload rss
 FUZZ_RIG     := tests/fuzz/guest.c
-ZC_PROGS     := geometry stop product rings rss
+ZC_PROGS     := geometry stop product rings rss rss_port
 ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
@@ -309,7 +309,7 @@ unit: $(UNIT_BIN)
 	$(Q)tests/run $^
 kernel: $(KERNEL_BIN)
 	$(Q)tests/run $^
-net: $(NET_BIN) $(B)/xsknet-bench $(B)/xsknetd $(B)/examples/vmm
+net: $(NET_BIN) $(B)/xsknet-bench $(B)/xsknetd $(B)/xsknetctl $(B)/examples/vmm
 	$(Q)tests/run $(NET_BIN)
 
 ctl: $(CTL_BIN) $(B)/xsknetctl $(B)/xsknetd
@@ -383,7 +383,7 @@ zc: $(ZC_CARRIED)
 	$(Q)VM_BUILD=$(B) tests/zc/run --short $(ARGS)
 check-zc: $(ZC_CARRIED)
 	$(Q)VM_BUILD=$(B) tests/zc/run $(ARGS)
-zc-rss: $(B)/tests/zc/rss $(B)/tests/zc/rings
+zc-rss: $(B)/tests/zc/rss $(B)/tests/zc/rss_port $(B)/tests/zc/rings
 	$(Q)VM_BUILD=$(B) tests/zc/rss $(ARGS)
 
 # The flags by which clang understands the sources as gcc does.

@@ -15,6 +15,12 @@ static bool is_copy(const char *name)
 	return strstr(name, "_bounce_") || !strcmp(name, "tx_gathered");
 }
 
+/* Of frames on another queue than RSS names. */
+static bool is_elsewhere(const char *name)
+{
+	return strstr(name, "missteered") || !strcmp(name, "steer_unfixed");
+}
+
 static bool is_fault(const char *name)
 {
 	return !strncmp(name, "fault_", 6);
@@ -60,6 +66,19 @@ static void show_mode(FILE *out, const struct xn_snap *s)
 		fprintf(out, "driver    %s\n", s->port.verdict);
 }
 
+/* Of a port with several queues, once a guest has started them. */
+static void show_rss(FILE *out, const struct xn_snap *s)
+{
+	if (!s->rss.status[0])
+		return;
+	fprintf(out, "RSS       %s", s->rss.status);
+	if (!strcmp(s->rss.from, "nobody"))
+		fputs(", set by nobody", out);
+	else if (s->rss.from[0])
+		fprintf(out, ", set by the %s", s->rss.from);
+	fprintf(out, "%s%s\n", s->rss.why[0] ? ": " : "", s->rss.why);
+}
+
 static void show_guest(FILE *out, const struct xn_snap *s)
 {
 	if (!s->guest.connected) {
@@ -83,6 +102,7 @@ static void show_head(FILE *out, const struct xn_snap *s)
 		s->refused);
 	show_port(out, s);
 	show_mode(out, s);
+	show_rss(out, s);
 	show_guest(out, s);
 }
 
@@ -177,6 +197,7 @@ void xn_show(FILE *out, const struct xn_snap *now, const struct xn_snap *then)
 	show_rates(out, now, then);
 	show_counters(out, "lost", is_loss, now, then);
 	show_counters(out, "copied, because", is_copy, now, then);
+	show_counters(out, "on another queue", is_elsewhere, now, then);
 	show_counters(out, "faults of the guest", is_fault, now, then);
 	show_workers(out, now, then);
 }

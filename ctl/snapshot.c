@@ -58,6 +58,7 @@ static void read_workers(struct xn_snap *s, const json_t *workers)
 void xn_snap_read(struct xn_snap *s, const json_t *answer)
 {
 	const json_t *port = json_object_get(answer, "port"), *guest = json_object_get(answer, "guest");
+	const json_t *rss = json_object_get(answer, "rss");
 
 	memset(s, 0, sizeof(*s));
 	TEXT(s->version, answer, "version");
@@ -79,6 +80,10 @@ void xn_snap_read(struct xn_snap *s, const json_t *answer)
 	s->port.speed = number(port, "speed");
 	s->port.spare_sockets = number(port, "spare_sockets");
 	s->port.link = yes(port, "link");
+
+	TEXT(s->rss.status, rss, "status");
+	TEXT(s->rss.why, rss, "why");
+	TEXT(s->rss.from, rss, "from");
 
 	s->guest.connected = yes(guest, "connected");
 	s->guest.logging = yes(guest, "logging");

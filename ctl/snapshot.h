@@ -36,6 +36,9 @@ struct xn_snap {
 		char features[24];
 		uint64_t bytes, regions, pairs, running, broken;
 	} guest;
+	struct {
+		char status[16], why[512], from[16];
+	} rss;
 	struct xn_snap_counter counters[XN_SNAP_COUNTERS];
 	unsigned n_counters;
 	struct xn_snap_worker workers[XN_SNAP_WORKERS];

@@ -351,9 +351,14 @@ static int answer(struct fnic *n, void *request)
 	case ETHTOOL_SRXFH:
 		return fields_request(n, request);
 	case ETHTOOL_GRXRINGS:
-		if (!n->kind.rings)
+		if (!n->kind.rings || !n->kind.rss)   /* veth: not there */
 			return -EOPNOTSUPP;
 		((struct ethtool_rxnfc *)request)->data = n->kind.rings;
+		return 0;
+	case ETHTOOL_GCHANNELS:
+		if (!n->kind.rings)
+			return -EOPNOTSUPP;
+		((struct ethtool_channels *)request)->combined_count = n->kind.rings;
 		return 0;
 	case ETHTOOL_GDRVINFO:
 		snprintf(((struct ethtool_drvinfo *)request)->driver, 32, "%s", n->kind.driver);
