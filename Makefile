@@ -126,7 +126,7 @@ UNIT_TESTS   := base rss nic nic_keeper port_nic port_flow csum offload segment 
 UNIT_TESTS   += hash
 UNIT_TESTS   += offload_path vq_order vq_packed vq_packed_hostile vq_packed_oracle inflight_packed inflight_packed_kill
 KERNEL_TESTS := facts rss filter
-NET_TESTS    := veth rss rss_port segments faults privileges example xsknetd
+NET_TESTS    := veth rss rss_port steer segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
 TSAN_TESTS   := vq_hostile vq_packed_hostile cross port_rss_threads worker session session_mem session_ring hash
 # The black-box suite of xsknetd.
