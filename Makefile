@@ -95,7 +95,7 @@ LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c base
            port/open.c port/copy.c port/cross.c port/local.c port/link.c port/announce.c \
            port/gather.c port/segment.c port/rx_csum.c \
            port/xdp.c port/xdp_nic.c port/xdp_mode.c port/xdp_watch.c port/xdp_queue.c port/xdp_rss.c port/xdp_flow.c port/xdp_rx.c port/xdp_tx.c \
-           engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/ctrl_announce.c engine/ctrl_mq.c engine/steer.c engine/hash.c \
+           engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/ctrl_announce.c engine/ctrl_mq.c engine/ctrl_rx.c engine/steer.c engine/hash.c \
            engine/stats.c
 # xsknetd, all but its main(): tests link it too.
 VHOST_SRC := vhost/io.c vhost/fds.c vhost/discard.c vhost/peerlog.c \
@@ -122,7 +122,7 @@ BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests
 RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/fake/rss.c tests/fake/pairs.c tests/fake/ethtool.c tests/kernel/bed.c tests/net/rig.c \
            tests/net/xd.c tests/net/queues.c bench/opts.c bench/summary.c bench/backend.c bench/flow.c
 
-UNIT_TESTS   := base rss nic nic_keeper port_nic port_flow csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl ctrl_rss rx_mode dirty port_xdp port_rss port_rss_threads port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
+UNIT_TESTS   := base rss nic nic_keeper port_nic port_flow csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl ctrl_rss ctrl_rx rx_mode dirty port_xdp port_rss port_rss_threads port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
 UNIT_TESTS   += hash
 UNIT_TESTS   += offload_path vq_order vq_packed vq_packed_hostile vq_packed_oracle inflight_packed inflight_packed_kill
 KERNEL_TESTS := facts rss filter

@@ -16,6 +16,7 @@
 #include "engine/ctrl.h"
 
 #define MAX_COMMANDS 64u       /* a call */
+#define MAX_NS       20000000ull
 
 unsigned xn_dev_ctrl_index(const struct xn_dev *dev)
 {
@@ -128,6 +129,9 @@ static uint32_t write_answer(struct xn_dev *dev, const struct xn_chain *c, uint3
 
 /* By the number of the class (VIRTIO 1.3, 5.1.6.5). */
 static xn_ctrl_fn *const classes[] = {
+	[VIRTIO_NET_CTRL_RX] = xn_ctrl_rx,
+	[VIRTIO_NET_CTRL_MAC] = xn_ctrl_mac,
+	[VIRTIO_NET_CTRL_VLAN] = xn_ctrl_vlan,
 	[VIRTIO_NET_CTRL_ANNOUNCE] = xn_ctrl_announce,
 	[VIRTIO_NET_CTRL_MQ] = xn_ctrl_mq,
 };
@@ -175,6 +179,7 @@ static bool answer_one(struct xn_dev *dev)
 unsigned xn_dev_ctrl_run(struct xn_dev *dev)
 {
 	struct xn_ring_side *side = &dev->ctrl.side;
+	const uint64_t end_ns = xn_now_ns() + MAX_NS;
 	unsigned n = 0;
 	bool idle = true;
 
@@ -184,11 +189,11 @@ unsigned xn_dev_ctrl_run(struct xn_dev *dev)
 	 * offers one wrong chain after the other keeps us no longer than one that does not. */
 	xn_ring_drain_kick(side);
 	for (unsigned turns = 0; turns < MAX_COMMANDS && n < MAX_COMMANDS; turns++) {
-		while (n < MAX_COMMANDS && answer_one(dev))
+		while (n < MAX_COMMANDS && !(n && xn_now_ns() > end_ns) && answer_one(dev))
 			n++;
 		xn_ring_flush(dev, side);
 		idle = n < MAX_COMMANDS && xn_vq_enable_kick(&side->vq);
-		if (idle)
+		if (idle || xn_now_ns() > end_ns)
 			break;
 	}
 	if (side->vq.broken)

@@ -21,6 +21,9 @@
 	 XN_BIT(VIRTIO_NET_F_CTRL_VQ) | XN_BIT(VIRTIO_NET_F_MQ) | \
 	 XN_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
 
+#define FILTER_FEATURES \
+	(XN_BIT(VIRTIO_NET_F_CTRL_RX) | XN_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | \
+	 XN_BIT(VIRTIO_NET_F_CTRL_VLAN))
 #define SEGMENT_FEATURES \
 	(XN_BIT(VIRTIO_NET_F_HOST_TSO4) | XN_BIT(VIRTIO_NET_F_HOST_TSO6) | XN_BIT(XN_NET_F_HOST_USO))
 
@@ -31,7 +34,11 @@
 
 uint64_t xn_port_features(const struct xn_port *port)
 {
-	return DATA_PATH_FEATURES | VMM_FEATURES | port->features |
+	uint64_t filter = port->ops->set_rx_filter ? FILTER_FEATURES : 0;
+
+	if (filter && !port->fixed_mac)
+		filter |= XN_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR);
+	return DATA_PATH_FEATURES | VMM_FEATURES | port->features | filter |
 	       XN_BIT(VIRTIO_NET_F_HASH_REPORT) |
 	       (port->ops->set_rss ? XN_BIT(VIRTIO_NET_F_RSS) : 0);
 }

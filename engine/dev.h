@@ -12,6 +12,7 @@
 #include <linux/virtio_net.h>
 
 #include "engine/queue.h"
+#include "virtio/rx_mode.h"
 #include "rss/config.h"
 
 /* A ring as the VMM described it. */
@@ -57,6 +58,7 @@ struct xn_dev {
 	struct xn_ring_setup rings[2 * XN_MAX_PAIRS + 1];
 	struct xn_queue *queues[XN_MAX_PAIRS];
 	struct xn_ctrl ctrl;
+	struct xn_rx_filter filter;
 	struct xn_driver_rss driver_rss;
 	struct xn_rss_config driver_hash;   /* of HASH_CONFIG; no types: none */
 	struct xn_vmm_rss vmm_rss;
@@ -87,6 +89,8 @@ static inline uint32_t xn_dev_hdr_bytes(const struct xn_dev *dev)
 int  xn_dev_steer(struct xn_dev *dev);
 /* engine/steer.c: what is hashed for reports now: what RSS hashes, else what HASH_CONFIG said. */
 void xn_dev_report_hashes(struct xn_dev *dev);
+/* engine/ctrl_rx.c: every frame is wanted again; the address is what it was. */
+void xn_dev_forget_filter(struct xn_dev *dev);
 /* What the driver has said is forgotten; all pairs are in use. */
 void xn_dev_forget_driver(struct xn_dev *dev);
 

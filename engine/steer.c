@@ -90,6 +90,7 @@ void xn_dev_forget_driver(struct xn_dev *dev)
 	dev->driver_rss = (struct xn_driver_rss){ .pairs = dev->opts.pairs };
 	dev->driver_hash = (struct xn_rss_config){ .entries = 1, .max_tx = 1 };
 	xn_dev_report_hashes(dev);
+	xn_dev_forget_filter(dev);
 }
 
 /* ---- to the outside ---- */

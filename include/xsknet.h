@@ -337,6 +337,8 @@ struct xn_dev_opts {
 	 * xn_dev_handle_events. */
 	void (*event)(void *arg, const struct xn_event *e);
 	void *arg;
+	/* The guest's address, which the driver's receive filter begins with; all 0: the port's. */
+	uint8_t mac[6];
 };
 
 /*
@@ -344,8 +346,9 @@ struct xn_dev_opts {
  * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, MRG_RXBUF; CSUM,
  * GUEST_CSUM, HOST_TSO4, HOST_TSO6, HOST_ECN and HOST_USO), and those
  * that only concern config space and control queue, which are the VMM's to serve and to
- * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE; and HASH_REPORT and, where the port steers,
- * RSS, for VMMs that leave the control queue to xn_dev_ctrl_run: others have to mask them.
+ * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE; and HASH_REPORT and, where the port can,
+ * RSS, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN and CTRL_MAC_ADDR, for VMMs that leave the control queue
+ * to xn_dev_ctrl_run: others have to mask them.
  */
 uint64_t xn_port_features(const struct xn_port *port);
 
@@ -593,10 +596,16 @@ int xn_dev_ctrl_stop(struct xn_dev *dev);
  * Answers the commands that wait, at most 64; then asks the guest to notify its kick_fd.
  * Returns how many; call again while it is 64, else when the kick fd is readable. It
  * understands VQ_PAIRS_SET and RSS_CONFIG (XN_EVENT_PAIRS, in front of the answer; the VMM
- * enables pairs), HASH_CONFIG and ANNOUNCE_ACK; all else is answered with VIRTIO_NET_ERR. Any one thread at a
- * time, and none in a start of a pair; queues may be running.
+ * enables pairs), HASH_CONFIG, ANNOUNCE_ACK, and the commands of receive mode, MAC addresses and
+ * VLANs: frames that the driver does not want are dropped (steer_unwanted). All else is answered
+ * with VIRTIO_NET_ERR. Some commands take 10 ms and more; after 20 ms it returns 64, however many
+ * there were. Any one thread at a time, and none in a start of a pair; queues may be running.
  */
 unsigned xn_dev_ctrl_run(struct xn_dev *dev);
+/* The address that the driver has now: its own choice (VIRTIO_NET_CTRL_MAC_ADDR_SET) until it is
+ * reset, else xn_dev_opts.mac. What configuration space should say. The thread of
+ * xn_dev_ctrl_run. */
+void xn_dev_get_mac(const struct xn_dev *dev, uint8_t mac[6]);
 /* The kick fd of the control queue, in its duplicate; -1: not started, or none. */
 int xn_dev_ctrl_fd(const struct xn_dev *dev);
 

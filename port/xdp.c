@@ -449,6 +449,7 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 	xn_xdp_nic_open(p);
 	p->had_carrier = p->link.up;
 	p->port.n_queues = p->spec.queues;
+	p->port.fixed_mac = p->spec.filter_mac;
 	xn_xdp_rss_begin(p);
 	p->port.features = XN_SOFT_FEATURES;
 	*port = &p->port;

@@ -29,7 +29,7 @@ static void fill_config(const struct xn_session *s, uint8_t out[XN_VU_CONFIG_BYT
 	c.rss_max_key_size = (uint8_t)rss.key_bytes;
 	c.rss_max_indirection_table_length = rss.table_entries;
 	c.supported_hash_types = rss.hash_types;
-	memcpy(c.mac, xn_vdev_opts(s->v)->mac, sizeof(c.mac));
+	xn_dev_get_mac(xn_vdev_dev(s->v), c.mac);
 	c.max_virtqueue_pairs = (uint16_t)xn_vdev_opts(s->v)->pairs;
 	c.status = port.link_up ? VIRTIO_NET_S_LINK_UP : 0;
 	if (port.speed) {

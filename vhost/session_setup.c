@@ -19,7 +19,9 @@ static const uint64_t protocol_offered =
  * ends that serve them (QEMU's net/vhost-user.c, for one) would offer it, and have no message for what
  * the driver says. They have no use for CONFIG; what they ask for before they say so, they ask
  * for again. */
-#define FORWARDED (BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT))
+#define FORWARDED (BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) | \
+		   BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | \
+		   BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
 
 int xn_vu_get_features(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
 {

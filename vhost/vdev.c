@@ -5,6 +5,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/atomics.h"
@@ -50,6 +51,7 @@ int xn_vdev_create(struct xn_vdev **out, struct xn_port *port, const struct xn_v
 	struct xn_vdev *v = calloc(1, sizeof(*v));
 	int err;
 
+	memcpy(dev_opts.mac, opts->mac, sizeof(dev_opts.mac));
 	*out = NULL;
 	if (!v)
 		return xn_fail(ENOMEM, "out of memory for a device");

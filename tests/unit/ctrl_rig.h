@@ -7,6 +7,7 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 
+#include "base/filter.h"
 #include "base/types.h"
 #include "port/port.h"
 #include "rss/config.h"
@@ -37,6 +38,9 @@ struct told {
 	bool any;                  /* a configuration, the last time */
 	struct xn_rss_config cfg;
 	unsigned pairs_events;     /* before the last one */
+	unsigned filters;          /* told of a receive filter so often */
+	bool filters_on;           /* there was one, the last time */
+	struct xn_rx_filter filter;
 };
 
 static struct {
@@ -85,11 +89,21 @@ static int port_set_rss(struct xn_port *port, const struct xn_rss_config *cfg)
 	return 0;
 }
 
-/* The port becomes one that steers, and sends nothing back. */
+static void port_set_rx_filter(struct xn_port *port, const struct xn_rx_filter *f)
+{
+	assert_ptr_equal(port, r.port);
+	r.told.filters++;
+	r.told.filters_on = f;
+	if (f)
+		r.told.filter = *f;
+}
+
+/* The port becomes one that steers and filters, and sends nothing back. */
 static void let_port_steer(void)
 {
 	r.ops = *r.port->ops;
 	r.ops.set_rss = port_set_rss;
+	r.ops.set_rx_filter = port_set_rx_filter;
 	r.port->ops = &r.ops;
 }
 
