@@ -145,7 +145,7 @@ void xn_judge_zc_buffers(const struct xn_facts *f, struct xn_verdict *v)
 	}
 	xn_say(v, XN_LEVEL_WARN, "receive buffers of %" PRIu32 " bytes and more are long enough (header, and the "
 	       "frame's room of %" PRIu32 "): Linux's usual %" PRIu32 " no, %s; what is too short is bounced, which takes "
-	       "less CPU than copy mode: mode=auto does not mind",
+	       "about as much CPU as copy mode, while sending takes less: mode=auto does not mind",
 	       xn_lend_from(&s), s.reach, usual, larger);
 	mtu = xn_lend_mtu(s.driver, f->nic.mtu, usual);
 	if (mtu)
