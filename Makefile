@@ -96,7 +96,7 @@ LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c base
            port/gather.c port/segment.c port/rx_csum.c \
            port/xdp.c port/xdp_nic.c port/xdp_mode.c port/xdp_watch.c port/xdp_queue.c port/xdp_rss.c port/xdp_flow.c port/xdp_rx.c port/xdp_tx.c \
            engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/ctrl_announce.c engine/ctrl_mq.c engine/ctrl_rx.c engine/steer.c engine/hash.c \
-           engine/stats.c
+           engine/stats.c engine/legacy.c
 # xsknetd, all but its main(): tests link it too.
 VHOST_SRC := vhost/io.c vhost/fds.c vhost/discard.c vhost/peerlog.c \
              vhost/session.c vhost/session_setup.c vhost/session_mem.c vhost/session_ring.c \

@@ -170,9 +170,12 @@ int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
 		return xn_fail(EINVAL, "features cannot change while the device runs");
 	if (odd)
 		return xn_fail(EINVAL, "features 0x%llx were not offered", (unsigned long long)odd);
-	if (!(features & XN_BIT(VIRTIO_F_VERSION_1)))
-		return xn_fail(EINVAL, "VIRTIO_F_VERSION_1 is needed");
+	/* Drivers from before virtio 1.0 cannot know of those. */
+	if (!(features & XN_BIT(VIRTIO_F_VERSION_1)) && features >> 32)
+		return xn_fail(EINVAL, "features 0x%llx need VIRTIO_F_VERSION_1",
+			       (unsigned long long)(features >> 32 << 32));
 	dev->features = features;
+	dev->features_set = true;
 	xn_dev_forget_driver(dev);
 	return 0;
 }
@@ -412,7 +415,8 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 
 	q->hdr_bytes = cfg.hdr_bytes;
 	q->keep_bytes = cfg.hdr_bytes + dev->port->max_frame;
-	q->deliver = xn_dev_has(dev, VIRTIO_NET_F_HASH_REPORT) ? xn_rx_deliver_hashed : xn_rx_deliver;
+	q->deliver = q->hdr_bytes == XN_NET_HDR_BYTES ? xn_rx_deliver :
+		     q->hdr_bytes == XN_NET_HDR_HASH_BYTES ? xn_rx_deliver_hashed : xn_rx_deliver_legacy;
 	err = xn_queue_alloc(q, cfg.rx_heads, cfg.tx_heads);
 	q->mem = dev->mem;
 	q->log = dirty_log(dev);
@@ -526,7 +530,7 @@ static int settle(struct xn_queue *q)
 /* What every start needs. */
 int xn_dev_check_start(const struct xn_dev *dev)
 {
-	if (!dev->features)
+	if (!dev->features_set)
 		return xn_fail(EINVAL, "features first (xn_dev_set_features), then start");
 	if (!dev->mem)
 		return xn_fail(EINVAL, "guest memory first (xn_dev_set_mem), then start");

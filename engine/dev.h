@@ -55,6 +55,7 @@ struct xn_dev {
 	struct xn_port *port;
 	struct xn_dev_opts opts;
 	uint64_t features;
+	bool features_set;
 	struct xn_ring_setup rings[2 * XN_MAX_PAIRS + 1];
 	struct xn_queue *queues[XN_MAX_PAIRS];
 	struct xn_ctrl ctrl;
@@ -81,7 +82,11 @@ static inline bool xn_dev_many_pairs(const struct xn_dev *dev)
 /* Of the virtio-net header of its packets. */
 static inline uint32_t xn_dev_hdr_bytes(const struct xn_dev *dev)
 {
-	return xn_dev_has(dev, VIRTIO_NET_F_HASH_REPORT) ? XN_NET_HDR_HASH_BYTES : XN_NET_HDR_BYTES;
+	if (xn_dev_has(dev, VIRTIO_NET_F_HASH_REPORT))
+		return XN_NET_HDR_HASH_BYTES;
+	/* num_buffers is there with either (5.1.6). */
+	return xn_dev_has(dev, VIRTIO_F_VERSION_1) || xn_dev_has(dev, VIRTIO_NET_F_MRG_RXBUF) ?
+	       XN_NET_HDR_BYTES : XN_NET_HDR_LEGACY_BYTES;
 }
 
 /* engine/steer.c: tells the port how frames find their pairs now, unless it knows. 0 or

@@ -79,6 +79,7 @@ struct xn_queue {
 /* engine/rx.c */
 unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget);
 unsigned xn_rx_deliver_hashed(struct xn_queue *q, unsigned budget);
+unsigned xn_rx_deliver_legacy(struct xn_queue *q, unsigned budget);
 unsigned xn_rx_refill(struct xn_queue *q);
 /* engine/tx.c */
 unsigned xn_tx_send(struct xn_queue *q, unsigned budget);

@@ -254,7 +254,9 @@ static __attribute__((noinline)) uint32_t finish_unusual(struct xn_queue *q,
 	uint8_t hdr[XN_NET_HDR_MAX];
 
 	if (!(d->flags & XN_RX_NOTED)) {
-		make_header(q, d, xn_mem_at(q->mem, d->at));
+		/* The frame lies right behind it. */
+		make_header(q, d, hdr);
+		memcpy(xn_mem_at(q->mem, d->at), hdr, bytes);
 		return bytes;
 	}
 	if (first) {
@@ -267,12 +269,12 @@ static __attribute__((noinline)) uint32_t finish_unusual(struct xn_queue *q,
 	return bytes;
 }
 
-/* `hashed` is a constant: two routines come of it, of which one does nothing for what is
+/* hdr_bytes is a constant, q's: three routines come of it, of which none does anything for what is
  * not negotiated. */
 static inline __attribute__((always_inline)) unsigned deliver(struct xn_queue *q, unsigned budget,
-							      bool hashed)
+							      const uint32_t hdr_bytes)
 {
-	const uint32_t hdr_bytes = hashed ? XN_NET_HDR_HASH_BYTES : XN_NET_HDR_BYTES;
+	const bool hashed = hdr_bytes == XN_NET_HDR_HASH_BYTES;
 	const unsigned n = q->ops->rx_poll(q->port, q->done, q->max_done, budget);
 	const struct xn_rx_done *d = q->done, *const end = q->done + n;
 	struct xn_vq_run used = xn_vq_begin(&q->rx.vq);
@@ -294,7 +296,10 @@ static inline __attribute__((always_inline)) unsigned deliver(struct xn_queue *q
 
 				xn_net_hdr_write_hash(base + d->at.v, hash, report);
 			}
-			xn_net_hdr_write(base + d->at.v, 1);
+			if (hdr_bytes == XN_NET_HDR_LEGACY_BYTES)
+				xn_net_hdr_write_legacy(base + d->at.v);
+			else
+				xn_net_hdr_write(base + d->at.v, 1);
 		} else {
 			hdr = finish_unusual(q, d, first);
 			first = !(d->flags & XN_RX_MORE);
@@ -313,10 +318,15 @@ static inline __attribute__((always_inline)) unsigned deliver(struct xn_queue *q
 
 unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
 {
-	return deliver(q, budget, false);
+	return deliver(q, budget, XN_NET_HDR_BYTES);
 }
 
 unsigned xn_rx_deliver_hashed(struct xn_queue *q, unsigned budget)
 {
-	return deliver(q, budget, true);
+	return deliver(q, budget, XN_NET_HDR_HASH_BYTES);
+}
+
+unsigned xn_rx_deliver_legacy(struct xn_queue *q, unsigned budget)
+{
+	return deliver(q, budget, XN_NET_HDR_LEGACY_BYTES);
 }

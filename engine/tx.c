@@ -26,13 +26,13 @@ unsigned xn_tx_reclaim(struct xn_queue *q)
 	return n;
 }
 
-/* Copies the header together where it is spread over pieces. */
+/* Copies the header together where it is spread over pieces: what matters of it. */
 static void read_header_split(const struct xn_queue *q, const struct xn_piece *p, uint8_t *hdr)
 {
 	uint32_t got = 0;
 
-	for (; got < XN_NET_HDR_BYTES; p++) {
-		uint32_t n = XN_MIN(p->len, XN_NET_HDR_BYTES - got);
+	for (; got < XN_NET_HDR_LEGACY_BYTES; p++) {
+		uint32_t n = XN_MIN(p->len, XN_NET_HDR_LEGACY_BYTES - got);
 
 		memcpy(hdr + got, xn_mem_at(q->mem, p->at), n);
 		got += n;
@@ -124,7 +124,7 @@ static enum xn_counter judge_request(struct xn_queue *q, const struct xn_chain *
 static __attribute__((noinline)) enum xn_counter make_packet(struct xn_queue *q, struct xn_chain *c,
 							     struct xn_offload *o, bool *asks)
 {
-	uint8_t hdr[XN_NET_HDR_BYTES];
+	uint8_t hdr[XN_NET_HDR_LEGACY_BYTES];
 	enum xn_counter why = XN_C_COUNT;
 	struct virtio_net_hdr h;
 

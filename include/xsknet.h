@@ -367,7 +367,10 @@ void xn_dev_destroy(struct xn_dev *dev);
 int xn_dev_set_mem(struct xn_dev *dev, struct xn_mem *mem);
 
 /* What the driver accepted. Set-up, stopped. -EINVAL: bits that are not
- * offered, or without VIRTIO_F_VERSION_1. */
+ * offered, or such as drivers without VIRTIO_F_VERSION_1 cannot know of.
+ * Without it the driver is one from before virtio 1.0: in front of a frame it has 10 bytes,
+ * where it did not accept MRG_RXBUF; its rings lie as xn_vring_legacy says. The guest has to
+ * be little-endian. */
 int xn_dev_set_features(struct xn_dev *dev, uint64_t features);
 
 /*
@@ -485,6 +488,14 @@ size_t xn_inflight_packed_bytes(uint32_t size);
  * the kind of ring that the features say: they come first.
  */
 int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *ring);
+
+/*
+ * Where a driver from before virtio 1.0 has the three parts of a ring that begins at `gpa` (of
+ * virtio-pci: 4096 times the number that it wrote to Queue Address, with align 4096): fills in
+ * size and addresses of *ring (VIRTIO 1.3, 2.7.2). Any thread.
+ * -EINVAL size or align is no power of two, or gpa no multiple of align.
+ */
+int xn_vring_legacy(struct xn_vring *ring, uint64_t gpa, uint32_t size, uint32_t align);
 
 /* Forgets a ring, its fds and its inflight memory. Set-up, its pair stopped (-EINVAL). */
 int xn_dev_unset_vring(struct xn_dev *dev, unsigned index);

@@ -189,9 +189,7 @@ int xn_vdev_set_features(struct xn_vdev *v, uint64_t features)
 		err = xn_vdev_check_log(v, v->regions, v->n_regions);
 	if (err)
 		return err;
-	/* Without VERSION_1 nothing can run; a boot program may be told that, and then the real
-	 * driver comes. */
-	if (change & ~log && features & XN_BIT(VIRTIO_F_VERSION_1))
+	if (change & ~log || !v->features_said)
 		err = xn_dev_set_features(v->dev, features & xn_port_features(v->port));
 	if (err)
 		return err;

@@ -34,9 +34,6 @@ int xn_vdev_give_ring(struct xn_vdev *v, unsigned index)
 				 .kick_fd = r->kick_fd, .call_fd = -1 };
 	int err = xn_vdev_inflight_of(v, index, &ring.inflight);
 
-	if (!xn_vdev_has(v, VIRTIO_F_VERSION_1))
-		return xn_fail(EINVAL, "vring %u cannot run: the guest's driver is from before "
-			       "virtio 1.0 (no VIRTIO_F_VERSION_1)", index);
 	if (err)
 		return err;
 	if (!xn_vring_translate(r, xn_vdev_packed(v), v->regions, v->n_regions, &ring))

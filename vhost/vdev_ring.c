@@ -227,9 +227,6 @@ static int check_kick(const struct xn_vdev *v, unsigned index)
 {
 	const struct xn_vring_state *r = &v->rings[index];
 
-	if (v->features_said && !xn_vdev_has(v, VIRTIO_F_VERSION_1))
-		return xn_fail(EIO, "vring %u cannot run: the guest's driver is from before virtio "
-			       "1.0 (no VIRTIO_F_VERSION_1)", index);
 	return r->size && r->has_addr && v->mem ? check_place(v, index, r) : 0;
 }
 

@@ -16,6 +16,10 @@
 
 #define XN_NET_HDR_BYTES 12u
 _Static_assert(sizeof(struct virtio_net_hdr_v1) == XN_NET_HDR_BYTES, "VERSION_1 header");
+/* Drivers from before virtio 1.0, without MRG_RXBUF, have none of num_buffers. It is what the others
+ * begin with. */
+#define XN_NET_HDR_LEGACY_BYTES 10u
+_Static_assert(sizeof(struct virtio_net_hdr) == XN_NET_HDR_LEGACY_BYTES, "legacy header");
 #define XN_NET_HDR_HASH_BYTES 20u
 _Static_assert(sizeof(struct virtio_net_hdr_v1_hash) == XN_NET_HDR_HASH_BYTES, "HASH_REPORT");
 #define XN_NET_HDR_MAX XN_NET_HDR_HASH_BYTES
@@ -41,6 +45,11 @@ static inline void xn_net_hdr_write(void *g_hdr, uint16_t buffers)
 
 	__builtin_memcpy(g_hdr, &none, sizeof(none));
 	__builtin_memcpy((char *)g_hdr + 8, &tail, sizeof(tail));
+}
+
+static inline void xn_net_hdr_write_legacy(void *g_hdr)
+{
+	__builtin_memset(g_hdr, 0, XN_NET_HDR_LEGACY_BYTES);
 }
 
 /* The same for a frame whose checksum is unfinished: it begins at `start`, and belongs

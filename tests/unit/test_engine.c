@@ -148,7 +148,7 @@ static void set_up_calls_refuse_what_is_wrong(void **state)
 	assert_int_equal(xn_dev_set_vring(r.dev, 0, &v), -EINVAL);
 	assert_int_equal(xn_dev_stop(r.dev), 0);
 	assert_int_equal(xn_dev_stop(r.dev), -EINVAL);
-	assert_int_equal(xn_dev_set_features(r.dev, 0), -EINVAL);
+	assert_int_equal(xn_dev_set_features(r.dev, PACKED), -EINVAL);   /* without VERSION_1 */
 	assert_int_equal(xn_dev_set_features(r.dev, VERSION | 1ull << 33), -EINVAL); /* ACCESS_PLATFORM */
 	assert_int_equal(xn_dev_set_vring(r.dev, 2, &v), -EINVAL);
 	v.size = 100;
@@ -221,6 +221,84 @@ static void every_size_comes_back_over_loopback(void **state)
 	assert_int_equal(stat(&r, "rx_packets"), 1501);
 	assert_int_equal(stat(&r, "tx_packets"), 1501);
 	close_rig(&r);
+}
+
+/* From before virtio 1.0: 10 bytes go in front of a frame, or 12 with MRG_RXBUF. */
+static void legacy_header(uint64_t features, uint32_t hdr)
+{
+	uint8_t f[1600];
+	struct rig r;
+	uint16_t head;
+	uint32_t used;
+
+	open_rig(&r, "loopback", 0, 1);
+	assert_int_equal(xn_dev_stop(r.dev), 0);
+	assert_int_equal(xn_dev_set_features(r.dev, features), 0);
+	set_rings(&r, 1);
+	drv_reset_rings(&r.drv, 1);
+	assert_int_equal(xn_dev_start(r.dev), 0);
+	for (uint32_t len = 14; len <= 1514; len++) {
+		/* Now and then the header is apart, or in two. */
+		const uint32_t first = len % 3 == 0 ? hdr : len % 3 == 1 ? hdr / 2 : hdr + len;
+		const struct drv_seg tx[] = { { TX_AT, first }, { TX_AT + first, hdr + len - first } };
+		const struct drv_seg rx[] = { { RX_AT, first }, { RX_AT + 4096, 2000 - first } };
+		const unsigned n = first == hdr + len ? 1 : 2;
+		const uint64_t rest = first < hdr ? RX_AT + 4096 + (hdr - first) : RX_AT + hdr;
+
+		make_frame(f, len, len);
+		memset(r.drv.ram + TX_AT, 0, hdr);
+		memcpy(r.drv.ram + TX_AT + hdr, f, len);
+		memset(r.drv.ram + RX_AT, 0xee, 2000);
+		drv_post(&r.drv, RX, rx, first == hdr + len ? 1 : 2);
+		drv_post(&r.drv, TX, tx, n);
+		run_dry(&r);
+		assert_true(drv_used(&r.drv, TX, &head, &used));
+		assert_true(drv_used(&r.drv, RX, &head, &used));
+		assert_int_equal(used, hdr + len);
+		assert_memory_equal(r.drv.ram + (first == hdr ? RX_AT + 4096 : rest), f, len);
+		for (uint32_t i = 0; i < XN_MIN(first, hdr); i++)
+			assert_int_equal(r.drv.ram[RX_AT + i], i == 10 && first >= hdr);   /* num_buffers */
+	}
+	assert_int_equal(stat(&r, "rx_packets"), 1501);
+	/* Shorter than a header. */
+	drv_post1(&r.drv, RX, RX_AT, hdr - 1);
+	memset(r.drv.ram + TX_AT, 0, hdr);
+	drv_post1(&r.drv, TX, TX_AT, hdr);
+	run_dry(&r);
+	assert_int_equal(stat(&r, "fault_rx_header"), 1);
+	assert_int_equal(stat(&r, "tx_drop_short_chain"), 1);
+	close_rig(&r);
+}
+
+static void drivers_from_before_1_0_have_a_header_of_10_bytes(void **state)
+{
+	if (packed)
+		return;   /* they cannot */
+	legacy_header(0, 10);
+	legacy_header(MRG, 12);
+}
+
+static void a_ring_from_before_1_0_lies_in_one_piece(void **state)
+{
+	struct xn_vring v = { .kick_fd = -1 };
+
+	/* VIRTIO 1.3, 2.7.2: 256 descriptors are 4096 bytes, heads 518: the used ring is on the
+	 * third page. */
+	assert_int_equal(xn_vring_legacy(&v, 0x12345000, 256, 4096), 0);
+	assert_int_equal(v.size, 256);
+	assert_int_equal(v.desc_gpa, 0x12345000);
+	assert_int_equal(v.avail_gpa, 0x12346000);
+	assert_int_equal(v.used_gpa, 0x12347000);
+	assert_int_equal(v.kick_fd, -1);
+	/* 64 + 14 bytes. */
+	assert_int_equal(xn_vring_legacy(&v, 0x1000, 4, 64), 0);
+	assert_int_equal(v.avail_gpa, 0x1040);
+	assert_int_equal(v.used_gpa, 0x1080);
+	assert_int_equal(xn_vring_legacy(&v, 0x1000, 100, 4096), -EINVAL);
+	assert_int_equal(xn_vring_legacy(&v, 0x1000, 0, 4096), -EINVAL);
+	assert_int_equal(xn_vring_legacy(&v, 0x1000, 65536, 4096), -EINVAL);
+	assert_int_equal(xn_vring_legacy(&v, 0x1000, 256, 3), -EINVAL);
+	assert_int_equal(xn_vring_legacy(&v, 0x1008, 256, 4096), -EINVAL);
 }
 
 /* Cuts [at, at + total) into up to `max` segments at random. */
@@ -743,6 +821,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(set_up_calls_refuse_what_is_wrong),
 		cmocka_unit_test(every_size_comes_back_over_loopback),
+		cmocka_unit_test(drivers_from_before_1_0_have_a_header_of_10_bytes),
+		cmocka_unit_test(a_ring_from_before_1_0_lies_in_one_piece),
 		cmocka_unit_test(random_layouts_arrive_in_order_and_unchanged),
 		cmocka_unit_test(null_port_swallows_and_returns_heads),
 		cmocka_unit_test(in_order_one_entry_speaks_for_several_packets),

@@ -195,6 +195,7 @@ def a_guest_on_huge_pages(lab):
 
 
 RING_PACKED = 34
+VERSION_1 = 32
 
 
 def check_bit(g, bit, on=True):
@@ -209,6 +210,7 @@ def old_driver(options, check_ring=None):
         lab.daemon()
         g = lab.guest([lab.nic(device=options)])
         check_bit(g, RING_PACKED, "packed=on" in options)
+        check_bit(g, VERSION_1, "disable-modern=on" not in options)
         if check_ring:
             said = g.sh("ethtool -g eth0")
             check(re.search(r"Current.*RX:\s*" + check_ring, said, re.S), said)
@@ -223,6 +225,8 @@ for label, opts, ring in (
         ("without_event_index", "event_idx=off", None),
         ("with_none_of_the_three", "mrg_rxbuf=off,indirect_desc=off,event_idx=off", None),
         ("with_rings_of_1024", "rx_queue_size=1024,tx_queue_size=1024", "1024"),
+        ("from_before_virtio_1_0", "disable-modern=on,disable-legacy=off", None),
+        ("from_before_virtio_1_0_with_a_header_of_10_bytes", "disable-modern=on,disable-legacy=off,mrg_rxbuf=off", None),
         ("with_packed_rings", "packed=on", None),
         ("with_packed_rings_and_none_of_the_three", "packed=on,mrg_rxbuf=off,indirect_desc=off,event_idx=off", None),
         ("with_packed_rings_of_1024", "packed=on,rx_queue_size=1024,tx_queue_size=1024", "1024")):
