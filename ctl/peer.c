@@ -167,6 +167,16 @@ static bool take_rss(struct xn_rss_config *rss, struct opts *o, json_t *answer)
 	return key && !xn_rss_set_key(rss, key) && take_table(rss, json_object_get(r, "table"), o->queues);
 }
 
+/* A daemon whose guest has no RSS, and that was given none. */
+static void say_nobody(json_t *answer, unsigned queues)
+{
+	const char *from = json_string_value(json_object_get(json_object_get(answer, "rss"), "from"));
+
+	if (from && !strcmp(from, "nobody"))
+		fprintf(stderr, "xsknetctl: nobody has set RSS, so a flow is wanted on the pair that sends it, which is not "
+			"known here: xsknetd --rss-table equal:%u makes it exact\n", queues);
+}
+
 /* A socket's path is the same in every network namespace. */
 static int from_daemon(struct xn_rss_config *rss, struct opts *o)
 {
@@ -186,6 +196,8 @@ static int from_daemon(struct xn_rss_config *rss, struct opts *o)
 	if (!take_rss(rss, o, answer))
 		err = xn_fail(EPROTO, "%s: this daemon does not tell its RSS: --queues, --rss-key and --rss-table do",
 			      path);
+	else
+		say_nobody(answer, o->queues);
 	json_decref(answer);
 	return err;
 }
