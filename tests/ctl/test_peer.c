@@ -587,7 +587,7 @@ static void daemon_says_how(void **state)
 
 /* ---- the guest's end ---- */
 
-static void veth_itself_is_told_as_unsupported_with_the_way_out(void **state)
+static void veth_itself_is_told_as_corrected_with_the_way_out(void **state)
 {
 	const struct xn_nic_cfg cfg = { .ifname = XN_LAB_NEAR, .queues = QUEUES, .state_dir = -1 };
 	const struct xn_nic_cfg missing = { .ifname = "nosuch", .queues = 1, .state_dir = -1 };
@@ -600,17 +600,17 @@ static void veth_itself_is_told_as_unsupported_with_the_way_out(void **state)
 	xn_rss_default(&rss, QUEUES);
 	must(xn_nic_open(&nic, &cfg), "open");
 	must(xn_nic_set(nic, &rss, &told), "set");
-	assert_int_equal(told.status, XN_NIC_UNSUPPORTED);
+	assert_int_equal(told.status, XN_NIC_CORRECTED);
 	assert_string_equal(told.why, "veth has no RSS, the sender's transmit queue decides: at the peer, xsknetctl "
 			    "steer-peer makes it exact");
 	must(xn_nic_check(nic, &told, NULL), "check");
-	assert_int_equal(told.status, XN_NIC_UNSUPPORTED);
+	assert_int_equal(told.status, XN_NIC_CORRECTED);
 	xn_nic_close(nic);
 	must(xn_nic_foresee(&cfg, NULL, &told), "foresee");
-	assert_int_equal(told.status, XN_NIC_UNSUPPORTED);
+	assert_int_equal(told.status, XN_NIC_CORRECTED);
 	assert_int_equal(xn_nic_open(&nic, &missing), -ENODEV);
 	RUN(&r, "doctor", XN_LAB_NEAR);
-	expect(&r, 1, "RSS: unsupported: veth has no RSS");
+	expect(&r, 1, "RSS: corrected: veth has no RSS");
 	expect(&r, 1, "there: xsknetctl steer-peer PEER --queues 4");
 }
 
@@ -669,7 +669,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(off_is_as_if_it_had_never_been, start),
 		cmocka_unit_test_setup(new_table_is_in_force_with_the_next_frame, start),
 		cmocka_unit_test_setup(daemon_says_how, start),
-		cmocka_unit_test_setup(veth_itself_is_told_as_unsupported_with_the_way_out, start),
+		cmocka_unit_test_setup(veth_itself_is_told_as_corrected_with_the_way_out, start),
 		cmocka_unit_test_setup(xps_is_refused_and_told, start),
 		cmocka_unit_test_setup(what_cannot_be_steered_is_told, start),
 		cmocka_unit_test_setup(wrong_words_are_told, start),
