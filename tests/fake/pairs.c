@@ -134,11 +134,12 @@ unsigned pairs_frame(struct pairs *p, uint8_t frame[PAIRS_BYTES], bool exact)
 {
 	static const uint8_t classes[] = { XN_FLOW_TCPV4, XN_FLOW_UDPV4, XN_FLOW_TCPV6,
 					   XN_FLOW_UDPV6, XN_FLOW_IPV4, XN_FLOW_NONE };
+	/* (In this order with any compiler.) */
+	unsigned class = classes[rss_below(&p->seed, sizeof(classes))], tags = rss_below(&p->seed, 3);
 	uint64_t tail[2] = { p->sent++, rss_below(&p->seed, PAIRS) };
 
 	assert(p->sent <= PAIRS_FRAMES);
-	rss_plain_frame(frame, PAIRS_BYTES, classes[rss_below(&p->seed, sizeof(classes))],
-			rss_below(&p->seed, 3), rss_below(&p->seed, 1000));
+	rss_plain_frame(frame, PAIRS_BYTES, class, tags, rss_below(&p->seed, 1000));
 	if (exact)
 		tail[1] = rss_model_queue(&p->cfg[0], frame, PAIRS_BYTES);
 	memcpy(frame + TAIL_AT, tail, sizeof(tail));

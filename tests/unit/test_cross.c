@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* port/cross.h: frames between queues; two threads that start and stop as they like. */
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,107 @@ static void what_a_reader_has_left_behind_is_the_owners_again(void **state)
 	assert_int_equal(dropped, 1);
 }
 
+/* ---- mail ---- */
+
+static bool readable(const struct xn_mail *m)
+{
+	struct pollfd p = { .fd = m->fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void who_sleeps_is_woken_once_and_not_for_what_he_has_seen(void **state)
+{
+	struct xn_mail m;
+
+	(void)state;
+	assert_int_equal(xn_mail_open(&m), 0);
+	xn_mail_send(&m, 3);
+	xn_mail_send(&m, 63);
+	assert_false(readable(&m));                 /* he is awake */
+	assert_int_equal(xn_mail_take(&m), 1ull << 3 | 1ull << 63);
+	assert_int_equal(xn_mail_take(&m), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		xn_mail_arm(&m, false);
+		xn_mail_arm(&m, false);             /* twice is once */
+		assert_false(readable(&m));
+		xn_mail_send(&m, 1);
+		xn_mail_send(&m, 2);
+		assert_true(readable(&m));
+		xn_mail_awake(&m);
+		assert_false(readable(&m));
+		assert_int_equal(xn_mail_take(&m), 6);
+	}
+	/* What came before he slept keeps him awake, and so does what he says himself. */
+	xn_mail_send(&m, 1);
+	xn_mail_arm(&m, false);
+	assert_true(readable(&m));
+	xn_mail_awake(&m);
+	assert_int_equal(xn_mail_take(&m), 2);
+	xn_mail_arm(&m, true);
+	assert_true(readable(&m));
+	xn_mail_awake(&m);
+	assert_false(readable(&m));
+	/* A write that comes late is read the next time, and disturbs one sleep only. */
+	xn_mail_arm(&m, false);
+	m.asleep = 0;                               /* somebody is about to write */
+	xn_mail_awake(&m);
+	assert_int_equal(write(m.fd, &(uint64_t){ 1 }, 8), 8);
+	xn_mail_arm(&m, false);
+	assert_true(readable(&m));
+	xn_mail_awake(&m);
+	xn_mail_arm(&m, false);
+	assert_false(readable(&m));
+	xn_mail_close(&m);
+}
+
+#define LETTERS 20000u
+
+static struct {
+	struct xn_mail m;
+	uint32_t work;          /* what the mail is about */
+	uint32_t missed;
+} post;
+
+static void *sleeper(void *arg)
+{
+	uint32_t seen = 0;
+
+	(void)arg;
+	while (seen < LETTERS) {
+		struct pollfd p = { .fd = post.m.fd, .events = POLLIN };
+
+		if (xn_mail_take(&post.m)) {
+			seen = xn_load_once32(&post.work);
+			continue;
+		}
+		xn_mail_arm(&post.m, false);
+		if (!poll(&p, 1, 5000))
+			xn_store_once32(&post.missed, 1);
+		xn_mail_awake(&post.m);
+	}
+	return NULL;
+}
+
+static void no_letter_is_missed_by_a_sleeper(void **state)
+{
+	pthread_t t;
+
+	(void)state;
+	alarm(120);
+	assert_int_equal(xn_mail_open(&post.m), 0);
+	assert_int_equal(pthread_create(&t, NULL, sleeper, NULL), 0);
+	for (uint32_t i = 1; i <= LETTERS && !xn_load_once32(&post.missed); i++) {
+		xn_store_once32(&post.work, i);
+		xn_mail_send(&post.m, i % 64);
+		for (unsigned k = 0; k < i % 200; k++)
+			xn_relax();
+	}
+	pthread_join(t, NULL);
+	assert_int_equal(post.missed, 0);
+	xn_mail_close(&post.m);
+}
+
 /* ---- two threads ---- */
 
 #define BUFS    64u
@@ -215,6 +317,8 @@ int main(void)
 		cmocka_unit_test(frames_come_out_in_order_and_go_back_in_order),
 		cmocka_unit_test(nothing_is_taken_where_nobody_listens_or_too_much_waits),
 		cmocka_unit_test(what_a_reader_has_left_behind_is_the_owners_again),
+		cmocka_unit_test(who_sleeps_is_woken_once_and_not_for_what_he_has_seen),
+		cmocka_unit_test(no_letter_is_missed_by_a_sleeper),
 		cmocka_unit_test(each_frame_is_copied_or_dropped_once_and_its_buffer_comes_back_once),
 	};
 
