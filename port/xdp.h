@@ -296,6 +296,13 @@ struct xn_xdp_mode {
 	enum xn_mode_why why;            /* of the mode bound last */
 };
 
+/* Buffers of the guest's that the kernel has, or other threads with a frame in them; `posted` so
+ * far. */
+static inline uint32_t xn_xdp_guests_lent(const struct xn_xdpq *x, uint32_t posted)
+{
+	return posted - x->rx_taken + (x->away ? x->away->crossing : 0) - x->bounce_posted;
+}
+
 struct xn_xdp_port {
 	struct xn_port port;
 	struct xn_xdp_spec spec;
@@ -444,11 +451,11 @@ unsigned xn_xdp_named(struct xn_xdpq *x, uint64_t data, uint32_t bytes);
  * is not x's for now; or why not. */
 enum xn_counter xn_xdp_hand_over(struct xn_xdpq *x, unsigned to, uint64_t data, uint32_t bytes,
 				 const struct xn_lent *l);
-/* `outstanding` entries are in the fill ring, and n buffers come: how many of these have to be
- * held, for frames that come on other queues? */
-uint32_t xn_xdp_reserve_lacks(const struct xn_xdpq *x, uint32_t outstanding, uint32_t n);
+/* `posted` entries so far, and n buffers come: how many of these have to be held, for frames
+ * that come on other queues? */
+uint32_t xn_xdp_reserve_lacks(const struct xn_xdpq *x, uint32_t posted, uint32_t n);
 /* How many of the longest frames the held buffers take, beside the reserve. */
-uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t outstanding);
+uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t posted);
 
 /* port/xdp_flow.c: x has its ops */
 void xn_xdp_learn_begin(struct xn_xdpq *x);

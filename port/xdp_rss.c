@@ -496,12 +496,12 @@ void xn_xdp_rss_turn(struct xn_xdpq *x)
 
 /* ---- the reader's side: frames that came elsewhere, for this queue ---- */
 
-uint32_t xn_xdp_reserve_lacks(const struct xn_xdpq *x, uint32_t outstanding, uint32_t n)
+uint32_t xn_xdp_reserve_lacks(const struct xn_xdpq *x, uint32_t posted, uint32_t n)
 {
 	const struct xn_xdp_away *a = x->away;
 	const uint32_t held = xn_id_fifo_count(&x->held);
 	/* Of the guest's, the port will have so many: it shares out what there is. */
-	const uint64_t all = (uint64_t)outstanding + a->crossing - x->bounce_posted + held + n;
+	const uint64_t all = (uint64_t)xn_xdp_guests_lent(x, posted) + held + n;
 	uint32_t want = (uint32_t)XN_MIN(all * a->reserve / x->q.cfg.rx_heads, (uint64_t)a->reserve);
 
 	/* Bounce frames that are lent already want a buffer each. */
@@ -509,7 +509,7 @@ uint32_t xn_xdp_reserve_lacks(const struct xn_xdpq *x, uint32_t outstanding, uin
 	return want > held ? want - held : 0;
 }
 
-uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t outstanding)
+uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t posted)
 {
 	const struct xn_xdp_away *a = x->away;
 	const uint32_t held = xn_id_fifo_count(&x->held), frames = x->held_frames;
@@ -517,7 +517,7 @@ uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t outstanding)
 	if (held > a->reserve)
 		return XN_MAX((uint32_t)((uint64_t)frames * (held - a->reserve) / held), 1u);
 	/* Nothing of the guest's is lent: what there is, both kinds share. */
-	return outstanding + a->crossing == x->bounce_posted ? (frames + 1) / 2 : 0;
+	return xn_xdp_guests_lent(x, posted) ? 0 : (frames + 1) / 2;
 }
 
 struct copied {

@@ -28,7 +28,7 @@ static uint32_t bounce_limit(struct xn_xdpq *x, const struct fill *f, const bool
 	if (x->held_stale && x->bounce_posted >= x->held_frames)
 		held_recount(x);
 	if (x->held_frames || !xn_id_fifo_count(&x->held))
-		return rss ? xn_xdp_beside_reserve(x, f->posted - x->rx_taken) : x->held_frames;
+		return rss ? xn_xdp_beside_reserve(x, f->posted) : x->held_frames;
 	return f->posted == x->rx_taken;
 }
 
@@ -84,7 +84,7 @@ static inline bool holds_next(const struct xn_xdpq *x)
 /* Zero-copy mode: why this buffer is not lent though it could be (port/xdp_watch.c). */
 static enum xn_counter judge_watched(const struct xn_xdpq *x, const struct fill *f)
 {
-	const uint32_t lent = f->posted - x->rx_taken - x->bounce_posted;
+	const uint32_t lent = xn_xdp_guests_lent(x, f->posted);
 
 	if (x->watch.rx_proof || (x->watch.trial && lent > xn_id_fifo_count(&x->held)))
 		return XN_C_rx_bounce_probe;
@@ -165,7 +165,7 @@ static ALWAYS_INLINE unsigned post_usual(struct xn_xdpq *x, struct fill *f, cons
 static unsigned post_reserve(struct xn_xdpq *x, const struct fill *f, const struct xn_chain *b,
 			     unsigned n)
 {
-	n = XN_MIN(n, xn_xdp_reserve_lacks(x, f->posted - x->rx_taken, n));
+	n = XN_MIN(n, xn_xdp_reserve_lacks(x, f->posted, n));
 	for (unsigned i = 0; i < n; i++, b++) {
 		xn_hold_buf(&x->q.cfg, &x->held, b);
 		held_add(x, x->q.cfg.bufs[b->head].bytes);

@@ -109,7 +109,7 @@ void xn_xdp_heed(struct xn_xdpq *x)
 		x->bounce = true;
 		xn_xdp_set_rule(x);
 		/* What it has of the guest's it may still write to. */
-		if (x->rx_posted - x->rx_taken > x->bounce_posted)
+		if (xn_xdp_guests_lent(x, x->rx_posted))
 			x->q.restart = xn_xdp_why(XN_WHY_DENIED);
 	}
 	/* Copy mode is better than that. */
@@ -205,6 +205,10 @@ static uint64_t drops(const struct xn_xdpq *x)
 	p->sys->steer_counters(p->steer, exits);
 	p->sys->xsk_statistics(&x->xsk, &st);
 	sum = st.rx_dropped + st.rx_ring_full;
+	if (x->away && x->away->xsk.fd >= 0) {
+		p->sys->xsk_statistics(&x->away->xsk, &st);
+		sum += st.rx_dropped + st.rx_ring_full;
+	}
 	for (unsigned i = 0; i < XN_E_COUNT; i++)
 		sum += i == XN_E_steer_to_guest || i == XN_E_steer_missteered || i == XN_E_steer_unfixed ?
 		       0 : exits[i];
