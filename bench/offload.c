@@ -161,7 +161,8 @@ static int open_side(struct side *s)
 	s->ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, s->ram_fd, 0);
 	if (s->ram == MAP_FAILED) {
 		s->ram = NULL;
-		return xn_fail(errno, "cannot map guest RAM: %s", strerror(errno));
+		xn_fail(errno, "cannot map guest RAM: %s", strerror(errno));
+		return -ENOMEM;
 	}
 	s->desc = (struct vring_desc *)s->ram;
 	s->avail = (struct vring_avail *)(s->ram + AVAIL_AT);

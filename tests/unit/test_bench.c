@@ -96,6 +96,10 @@ static void lists_are_taken(void **state)
 	assert_int_equal(o.n_sizes, 2);
 	assert_int_equal(o.size[1], 1514);
 	assert_true(o.idle_secs == 10);
+	assert_false(o.ask[XN_ASK_CSUM] || o.ask[XN_ASK_TSO] || o.ask[XN_ASK_USO]);
+	accepts(&o, "--offload uso,csum");
+	assert_true(o.ask[XN_ASK_CSUM] && o.ask[XN_ASK_USO] && !o.ask[XN_ASK_TSO]);
+	refuses("--offload tso,ufo");
 	accepts(&o, "--pace 7");
 	assert_int_equal(o.pace_pps[0], 7);
 	refuses("--pps 0");

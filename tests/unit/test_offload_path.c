@@ -43,17 +43,17 @@ static uint32_t fate(const char **why)
 	const uint32_t payload = pkt.bytes - pkt.payload_at, limit = 1514u + 4 * !!spec.tags;
 	const uint32_t segs = spec.gso_size ? payload / spec.gso_size + !!(payload % spec.gso_size) : 0;
 
+	const bool for_ip = pkt.bytes - pkt.ip_at <= 65535u + (spec.version == 6 ? 40 : 0);
+
 	*why = NULL;
-	if (spec.gso_size && pkt.bytes - pkt.ip_at > 65535 + (spec.version == 6 ? 40 : 0)) {
-		*why = "tx_bad_hdr_gso_too_long";
-	} else if (segs <= 1) {
+	if (segs <= 1 && (for_ip || !spec.gso_size)) {
 		*why = pkt.bytes > limit ? "tx_drop_too_long" : NULL;
 		return !*why;
-	} else if (segs > (spec.udp ? 128u : 2048u)) {
-		*why = "tx_bad_hdr_gso_segments";
-	} else if (pkt.payload_at + spec.gso_size > limit) {
-		*why = "tx_bad_hdr_gso_too_long";
 	}
+	if (for_ip && segs > (spec.udp ? 128u : 2048u))
+		*why = "tx_bad_hdr_gso_segments";
+	else if (!for_ip || pkt.payload_at + spec.gso_size > limit)
+		*why = "tx_bad_hdr_gso_too_long";
 	return *why ? 0 : segs;
 }
 
