@@ -23,6 +23,24 @@ unsigned xn_dev_ctrl_index(const struct xn_dev *dev)
 	return xn_dev_many_pairs(dev) ? 2 * dev->opts.pairs : 2;
 }
 
+/* Nothing was ever taken from it, as far as its base says. */
+static bool is_new(const struct xn_dev *dev, const struct xn_ring_setup *r)
+{
+	const uint32_t first = xn_dev_has(dev, VIRTIO_F_RING_PACKED) ? XN_VRING_NEW_PACKED : 0;
+
+	return r->v.base == first || r->v.base == (first & UINT16_MAX);
+}
+
+/* A driver that came from elsewhere (a migration) may have spoken of VLANs there, of which each
+ * command tells of one: those that were not heard are not dropped. */
+static void note_beginning(struct xn_dev *dev, const struct xn_ring_setup *r)
+{
+	if (is_new(dev, r))
+		dev->ctrl.heard = true;
+	else if (!dev->ctrl.heard)
+		dev->filter.vlan = false;
+}
+
 int xn_dev_ctrl_start(struct xn_dev *dev)
 {
 	struct xn_ctrl *c = &dev->ctrl;
@@ -49,6 +67,7 @@ int xn_dev_ctrl_start(struct xn_dev *dev)
 		c->pieces = NULL;
 		return err;
 	}
+	note_beginning(dev, r);
 	c->running = true;
 	return 0;
 }
@@ -140,12 +159,13 @@ static xn_ctrl_fn *const classes[] = {
 static uint8_t judge(struct xn_dev *dev, const struct xn_chain *c, uint32_t readable,
 		     uint8_t result[XN_CTRL_RESULT_MAX])
 {
-	uint8_t copy[2 + XN_CTRL_DATA_MAX] = { 0 };
+	uint8_t *const copy = dev->ctrl.copy;
 	struct xn_ctrl_cmd cmd;
 
 	if (readable < 2)
 		return VIRTIO_NET_ERR;
-	copy_front(dev, c, copy, XN_MIN(readable, (uint32_t)sizeof(copy)));
+	memset(copy, 0, sizeof(dev->ctrl.copy));
+	copy_front(dev, c, copy, XN_MIN(readable, (uint32_t)sizeof(dev->ctrl.copy)));
 	if (copy[0] >= XN_ARRAY_SIZE(classes) || !classes[copy[0]])
 		return VIRTIO_NET_ERR;
 	cmd = (struct xn_ctrl_cmd){ .command = copy[1], .bytes = readable - 2u, .data = copy + 2,

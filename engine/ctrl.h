@@ -14,10 +14,10 @@
 
 #include "engine/dev.h"
 
-/* So many bytes of data are copied at most: as many as the longest command that is known
- * has. And so many an answer may have, verdict included. */
-#define XN_CTRL_DATA_MAX   XN_RSS_COMMAND_BYTES
+/* So many bytes of an answer are ours at most, verdict included. */
 #define XN_CTRL_RESULT_MAX 64u
+
+_Static_assert(XN_CTRL_DATA_MAX >= XN_RSS_COMMAND_BYTES, "an RSS configuration is copied whole");
 
 struct xn_ctrl_cmd {
 	uint8_t command;

@@ -26,11 +26,17 @@ struct xn_ring_setup {
 /* Rings are known by their vring index, but for that of the control queue, which moves. */
 #define XN_CTRL_RING (2 * XN_MAX_PAIRS)
 
+/* So many bytes of a command's data are copied at most: a table of 1364 MAC addresses is the
+ * longest that is known. */
+#define XN_CTRL_DATA_MAX 8192u
+
 /* The control queue: engine/ctrl.c. */
 struct xn_ctrl {
 	struct xn_ring_side side;
 	struct xn_piece *pieces;   /* max_pieces entries */
 	uint32_t max_pieces;
+	uint8_t copy[2 + XN_CTRL_DATA_MAX];   /* of a command */
+	bool heard;                /* every command of this driver */
 	bool running;
 	struct xn_counters ctr;
 };

@@ -51,8 +51,8 @@ static void what_the_driver_wants_reaches_the_port(void **state)
 static void what_is_wrong_changes_nothing(void **state)
 {
 	static const uint8_t lie[] = { 255, 255, 255, 255, 2, 0, 0, 0, 0, 8, 0, 0, 0, 0 };
-	static uint8_t long_table[4 + 6 * 400 + 4];
-	const uint32_t many = 400;
+	static uint8_t long_table[4 + 6 * 1365 + 4];
+	const uint32_t many = 1365;
 	unsigned told;
 
 	open_rig_on(ALL | FILTERS, true);
@@ -149,11 +149,50 @@ static void many_commands_that_take_long_are_not_answered_at_once(void **state)
 	close_rig();
 }
 
+/* 1364 addresses: as many as fit. */
+static void longest_table_is_read_whole(void **state)
+{
+	static uint8_t table[4 + 4 + 6 * 1364];
+	const uint32_t n = 1364;
+
+	open_rig_on(ALL | FILTERS, true);
+	memcpy(table + 4, &n, 4);
+	assert_int_equal(ask(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, table, sizeof(table)),
+			 VIRTIO_NET_OK);
+	assert_true(r.told.filter.many_multi);
+	close_rig();
+}
+
+static void vlans_are_not_filtered_for_a_driver_that_came_from_elsewhere(void **state)
+{
+	const uint16_t vlan = 100;
+	struct xn_vring v;
+
+	open_rig_on(ALL | FILTERS, true);
+	for (unsigned elsewhere = 0; elsewhere < 2; elsewhere++) {
+		assert_int_equal(xn_dev_ctrl_stop(r.dev), 0);
+		if (elsewhere)
+			assert_int_equal(xn_dev_reset(r.dev), 0);
+		v = drv_vring(r.ring);
+		v.base = 7;
+		drv_avail(&r.drv, r.ring)->idx = r.avail = 7;
+		drv_used_ring(&r.drv, r.ring)->idx = r.seen = 7;
+		assert_int_equal(xn_dev_set_vring(r.dev, r.ring, &v), 0);
+		assert_int_equal(xn_dev_ctrl_start(r.dev), 0);
+		assert_int_equal(ask_mode(VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
+		assert_int_equal(ask(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, &vlan, 2), VIRTIO_NET_OK);
+		assert_int_equal(r.told.filter.vlan, !elsewhere);
+	}
+	close_rig();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_the_driver_wants_reaches_the_port),
 		cmocka_unit_test(what_is_wrong_changes_nothing),
+		cmocka_unit_test(longest_table_is_read_whole),
+		cmocka_unit_test(vlans_are_not_filtered_for_a_driver_that_came_from_elsewhere),
 		cmocka_unit_test(what_was_not_accepted_is_refused),
 		cmocka_unit_test(a_driver_that_begins_anew_gets_everything),
 		cmocka_unit_test(only_ports_that_filter_offer_it),
