@@ -48,15 +48,21 @@ uint64_t drv_first_changed(const struct drv *d, uint64_t from, uint64_t to)
 	return from;
 }
 
+void drv_reset_ring(struct drv *d, unsigned q)
+{
+	memset(&d->q[q], 0, sizeof(d->q[q]));
+	memset(d->ram + q * DRV_RING_BYTES, 0, DRV_RING_BYTES);
+	for (uint16_t i = 0; i < d->size; i++)
+		d->q[q].free[d->q[q].n_free++] = (uint16_t)(d->size - 1 - i);
+	if (d->packed)
+		d->q[q].avail = d->q[q].seen = WRAP;
+}
+
 void drv_reset_rings(struct drv *d, unsigned pairs)
 {
 	memset(d->q, 0, sizeof(d->q));
-	memset(d->ram, 0, 2 * pairs * DRV_RING_BYTES);
 	for (unsigned q = 0; q < 2 * pairs; q++)
-		for (uint16_t i = 0; i < d->size; i++)
-			d->q[q].free[d->q[q].n_free++] = (uint16_t)(d->size - 1 - i);
-	for (unsigned q = 0; d->packed && q < 2 * pairs; q++)
-		d->q[q].avail = d->q[q].seen = WRAP;
+		drv_reset_ring(d, q);
 }
 
 void drv_use_packed(struct drv *d, unsigned pairs, uint32_t size)

@@ -48,6 +48,7 @@ struct drv {
 void drv_init(struct drv *d, uint64_t bytes, unsigned pairs);
 void drv_fini(struct drv *d);
 void drv_reset_rings(struct drv *d, unsigned pairs);
+void drv_reset_ring(struct drv *d, unsigned q);
 /* Packed rings of this size from now on, empty ones. */
 void drv_use_packed(struct drv *d, unsigned pairs, uint32_t size);
 /* What to give to xn_dev_set_vring for vring i (gpa = offset in the memfd). A packed ring's

@@ -589,6 +589,41 @@ static void one_ring_of_a_pair_may_be_missing(void **state)
 	close_rig(&r);
 }
 
+/* VIRTIO_F_RING_RESET (VIRTIO 1.3, 2.6.1): the ring begins anew while the
+ * other one of the pair goes on where it was. */
+static void one_ring_of_a_pair_is_reset_while_the_other_goes_on(void **state)
+{
+	const struct xn_vring v = vring_of(TX);
+	uint16_t head, lent;
+	uint32_t used;
+	struct rig r;
+
+	open_rig(&r, "loopback", 1ull << VIRTIO_F_RING_RESET, 1);
+	loop_one(&r);
+	take_all(&r);
+	lent = drv_post1(&r.drv, RX, RX_AT, 1536);
+	run_dry(&r);
+	/* The VMM: stop, the one ring anew, the other at its base, start. */
+	assert_int_equal(xn_queue_stop(r.q), 0);
+	drv_reset_ring(&r.drv, TX);
+	assert_int_equal(xn_dev_set_vring(r.dev, TX, &v), 0);
+	assert_int_equal(xn_dev_vring_base(r.dev, RX), base_after(1));
+	assert_int_equal(xn_queue_start(r.q), 0);
+	memset(r.drv.ram + TX_AT, 0, 100);
+	for (unsigned i = 0; i < 20; i++) {
+		drv_post1(&r.drv, TX, TX_AT, 100);
+		run_dry(&r);
+		assert_true(drv_used(&r.drv, TX, &head, &used));
+		if (!i) {
+			assert_true(drv_used(&r.drv, RX, &head, &used));   /* lent before */
+			assert_int_equal(head, lent);
+		}
+	}
+	assert_int_equal(stat(&r, "tx_packets"), 21);
+	assert_int_equal(r.events, 0);
+	close_rig(&r);
+}
+
 static void disabled_pairs_take_packets_and_drop_them(void **state)
 {
 	uint16_t head;
@@ -831,6 +866,7 @@ int main(void)
 		cmocka_unit_test(event_idx_notifies_once_a_batch_at_the_asked_index),
 		cmocka_unit_test(pairs_start_and_stop_by_themselves),
 		cmocka_unit_test(one_ring_of_a_pair_may_be_missing),
+		cmocka_unit_test(one_ring_of_a_pair_is_reset_while_the_other_goes_on),
 		cmocka_unit_test(disabled_pairs_take_packets_and_drop_them),
 		cmocka_unit_test(memory_can_be_replaced_while_stopped),
 		cmocka_unit_test(truncated_memory_stops_the_queue_and_not_the_process),
