@@ -23,7 +23,9 @@
  * The reserve. A missteered frame has to be copied into a buffer of g's, and those that are lent
  * cannot be called back. So each queue holds back some of them, an eighth at first; more, if
  * frames were dropped for want of them, until the next configuration. Nothing is lent in their
- * place, unless the guest has nothing else.
+ * place, unless the guest has nothing else. It has to be more than a driver may keep before it
+ * posts buffers again (Linux, virtnet_receive: 32): else the day comes when the driver waits for
+ * frames in buffers that are lent, and all frames for it want one that is not.
  *
  * Stopping, whichever side stops (port/cross.h): h takes its away socket out of the program, and
  * its buffers out of the rings, before they are the guest's again; g does not listen any more. A
@@ -46,7 +48,8 @@
 #include "rss/config.h"
 
 #define RESERVE_PART  8u      /* this part of the buffers is held back ... */
-#define RESERVE_MOST  2u      /* ... and this at most */
+#define RESERVE_MOST  2u      /* ... and this at most, */
+#define RESERVE_LEAST 64u     /* but so many at least, as far as three quarters go */
 #define OFF_FRAMES    64u     /* that a queue lends which is off */
 #define LOOK_BYTES    256u    /* of a frame, if that is enough */
 #define RECLAIM_BATCH 32u
@@ -63,6 +66,13 @@ struct xn_xdp_rss {
 	struct xn_rss_image image[2];
 	uint32_t generation;             /* changes with each configuration. Any thread */
 };
+
+static uint32_t first_reserve(const struct xn_xdpq *x)
+{
+	const uint32_t heads = x->q.cfg.rx_heads;
+
+	return XN_MIN(XN_MAX(heads / RESERVE_PART, RESERVE_LEAST), heads / 4 * 3);
+}
 
 static struct xn_xdp_port *xdp_port(const struct xn_xdpq *x)
 {
@@ -281,7 +291,7 @@ int xn_xdp_rss_start(struct xn_xdpq *x)
 		return xn_fail(ENOMEM, "%s: out of memory", p->spec.ifname);
 	x->away->xsk.fd = -1;
 	x->away->off = x->q.cfg.rx_off;
-	x->away->reserve = x->q.cfg.rx_heads / RESERVE_PART;
+	x->away->reserve = first_reserve(x);
 	pthread_mutex_lock(&p->lock);
 	x->away->generation = p->rss->generation - 1;
 	p->rss->unmended &= ~(1ull << me);
@@ -474,7 +484,7 @@ static void read_configuration(struct xn_xdpq *x)
 	if (a->steered)
 		a->image = r->image[r->in_force];
 	pthread_mutex_unlock(&p->lock);
-	a->reserve = x->q.cfg.rx_heads / RESERVE_PART;
+	a->reserve = first_reserve(x);
 }
 
 void xn_xdp_rss_turn(struct xn_xdpq *x)
@@ -595,7 +605,8 @@ unsigned xn_xdp_cross_in(struct xn_xdpq *x, struct xn_rx_done *done, unsigned n,
 	XN_COUNT(ctr, rx_drop_too_small, k.too_small);
 	if (k.no_buffer) {
 		XN_COUNT(ctr, rx_drop_missteered, k.no_buffer);
-		a->reserve = XN_MIN(2 * a->reserve, x->q.cfg.rx_heads / RESERVE_MOST);
+		a->reserve = XN_MAX(a->reserve, XN_MIN(2 * a->reserve,
+							x->q.cfg.rx_heads / RESERVE_MOST));
 	}
 	return k.out;
 }
