@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The tests with guests; names say what they prove."""
 import os
+import random
 import re
 import signal
 import socket
+import struct
 import time
 
-from lab import HOST, MAC, RUN, Guest, Held, Pulse, Testpmd, check, huge_pages, inside, sh, wait_for
+from lab import GUEST, HOST, MAC, RUN, Guest, Held, Pulse, Testpmd, check, huge_pages, inside, sh, wait_for
 
 TESTS = {}
 
@@ -464,6 +466,111 @@ def a_guest_hears_of_its_address_its_mtu_and_its_link(lab):
             sh(f"ip link set p0 {state}")
             wait_for(f"carrier {carrier}", lambda: g.sh("cat /sys/class/net/eth0/carrier").strip() == carrier, 5)
     lab.ping(2)
+
+
+# ---- receive-side scaling: the guest says which flow comes on which of its queues --------
+
+RSS_PAIRS = 4
+# Frames on another queue than the one they are for are copied, into buffers kept for them.
+LOSSES = re.compile(r"(rx|rss|kernel)_(drop_.*|fill_empty|rx_dropped|rx_ring_full)$|steer_(no_socket|disabled)$")
+STEERED = (r"|rss_(missteered|handed_over|configs)$|steer_(missteered|unclassified)$|rx_bounced$|rx_bounce_reserve$|"
+           r"rx_drop_(no_buffer|missteered|cross_full)$")
+
+
+def toeplitz(key, data):
+    """Microsoft's definition, a bit at a time: for each 1 of the data the 32 bits of the key that
+    begin there."""
+    k, result = int.from_bytes(key, "big"), 0
+    for bit in range(8 * len(data)):
+        if data[bit // 8] >> (7 - bit % 8) & 1:
+            result ^= k >> (8 * len(key) - 32 - bit) & 0xffffffff
+    return result
+
+
+def rss_of(g):
+    """(key, table) as the guest's driver says that it has them."""
+    said = g.sh("ethtool -x eth0")
+    rows = re.findall(r"^ *\d+:((?: +\d+)+) *$", said, re.M)
+    key = re.search(r"^((?:[0-9a-f]{2}:)+[0-9a-f]{2})", said, re.M)
+    check(rows and key, said)
+    return bytes.fromhex(key.group(1).replace(":", "")), [int(n) for r in rows for n in r.split()]
+
+
+def ip_frame(proto, src, sport, dport, mac):
+    """TCP (an acknowledgement out of nowhere) or UDP over IPv4 to the guest."""
+    if proto == socket.IPPROTO_UDP:
+        l4 = struct.pack("!HHHH", sport, dport, 8 + 18, 0) + bytes(18)
+    else:
+        l4 = struct.pack("!HHIIBBHHH", sport, dport, 1, 1, 5 << 4, 0x10, 512, 0, 0)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(l4), 0, 0x4000, 64, proto, 0, src,
+                     socket.inet_aton(GUEST))
+    total = sum(struct.unpack("!10H", ip))
+    total = (total & 0xffff) + (total >> 16)
+    ip = ip[:10] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + ip[12:]
+    return (bytes.fromhex(mac.replace(":", "")) + b"\x02\0\0\0\0\x09" + b"\x08\0" + ip + l4).ljust(60, b"\0")
+
+
+def flows_arrive_where_they_should(d, g, wire, draw, flows=64):
+    """All of a flow's frames on the queue that key and table name."""
+    key, table, before = *rss_of(g), d.counters()
+    mac, copies, want, frames = g.sh("cat /sys/class/net/eth0/address").strip(), 5, {}, []
+    g.sh(f"(xfer queues eth0 {RSS_PAIRS} 2500 > /tmp/queues 2>&1; touch /tmp/counted) & "
+         "until grep -q ready /tmp/queues; do usleep 10000; done 2>/dev/null")
+    for n in range(flows):
+        proto = draw.choice((socket.IPPROTO_TCP, socket.IPPROTO_UDP))
+        src, sport = bytes((198, 18, n, draw.randrange(1, 255))), draw.randrange(1024, 65536)
+        tuple4 = src + socket.inet_aton(GUEST) + struct.pack("!HH", sport, 9)
+        want[f"{src[2]}.{src[3]}"] = table[toeplitz(key, tuple4) % len(table)]
+        frames += [ip_frame(proto, src, sport, 9, mac)] * copies
+    draw.shuffle(frames)
+    for f in frames:
+        wire.send(f)
+        time.sleep(0.001)           # a slow guest's rings are short
+    said = g.sh("until [ -e /tmp/counted ]; do usleep 20000; done; rm /tmp/counted; cat /tmp/queues")
+    got = {(flow, int(q)): int(n) for flow, q, n in re.findall(r"^([\d.]+) (\d+) (\d+)$", said, re.M)}
+    wrong = {k: n for k, n in got.items() if want.get(k[0]) != k[1]}
+    check(not wrong, f"on another queue than the guest computes: {wrong}")
+    check(len(got) == flows, f"only {len(got)} of {flows} flows have come: {got}")
+    lost = copies * flows - sum(got.values())
+    counted = sum(now - before.get(k, 0) for k, now in d.counters().items() if LOSSES.match(k))
+    check(lost <= counted, f"{lost} frames have not come, {counted} are counted")
+    check(len(set(want.values())) == len(set(table)), f"flows for all queues of the table: {want}")
+
+
+@test(trees=("stable", "new"), secs=150)
+def each_flow_arrives_on_the_queue_that_the_guest_computes(lab):
+    lab.usual += STEERED
+    nic = generic_nic(lab, RSS_PAIRS)
+    d = lab.daemon()
+    g = lab.guest([nic], smp=2, qemu="new")
+    g.services()
+    g.sh(f"ethtool -L eth0 combined {RSS_PAIRS}")
+    draw, wire = random.Random(5), wire_socket()
+    settings = [f"equal {RSS_PAIRS}", "equal 3", "weight 1 0 0 3", "weight 0 0 1 0",
+                "hkey " + ":".join(f"{draw.randrange(256):02x}" for _ in range(40)), f"equal {RSS_PAIRS}"]
+    for words in settings:
+        g.sh(f"ethtool -X eth0 {words}")
+        flows_arrive_where_they_should(d, g, wire, draw)
+        lab.ping(2)
+    check(d.counters()["rss_missteered"] > 0, "no frame came on another queue: the test has shown nothing")
+
+
+@test(trees=("stable", "new"), secs=150)
+def rss_is_set_anew_in_traffic(lab):
+    # Of queues that are given up what is on its way is dropped.
+    lab.usual += STEERED + r"|steer_disabled$|tx_drop_disabled$|heads_dropped$|rx_drop_"
+    nic = generic_nic(lab, RSS_PAIRS)
+    lab.daemon()
+    g = lab.guest([nic], smp=2, qemu="new")
+    g.services()
+    g.sh(f"ethtool -L eth0 combined {RSS_PAIRS}")
+    flows = [lab.bulk(way, 12000) for way in ("put", "get") * 2]
+    # Flows move to other queues, to one alone, and back.
+    g.sh("i=0; while [ $i -lt 40 ]; do i=$((i+1)); ethtool -X eth0 equal $((i % 4 + 1)) || exit 1; done", 60)
+    g.sh("i=0; while [ $i -lt 10 ]; do i=$((i+1)); ethtool -L eth0 combined $((i % 4 + 1)) || exit 1; done", 60)
+    for f in flows:
+        check(f.done() > 1 << 16, f"{f.name} has hardly moved anything: {f.said()}")
+    traffic(lab)
 
 
 # ---- other drivers -----------------------------------------------------------------

@@ -517,7 +517,7 @@ class Bulk(Process):
 
 class Lab:
     def __init__(self, name, tap=False):
-        self.processes, self.tap, self.queues = [], tap, {}
+        self.processes, self.tap, self.queues, self.usual = [], tap, {}, USUAL
         self.logs = os.path.join(VM, "logs", name)
         os.makedirs(self.logs, exist_ok=True)
         for f in glob.glob(self.logs + "/*"):
@@ -558,7 +558,7 @@ class Lab:
                   f"{d.name} has ended with status {status}:\n{d.said()[-3000:]}")
             if status is None:
                 s = d.stats()
-                odd = {k: v for k, v in d.counters().items() if v and not re.match(USUAL, k)}
+                odd = {k: v for k, v in d.counters().items() if v and not re.match(self.usual, k)}
                 # A slow guest offers too few buffers.
                 odd.pop("kernel_fill_empty", None)
                 check(not odd and not s["refused"] and not s["guest"]["broken"],

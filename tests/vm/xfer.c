@@ -9,12 +9,20 @@
  *	xfer put ADDR PORT BYTES SEED [MS] sends BYTES, or for MS milliseconds
  *	xfer get ADDR PORT BYTES SEED [MS] has them sent
  *	xfer echo PORT                     sends each UDP datagram back
+ *	xfer queues DEV N MS               on which of the N receive queues of DEV each flow
+ *	                                   from 198.18.X.Y arrives: after MS milliseconds lines
+ *	                                   "X.Y QUEUE FRAMES"; "ready" when it has begun
  *
  * put and get print the bytes and the milliseconds that they took; status 0 only if the
  * receiver has compared as many bytes as the sender has sent.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -234,6 +242,61 @@ static void __attribute__((noreturn)) echo(const char *port)
 	}
 }
 
+/* ---- which queue? ---- */
+
+#define QUEUES_MAX 16
+
+/* All IPv4 frames of one receive queue: the driver's word for it, which counts from 1. */
+static int queue_socket(unsigned ifindex, unsigned queue)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_QUEUE)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, queue + 1, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 64),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	const struct sock_fprog prog = { 4, code };
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP),
+				  .sll_ifindex = (int)ifindex };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0), room = 4 << 20;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	/* The filter first: from then on nothing else comes. */
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog)) ||
+	    bind(fd, (struct sockaddr *)&at, sizeof(at))) {
+		perror("packet socket");
+		exit(1);
+	}
+	return fd;
+}
+
+static int queues(const char *dev, unsigned n, uint64_t ms)
+{
+	static unsigned frames[QUEUES_MAX][1 << 16];
+	struct pollfd p[QUEUES_MAX];
+	const uint64_t end = now_ms() + ms;
+	uint8_t head[64];
+
+	if (!n || n > QUEUES_MAX)
+		return 2;
+	for (unsigned q = 0; q < n; q++)
+		p[q] = (struct pollfd){ queue_socket(if_nametoindex(dev), q), POLLIN, 0 };
+	printf("ready\n");
+	fflush(stdout);
+	while (now_ms() < end) {
+		poll(p, n, 50);
+		for (unsigned q = 0; q < n; q++)
+			while (recv(p[q].fd, head, sizeof(head), 0) >= 34)
+				if (head[26] == 198 && head[27] == 18)
+					frames[q][head[28] << 8 | head[29]]++;
+	}
+	for (unsigned q = 0; q < n; q++)
+		for (unsigned f = 0; f < 1 << 16; f++)
+			if (frames[q][f])
+				printf("%u.%u %u %u\n", f >> 8, f & 255, q, frames[q][f]);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -244,6 +307,8 @@ int main(int argc, char **argv)
 		echo(argv[2]);
 	if ((!strcmp(what, "put") || !strcmp(what, "get")) && argc >= 6)
 		return client(*what == 'g', argv + 2, argc - 2);
-	fprintf(stderr, "usage: xfer serve PORT [FILE] | echo PORT | put|get ADDR PORT BYTES SEED [MS]\n");
+	if (!strcmp(what, "queues") && argc == 5)
+		return queues(argv[2], (unsigned)atoi(argv[3]), strtoull(argv[4], NULL, 0));
+	fprintf(stderr, "usage: xfer queues DEV N MS | serve PORT [FILE] | echo PORT | put|get ADDR PORT BYTES SEED [MS]\n");
 	return 2;
 }
