@@ -341,8 +341,13 @@ int xn_offload_bench(const struct xn_opts *o)
 	struct figures *f = calloc(WAYS, sizeof(*f));
 	struct xn_path *raw = NULL;
 	unsigned round = 0;
-	int err = f ? xn_path_create(&raw, XN_KIND_RAW, o, 1, NULL) : xn_fail(ENOMEM, "out of memory");
+	int err;
 
+	if (!f) {
+		xn_fail(ENOMEM, "out of memory");
+		return -ENOMEM;
+	}
+	err = xn_path_create(&raw, XN_KIND_RAW, o, 1, NULL);
 	if (!err)
 		err = xn_path_set_sink(raw, XN_SINK_COUNT);
 	if (!err)
