@@ -146,7 +146,8 @@ static void what_the_driver_does_not_know_is_found_by_where_frames_come(void **s
 	unsigned changes;
 
 	/* Attaching did it: the first set is a set of everything, twice asked or not. */
-	memcpy(n->ctx[0].key, rss.key, 40);
+	for (unsigned i = 0; i < 40; i++)
+		n->ctx[0].key[i] = rss.key[i];
 	for (unsigned i = 0; i < n->kind.table_len; i++)
 		n->ctx[0].table[i] = i % 4;
 	n->amnesia = true;
