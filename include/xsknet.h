@@ -343,10 +343,11 @@ struct xn_dev_opts {
 
 /*
  * Feature bits (VIRTIO 1.2, 5.1.3 and 6) that a device on this port offers: those
- * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, MRG_RXBUF; CSUM,
+ * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, IN_ORDER, MRG_RXBUF; CSUM,
  * GUEST_CSUM, HOST_TSO4, HOST_TSO6, HOST_ECN and HOST_USO), and those
  * that only concern config space and control queue, which are the VMM's to serve and to
- * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE; and HASH_REPORT and, where the port can,
+ * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE, and RING_RESET (a ring that is reset is
+ * set anew while its pair is stopped, the other goes on at its base); and HASH_REPORT and, where the port can,
  * RSS, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN and CTRL_MAC_ADDR, for VMMs that leave the control queue
  * to xn_dev_ctrl_run: others have to mask them.
  */

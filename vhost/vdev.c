@@ -161,8 +161,8 @@ uint64_t xn_vdev_offered(const struct xn_vdev *v)
 {
 	uint64_t f = xn_port_features(v->port) | XN_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
 
-	/* QEMU tells a vhost-user back end nothing of a ring that the guest resets: it would go on
-	 * in memory that the guest uses for something else. */
+	/* Nothing in the protocol tells of one ring's reset: it would go on in memory that the
+	 * guest uses for something else. */
 	f &= ~XN_BIT(VIRTIO_F_RING_RESET);
 
 	if (v->opts.pairs == 1)
