@@ -52,7 +52,7 @@ void drv_reset_ring(struct drv *d, unsigned q)
 {
 	memset(&d->q[q], 0, sizeof(d->q[q]));
 	memset(d->ram + q * DRV_RING_BYTES, 0, DRV_RING_BYTES);
-	for (uint16_t i = 0; i < d->size; i++)
+	for (uint32_t i = 0; i < d->size; i++)
 		d->q[q].free[d->q[q].n_free++] = (uint16_t)(d->size - 1 - i);
 	if (d->packed)
 		d->q[q].avail = d->q[q].seen = WRAP;
