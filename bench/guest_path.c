@@ -76,11 +76,17 @@ static int start_dev(struct guest_path *g)
 {
 	const struct xn_dev_opts opts = { .sz = sizeof(opts), .pairs = g->p.queues };
 	int err = xn_dev_create(&g->dev, g->mem, g->port, &opts);
+	char table[24];
 
 	if (!err)
 		err = xn_dev_set_features(g->dev, xn_port_features(g->port) &
 						  (F_MRG_RXBUF | F_VERSION_1 |
 						   (is_packed(g) ? F_PACKED : 0)));
+	/* A configuration that is the default, said aloud: flows are not to follow what is sent. */
+	if (!err && g->p.queues > 1) {
+		snprintf(table, sizeof(table), "equal:%u", g->p.queues);
+		err = xn_dev_set_rss(g->dev, NULL, table);
+	}
 	for (unsigned i = 0; i < 2 * g->p.queues && !err; i++) {
 		struct xn_vring ring;
 

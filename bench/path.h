@@ -49,6 +49,7 @@ struct xn_near {
 	struct xn_path *path;
 	unsigned queue;
 	uint32_t bytes, stream;
+	uint16_t port;               /* of its flow; 0: any */
 	uint64_t seq;                /* tx: next frame's number */
 	bool crowded;                /* shares its processor with who works for it, or generates */
 	struct xn_check check;       /* rx, rtt: the judgement of what arrived */

@@ -265,10 +265,11 @@ void xn_near_stamp(struct xn_near *w, uint8_t *frame)
 
 	memcpy(&stream, frame + XN_STAMP_AT, sizeof(stream));
 	memcpy(&ip_bytes, frame + IP_LENGTH_AT, sizeof(ip_bytes));
-	if (stream == w->stream && ip_bytes == __builtin_bswap16((uint16_t)(w->bytes - 14)))
-		xn_frame_stamp(frame, w->bytes, w->stream, w->seq);
-	else
-		xn_frame_build(frame, w->bytes, w->path->far_mac, w->path->near_mac, w->stream,
-			       w->seq);
-	w->seq++;
+	if (stream == w->stream && ip_bytes == __builtin_bswap16((uint16_t)(w->bytes - 14))) {
+		xn_frame_stamp(frame, w->bytes, w->stream, w->seq++);
+		return;
+	}
+	xn_frame_build(frame, w->bytes, w->path->far_mac, w->path->near_mac, w->stream, w->seq++);
+	if (w->port)
+		xn_frame_set_port(frame, w->port);
 }

@@ -347,6 +347,12 @@ bool xn_round_sleeps(const struct xn_round *r)
 	       (r->path->queues > 1 && threads > sysconf(_SC_NPROCESSORS_ONLN));
 }
 
+/* Does RSS choose the queues of what this path receives? */
+static bool steers(const struct xn_path *p)
+{
+	return p->queues > 1 && !xn_kind_external(p->kind) && p->kind != XN_KIND_RAW;
+}
+
 static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
 {
 	for (unsigned i = 0; i < r->path->queues; i++) {
@@ -360,6 +366,7 @@ static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
 		k->w = (struct xn_near){
 			.path = r->path, .queue = i, .bytes = bytes, .stream = tag + i,
 			.crowded = is_crowded(r, i),
+			.port = steers(r->path) ? xn_flow_port(r->path->queues, i) : 0,
 		};
 		xn_check_reset(&k->w.check, tag + i, bytes);
 		err = pthread_create(&k->thread, NULL, worker_main, k);
@@ -377,10 +384,9 @@ static int start_workers(struct xn_round *r, uint32_t bytes, uint32_t tag)
 static unsigned flow_of(const struct xn_round *r, unsigned i, struct xn_gen_cfg *cfg)
 {
 	const struct xn_path *p = r->path;
-	const bool steers = p->queues > 1 && !xn_kind_external(p->kind) && p->kind != XN_KIND_RAW;
-	const unsigned queue = steers && p->opts->missteer ? (i + 1) % p->queues : i;
+	const unsigned queue = steers(p) && p->opts->missteer ? (i + 1) % p->queues : i;
 
-	if (steers)
+	if (steers(p))
 		cfg->port = xn_flow_port(p->queues, queue);
 	return queue;
 }

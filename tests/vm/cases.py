@@ -474,7 +474,7 @@ RSS_PAIRS = 4
 # Frames on another queue than the one they are for are copied, into buffers kept for them.
 LOSSES = re.compile(r"(rx|rss|kernel)_(drop_.*|fill_empty|rx_dropped|rx_ring_full)$|steer_(no_socket|disabled)$")
 STEERED = (r"|rss_(missteered|handed_over|configs)$|steer_(missteered|unclassified)$|rx_bounced$|rx_bounce_reserve$|"
-           r"rx_drop_(no_buffer|missteered|cross_full)$")
+           r"rx_drop_(no_buffer|missteered|cross_full)$|rx_out_of_order$")
 
 
 def toeplitz(key, data):
