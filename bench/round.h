@@ -46,6 +46,7 @@ struct xn_worker {
 struct xn_round {
 	struct xn_path *path;
 	enum xn_dir dir;
+	bool sleeps;                   /* near ends of this process, when there is nothing to do */
 	bool idle;                     /* rtt: measure what sleeping costs, too */
 	double secs;                   /* of the window */
 	uint64_t pace_pps;             /* of all queues; 0: as fast as it goes */
@@ -59,8 +60,6 @@ struct xn_round {
 	struct xn_sink_counts far;     /* after the drain */
 };
 
-/* Near ends of this process give their processor away when there is nothing to do. */
-bool xn_round_sleeps(const struct xn_round *r);
 void xn_round_blank(struct xn_sample *s);
 void xn_round_sample(struct xn_round *r, struct xn_sample *s);
 void xn_round_copies(const struct xn_copies *a, const struct xn_copies *b, struct xn_sample *s);

@@ -51,7 +51,7 @@ static void sum_cost(const struct xn_round *r, struct xn_sample *s)
 	if (!packets)
 		return;
 	s->cpu_ns = xn_ticks_ns(own) / (double)packets;
-	if (xn_round_sleeps(r) && !r->path->ops->cpu_ns)
+	if (r->sleeps && !r->path->ops->cpu_ns)
 		s->cpu_ns = (double)threads / (double)packets;
 	if (r->napi.n) {
 		s->napi_ns = (double)(m0[1].napi_ns - m0[0].napi_ns) / (double)packets;

@@ -205,7 +205,7 @@ static void stream(struct xn_worker *k)
 			n = forward(k, now);
 		if (!n && ops->idle)
 			ops->idle(&k->w);
-		else if (!n && xn_round_sleeps(r))
+		else if (!n && r->sleeps)
 			ops->sleep(&k->w, NAP_MS);
 		if (k->next_mark < 2 || !xn_load_acquire32(&r->drain))
 			continue;
@@ -338,7 +338,7 @@ static bool is_crowded(const struct xn_round *r, unsigned queue)
  * Where there are more threads than processors, who has nothing to do must not keep one from
  * who has: there near ends sleep whether or not that was asked for.
  */
-bool xn_round_sleeps(const struct xn_round *r)
+static bool sleeps(const struct xn_round *r)
 {
 	const bool gens = r->path->far && r->dir != XN_DIR_TX;
 	const long threads = (long)r->path->queues * (1 + gens);
@@ -526,6 +526,7 @@ int xn_round_run(struct xn_path *p, const struct xn_load *load, struct xn_sample
 	 * which the far end runs: ours. */
 	r->rtt_queue = (unsigned)xn_near_cpu(0) % p->queues;
 	k = &r->worker[r->rtt_queue];
+	r->sleeps = sleeps(r);
 	xn_napi_find(&r->napi, p->ifname);
 	r->pace_per_tick = (double)r->pace_pps / p->queues * xn_clock.ns_per_tick / 1e9;
 	if (r->dir == XN_DIR_RTT)

@@ -129,7 +129,7 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget)
 	budget = XN_MIN(budget, XN_BATCH_MAX);
 
 	work = q->deliver(q, budget);
-	work += xn_rx_refill(q);
+	work += q->port->aside + xn_rx_refill(q);
 	work += xn_tx_send(q, budget);
 	work += xn_tx_reclaim(q);
 	xn_queue_flush(q);   /* also chains that were refused, which are no work */

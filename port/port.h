@@ -111,6 +111,8 @@ struct xn_portq {
 	/* Why the port wants this queue stopped and started again (a static string); NULL: it
 	 * does not. Looked at once a turn. */
 	const char *restart;
+	/* Frames that the last rx_poll took for other queues: work of which nothing shows here. */
+	uint32_t aside;
 	struct xn_portq_cfg cfg;
 };
 

@@ -669,8 +669,10 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 		xn_xdp_keep_up(x);
 	xsk_ring_cons__cancel(&x->xsk.rx, avail - i);
 	xsk_ring_cons__release(&x->xsk.rx, i);
-	if (rss)
+	if (rss) {
+		x->q.aside = a.i;
 		away_end(x, &a);
+	}
 	XN_COUNT(q->cfg.ctr, rx_lent, lent);
 	if (zc)
 		watch_rx(x, (uint32_t)lent);
@@ -702,6 +704,7 @@ static ALWAYS_INLINE unsigned rx_poll_rss(struct xn_portq *q, struct xn_rx_done 
 	struct xn_xdpq *x = xdpq(q);
 	unsigned out = 0;
 
+	x->q.aside = 0;
 	xn_xdp_rss_turn(x);
 	if (x->away->turn++ & 1)
 		out = xn_xdp_cross_in(x, done, n, frames);
