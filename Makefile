@@ -132,7 +132,7 @@ TSAN_TESTS   := vq_hostile vq_packed_hostile cross port_rss_threads worker sessi
 # The black-box suite of xsknetd.
 SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c tests/vhost/mute.c \
                 tests/vhost/case_front.c tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
-                tests/vhost/case_guest.c tests/vhost/case_ctrl.c tests/vhost/case_inflight.c \
+                tests/vhost/case_guest.c tests/vhost/case_ctrl.c tests/vhost/case_steer.c tests/vhost/case_inflight.c \
                 tests/vhost/case_fault.c tests/vhost/case_wait.c tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx rx_packed tx_packed ctrl inflight inflight_packed session offload rss
 FUZZ_RIG     := tests/fuzz/guest.c

@@ -302,7 +302,10 @@ void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 				(s.features & 16 ? 1ull << VIRTIO_F_IN_ORDER : 0) |
 				(s.features & 8 ? 1ull << VIRTIO_NET_F_GUEST_ANNOUNCE : 0) |
 				(side == FUZZ_CTRL ? 1ull << VIRTIO_NET_F_CTRL_VQ |
-				 1ull << VIRTIO_NET_F_MQ : 0)))
+				 1ull << VIRTIO_NET_F_MQ | 1ull << VIRTIO_NET_F_CTRL_RX |
+				 1ull << VIRTIO_NET_F_CTRL_RX_EXTRA | 1ull << VIRTIO_NET_F_CTRL_VLAN |
+				 1ull << VIRTIO_NET_F_CTRL_MAC_ADDR |
+				 (s.features & 64 ? 1ull << VIRTIO_NET_F_RSS : 0) : 0)))
 		abort();
 	/* 2: the control queue of one pair. */
 	set_ring(dev, side, size, packed ? packed_base(size, s.base) : s.base, inflight);

@@ -138,7 +138,7 @@ static struct daemon *own_daemon_started(const char *name, const char *port)
 	return NULL;
 }
 
-static struct daemon *own_daemon(const char *name, const char *port)
+struct daemon *own_daemon(const char *name, const char *port)
 {
 	struct daemon *d = own_daemon_started(name, port);
 

@@ -304,6 +304,7 @@ static void add_all(void)
 	add_ring_cases();
 	add_guest_cases();
 	add_ctrl_cases();
+	add_steer_cases();
 	add_inflight_cases();
 	add_mutate_cases();
 	add_fault_cases();

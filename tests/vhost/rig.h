@@ -63,6 +63,7 @@ void add_mem_cases(void);
 void add_ring_cases(void);
 void add_guest_cases(void);
 void add_ctrl_cases(void);
+void add_steer_cases(void);
 void add_inflight_cases(void);
 void add_fault_cases(void);
 void add_wait_cases(void);
@@ -94,6 +95,9 @@ void     nap_ms(unsigned ms);
 /* Until cond is true, at most so long: "while (waiting(&w, 500) && !cond);" */
 struct wait { uint64_t until; };
 bool waiting(struct wait *w, unsigned ms);
+
+/* One of the case's own, which ends with it (case_fault.c). */
+struct daemon *own_daemon(const char *name, const char *port);
 
 /* ---- the daemon (daemon.c) ---- */
 
