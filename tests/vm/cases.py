@@ -573,6 +573,43 @@ def rss_is_set_anew_in_traffic(lab):
     traffic(lab)
 
 
+# ---- what the driver does not want ------------------------------------------------------
+
+@test(trees=("stable", "new"))
+def frames_that_the_driver_does_not_want_never_reach_it(lab):
+    lab.usual += r"|steer_unwanted$"
+    nic = generic_nic(lab, 1)
+    d = lab.daemon()
+    g = lab.guest([nic], qemu="new")
+    wire, burst = wire_socket(), 40
+    own, group, other, new = g.sh("cat /sys/class/net/eth0/address").strip(), "01:00:5e:01:02:03", \
+        "52:54:00:99:99:99", "52:54:00:aa:bb:cc"
+
+    def gets(mac):
+        """Of a burst all, and not some. (A few others may come meanwhile.)"""
+        def count():
+            return int(g.sh("cat /sys/class/net/eth0/statistics/rx_packets"))
+        before, unwanted = count(), d.counters()["steer_unwanted"]
+        for _ in range(burst):
+            wire.send(ip_frame(socket.IPPROTO_UDP, bytes((198, 18, 0, 1)), 9, 9, mac))
+            time.sleep(0.002)
+        wait_for("frames", lambda: count() >= before + burst or
+                 d.counters()["steer_unwanted"] >= unwanted + burst, 5)
+        return count() >= before + burst
+
+    check(gets(own) and not gets(other) and not gets(group), "as it is set up")
+    g.sh("ip link set eth0 promisc on")
+    check(gets(own) and gets(other) and gets(group), "promiscuous")
+    g.sh("ip link set eth0 promisc off")
+    check(gets(own) and not gets(other), "not any more")
+    g.sh("ifconfig eth0 allmulti")
+    check(gets(group) and not gets(other), "all groups")
+    g.sh(f"ip link set eth0 down && ip link set eth0 address {new} && ip link set eth0 up && "
+         "until grep -q up /sys/class/net/eth0/operstate; do usleep 10000; done")
+    check(gets(new) and not gets(own), "another address")
+    lab.ping(2)
+
+
 # ---- other drivers -----------------------------------------------------------------
 
 @test(tap=True, secs=150)
