@@ -377,14 +377,15 @@ int xn_gen_start(struct xn_gen *g, const struct xn_gen_cfg *cfg)
 
 void xn_gen_stop(struct xn_gen *g, struct xn_gen_counts *out)
 {
-	struct gen_bpf__bss *bss = g->bpf ? g->bpf->bss : NULL;
+	struct gen_bpf__bss *bss;
 	uint64_t sent, stop_ns = xn_now_ns();
 
 	memset(out, 0, sizeof(*out));
 	if (g->sender)
 		xn_sender_stop(g->sender, out);
-	if (!g->running)
+	if (!g->running || !g->bpf)
 		return;
+	bss = g->bpf->bss;
 	g->running = false;
 	xn_store_once32(&bss->task.stop, 1);
 	while (xn_load_once64(&bss->state.idle) <= BATCH_FRAMES && get_state(g) == GO)

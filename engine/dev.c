@@ -165,15 +165,16 @@ int xn_dev_set_mem(struct xn_dev *dev, struct xn_mem *mem)
 int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
 {
 	uint64_t odd = features & ~xn_port_features(dev->port);
+	const uint64_t modern = features & ~UINT64_C(0xffffffff);
 
 	if (runs(dev))
 		return xn_fail(EINVAL, "features cannot change while the device runs");
 	if (odd)
 		return xn_fail(EINVAL, "features 0x%llx were not offered", (unsigned long long)odd);
 	/* Drivers from before virtio 1.0 cannot know of those. */
-	if (!(features & XN_BIT(VIRTIO_F_VERSION_1)) && features >> 32)
+	if (modern && !(features & XN_BIT(VIRTIO_F_VERSION_1)))
 		return xn_fail(EINVAL, "features 0x%llx need VIRTIO_F_VERSION_1",
-			       (unsigned long long)(features >> 32 << 32));
+			       (unsigned long long)modern);
 	dev->features = features;
 	dev->features_set = true;
 	xn_dev_forget_driver(dev);
