@@ -43,6 +43,9 @@ MAC = "52:54:00:12:34:56"
 USUAL = (r"[rt]x_(packets|bytes|lent|buf_lent|kicks|kick_again|chained|gathered)$|irqs_|"
          r"[rt]x_(csum|csum_handed|csum_finished|segmented|segments)$|"
          r"steer_to_guest$|steer_no_socket$|rx_drop_stopped$|ctrl_commands$")
+# With several queues frames on another one than theirs are copied, into buffers kept for them.
+STEERED = (r"|rss_(missteered|handed_over|configs)$|steer_(missteered|unclassified)$|rx_bounced$|rx_bounce_reserve$|"
+           r"rx_drop_(no_buffer|missteered|cross_full)$|rx_out_of_order$")
 MODULES = ["virtio_net", "virtio_pci"]         # built in, in some kernels
 
 
@@ -574,6 +577,7 @@ class Lab:
         """A veth pair h<n>, p<n>. (Or a tap p<n>, to try the laboratory without xsknetd.)"""
         h, p = f"h{n}", f"p{n}"
         self.queues[n] = queues
+        self.usual += STEERED if queues > 1 else ""
         if self.tap:
             sh(f"ip tuntap add {p} mode tap" + (" multi_queue" if queues > 1 else ""))
         else:
