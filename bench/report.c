@@ -192,6 +192,8 @@ static void trip_line(const struct xn_summary *s, FILE *out)
 static void pace_line(const struct xn_summary *s, FILE *out, struct columns with)
 {
 	line_head(s, out);
+	if (with.queues)
+		fprintf(out, " %6u", s->cell->queues);
 	cell(out, 8, 1, (double)s->cell->pace_pps / 1e3);
 	cell(out, 8, 1, s->offered_pps / 1e3);
 	cell(out, 8, 1, s->pps / 1e3);
@@ -235,12 +237,12 @@ static void flow_heading(FILE *out, struct columns with)
 
 static void pace_heading(FILE *out, struct columns with)
 {
-	char above[160], below[160];
+	char above[192], below[192];
 
-	snprintf(above, sizeof(above), "%s%s%s",
+	snprintf(above, sizeof(above), "%s%s%s%s", with.queues ? "       " : "",
 		 "     pace  offered  arrived   lost corru moved copies   lent    cpu",
 		 with.napi ? "   napi" : "", "    back    end");
-	snprintf(below, sizeof(below), "%s%s%s",
+	snprintf(below, sizeof(below), "%s%s%s%s", with.queues ? "queues " : "",
 		 "    k/s      k/s      k/s  frames    pt  late   /pkt      % ns/pkt",
 		 with.napi ? " ns/pkt" : "", "  ns/pkt  CPU %");
 	heading(out, above, below);
