@@ -193,11 +193,12 @@ int xn_vdev_set_features(struct xn_vdev *v, uint64_t features)
 		err = xn_vdev_check_log(v, v->regions, v->n_regions);
 	if (err)
 		return err;
-	if (change & ~log || !v->features_said)
+	if (change & ~log || !v->features_said) {
 		err = xn_dev_set_features(v->dev, features & xn_port_features(v->port));
-	if (err)
-		return err;
-	v->used = v->opts.pairs;   /* as the library begins */
+		if (err)
+			return err;
+		v->used = v->opts.pairs;   /* as the library begins */
+	}
 	v->features = features;
 	v->features_said = true;
 	if (change & log)
