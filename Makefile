@@ -86,54 +86,238 @@ LIBS        := -lbpf -lxdp -lmnl -lnuma
 
 # ---- what there is: explicit lists --------------------------------------
 
-LIB_SRC := base/log.c base/names.c base/version.c base/csum.c base/packet.c base/filter.c \
-           umem/map.c umem/region.c umem/frames.c umem/ram.c umem/dirty.c \
-           xsk/xsk.c xsk/probe.c xsk/zc.c xsk/zc_map.c \
-           rss/config.c rss/ethtool.c rss/plan.c rss/program.c rss/saved.c rss/nic.c rss/keeper.c bpf/steer.c bpf/filter.c bpf/peer.c \
-           virtio/vq.c virtio/packed.c virtio/walk.c virtio/order.c virtio/inflight.c virtio/inflight_packed.c \
-           virtio/rx_mode.c virtio/offload.c \
-           port/open.c port/copy.c port/cross.c port/local.c port/link.c port/announce.c \
-           port/gather.c port/segment.c port/rx_csum.c \
-           port/xdp.c port/xdp_nic.c port/xdp_mode.c port/xdp_watch.c port/xdp_queue.c port/xdp_rss.c port/xdp_flow.c port/xdp_rx.c port/xdp_tx.c \
-           engine/dev.c engine/queue.c engine/rx.c engine/tx.c engine/ctrl.c engine/ctrl_announce.c engine/ctrl_mq.c engine/ctrl_rx.c engine/steer.c engine/hash.c \
-           engine/stats.c engine/legacy.c
+LIB_SRC := \
+    base/log.c \
+    base/names.c \
+    base/version.c \
+    base/csum.c \
+    base/packet.c \
+    base/filter.c \
+    umem/map.c \
+    umem/region.c \
+    umem/frames.c \
+    umem/ram.c \
+    umem/dirty.c \
+    xsk/xsk.c \
+    xsk/probe.c \
+    xsk/zc.c \
+    xsk/zc_map.c \
+    rss/config.c \
+    rss/ethtool.c \
+    rss/plan.c \
+    rss/program.c \
+    rss/saved.c \
+    rss/nic.c \
+    rss/keeper.c \
+    bpf/steer.c \
+    bpf/filter.c \
+    bpf/peer.c \
+    virtio/vq.c \
+    virtio/packed.c \
+    virtio/walk.c \
+    virtio/order.c \
+    virtio/inflight.c \
+    virtio/inflight_packed.c \
+    virtio/rx_mode.c \
+    virtio/offload.c \
+    port/open.c \
+    port/copy.c \
+    port/cross.c \
+    port/local.c \
+    port/link.c \
+    port/announce.c \
+    port/gather.c \
+    port/segment.c \
+    port/rx_csum.c \
+    port/xdp.c \
+    port/xdp_nic.c \
+    port/xdp_mode.c \
+    port/xdp_watch.c \
+    port/xdp_queue.c \
+    port/xdp_rss.c \
+    port/xdp_flow.c \
+    port/xdp_rx.c \
+    port/xdp_tx.c \
+    engine/dev.c \
+    engine/queue.c \
+    engine/rx.c \
+    engine/tx.c \
+    engine/ctrl.c \
+    engine/ctrl_announce.c \
+    engine/ctrl_mq.c \
+    engine/ctrl_rx.c \
+    engine/steer.c \
+    engine/hash.c \
+    engine/stats.c \
+    engine/legacy.c
 # xsknetd, all but its main(): tests link it too.
-VHOST_SRC := vhost/io.c vhost/fds.c vhost/discard.c vhost/peerlog.c \
-             vhost/session.c vhost/session_setup.c vhost/session_mem.c vhost/session_ring.c \
-             vhost/session_config.c \
-             vhost/vdev.c vhost/vdev_mem.c vhost/vdev_area.c vhost/vdev_ring.c vhost/vdev_pair.c \
-             vhost/vdev_ctrl.c \
-             vhost/tempo.c vhost/nudge.c vhost/worker.c vhost/sigbus.c vhost/listen.c vhost/notify.c vhost/stderr.c \
-             vhost/opts.c vhost/sandbox.c vhost/seccomp.c vhost/ctl.c vhost/status.c vhost/daemon.c
+VHOST_SRC := \
+    vhost/io.c \
+    vhost/fds.c \
+    vhost/discard.c \
+    vhost/peerlog.c \
+    vhost/session.c \
+    vhost/session_setup.c \
+    vhost/session_mem.c \
+    vhost/session_ring.c \
+    vhost/session_config.c \
+    vhost/vdev.c \
+    vhost/vdev_mem.c \
+    vhost/vdev_area.c \
+    vhost/vdev_ring.c \
+    vhost/vdev_pair.c \
+    vhost/vdev_ctrl.c \
+    vhost/tempo.c \
+    vhost/nudge.c \
+    vhost/worker.c \
+    vhost/sigbus.c \
+    vhost/listen.c \
+    vhost/notify.c \
+    vhost/stderr.c \
+    vhost/opts.c \
+    vhost/sandbox.c \
+    vhost/seccomp.c \
+    vhost/ctl.c \
+    vhost/status.c \
+    vhost/daemon.c
 # xsknetctl, all but its main(): tests link it too.
-CTL_SRC := ctl/client.c ctl/snapshot.c ctl/show.c ctl/stats.c \
-           ctl/peer.c ctl/judge_rss.c ctl/sysfs.c ctl/nic.c ctl/netlink.c ctl/device.c ctl/host.c \
-           ctl/lend.c ctl/judge.c ctl/judge_zc.c ctl/try.c ctl/doctor.c ctl/drivers.c
+CTL_SRC := \
+    ctl/client.c \
+    ctl/snapshot.c \
+    ctl/show.c \
+    ctl/stats.c \
+    ctl/peer.c \
+    ctl/judge_rss.c \
+    ctl/sysfs.c \
+    ctl/nic.c \
+    ctl/netlink.c \
+    ctl/device.c \
+    ctl/host.c \
+    ctl/lend.c \
+    ctl/judge.c \
+    ctl/judge_zc.c \
+    ctl/try.c \
+    ctl/doctor.c \
+    ctl/drivers.c
 # The laboratory: what bench, cost program and tests share.
-LAB_SRC := bench/lab.c bench/netlink.c bench/gen.c bench/sink.c bench/check.c bench/guest.c bench/sender.c \
-           bench/clock.c bench/front.c
-BENCH_SRC := $(LAB_SRC) \
-             bench/main.c bench/opts.c bench/sendto.c bench/paths.c bench/guest_path.c bench/vhost_path.c \
-             bench/raw.c bench/driver.c bench/backend.c bench/ctl.c bench/napi.c \
-             bench/worker.c bench/flow.c bench/sample.c bench/run.c bench/summary.c bench/report.c bench/json.c \
-             bench/chart.c bench/footprint.c bench/offload.c
+LAB_SRC := \
+    bench/lab.c \
+    bench/netlink.c \
+    bench/gen.c \
+    bench/sink.c \
+    bench/check.c \
+    bench/guest.c \
+    bench/sender.c \
+    bench/clock.c \
+    bench/front.c
+BENCH_SRC := \
+    $(LAB_SRC) \
+    bench/main.c \
+    bench/opts.c \
+    bench/sendto.c \
+    bench/paths.c \
+    bench/guest_path.c \
+    bench/vhost_path.c \
+    bench/raw.c \
+    bench/driver.c \
+    bench/backend.c \
+    bench/ctl.c \
+    bench/napi.c \
+    bench/worker.c \
+    bench/flow.c \
+    bench/sample.c \
+    bench/run.c \
+    bench/summary.c \
+    bench/report.c \
+    bench/json.c \
+    bench/chart.c \
+    bench/footprint.c \
+    bench/offload.c
 BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests/kernel/rss.bpf.c tests/net/queues.bpf.c
 # Fakes and rigs for the tests, and parts of the bench that are tested alone.
-RIG_SRC := tests/fake/kernel.c tests/fake/nic.c tests/fake/driver.c tests/fake/packet.c tests/fake/rss.c tests/fake/pairs.c tests/fake/ethtool.c tests/kernel/bed.c tests/net/rig.c \
-           tests/net/xd.c tests/net/queues.c bench/opts.c bench/summary.c bench/backend.c bench/flow.c
+RIG_SRC := \
+    tests/fake/kernel.c \
+    tests/fake/nic.c \
+    tests/fake/driver.c \
+    tests/fake/packet.c \
+    tests/fake/rss.c \
+    tests/fake/pairs.c \
+    tests/fake/ethtool.c \
+    tests/kernel/bed.c \
+    tests/net/rig.c \
+    tests/net/xd.c \
+    tests/net/queues.c \
+    bench/opts.c \
+    bench/summary.c \
+    bench/backend.c \
+    bench/flow.c
 
-UNIT_TESTS   := base rss nic nic_keeper port_nic port_flow csum offload segment rx_csum mem vq vq_hostile vq_oracle inflight inflight_kill ctrl ctrl_rss ctrl_rx rx_mode dirty port_xdp port_rss port_rss_threads port_limits port_zc zc cross engine worker sigbus session session_mem session_ring check bench
-UNIT_TESTS   += hash
-UNIT_TESTS   += offload_path vq_order vq_packed vq_packed_hostile vq_packed_oracle inflight_packed inflight_packed_kill
+UNIT_TESTS   := \
+    base \
+    rss \
+    nic \
+    nic_keeper \
+    port_nic \
+    port_flow \
+    csum \
+    offload \
+    segment \
+    rx_csum \
+    mem \
+    vq \
+    vq_hostile \
+    vq_oracle \
+    inflight \
+    inflight_kill \
+    ctrl \
+    ctrl_rss \
+    ctrl_rx \
+    rx_mode \
+    dirty \
+    port_xdp \
+    port_rss \
+    port_rss_threads \
+    port_limits \
+    port_zc \
+    zc \
+    cross \
+    engine \
+    worker \
+    sigbus \
+    session \
+    session_mem \
+    session_ring \
+    check \
+    bench \
+    hash \
+    offload_path \
+    vq_order \
+    vq_packed \
+    vq_packed_hostile \
+    vq_packed_oracle \
+    inflight_packed \
+    inflight_packed_kill
 KERNEL_TESTS := facts rss filter
 NET_TESTS    := veth rss rss_port steer segments faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
 TSAN_TESTS   := vq_hostile vq_packed_hostile cross port_rss_threads worker session session_mem session_ring hash
 # The black-box suite of xsknetd.
-SUITE_SRC    := tests/vhost/main.c tests/vhost/daemon.c tests/vhost/guest.c tests/vhost/mute.c \
-                tests/vhost/case_front.c tests/vhost/case_msg.c tests/vhost/case_mem.c tests/vhost/case_ring.c \
-                tests/vhost/case_guest.c tests/vhost/case_ctrl.c tests/vhost/case_steer.c tests/vhost/case_inflight.c \
-                tests/vhost/case_fault.c tests/vhost/case_wait.c tests/vhost/case_mutate.c
+SUITE_SRC    := \
+    tests/vhost/main.c \
+    tests/vhost/daemon.c \
+    tests/vhost/guest.c \
+    tests/vhost/mute.c \
+    tests/vhost/case_front.c \
+    tests/vhost/case_msg.c \
+    tests/vhost/case_mem.c \
+    tests/vhost/case_ring.c \
+    tests/vhost/case_guest.c \
+    tests/vhost/case_ctrl.c \
+    tests/vhost/case_steer.c \
+    tests/vhost/case_inflight.c \
+    tests/vhost/case_fault.c \
+    tests/vhost/case_wait.c \
+    tests/vhost/case_mutate.c
 FUZZ_TARGETS := rx tx rx_packed tx_packed ctrl inflight inflight_packed session offload rss
 FUZZ_RIG     := tests/fuzz/guest.c
 ZC_PROGS     := geometry stop product rings rss rss_port
