@@ -58,12 +58,12 @@
  *	3. all else that was posted is in the fill ring, which nobody reads now
  * While row q is out of the maps, frames of other queues that come on it have no socket either.
  *
- * Swapping configurations. One is an array of one element, `image_a` or `image_b`, and
- * `images` holds that which is in force. The program looks there once for each frame, and
- * uses what it found to the end. An update of a map of maps returns when no program that
- * found the old one is still running (Linux kernel/bpf/syscall.c, maybe_wait_bpf_programs);
- * then the old one may be written, for the next swap. (The element of an array is not
- * replaced but copied, under the eyes of programs; a hash map may use an element again at once.)
+ * Swapping configurations. `images` has room for several; image_now names the one in force, as
+ * its place + 1 (0: none). The program reads that once for each frame, and uses what it found to
+ * the end. User space writes a place that no program can be reading, then image_now; a place that
+ * was in force may be written again when all programs that may have found it have ended: once
+ * for XN_STEER_IMAGES - 1 swaps that is waited for. An update of a map of maps returns then
+ * (Linux kernel/bpf/syscall.c, maybe_wait_bpf_programs), and `grace` is there for nothing else.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -113,19 +113,28 @@ struct {
 	__type(value, struct queue_counts);
 } queues SEC(".maps");
 
-struct image_map {
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, XN_STEER_IMAGES);
+	__type(key, __u32);
+	__type(value, struct xn_rss_image);
+} images SEC(".maps");
+
+struct nothing {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct xn_rss_image);
-} image_a SEC(".maps"), image_b SEC(".maps");
+	__type(value, __u32);
+} empty SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__array(values, struct image_map);
-} images SEC(".maps");
+	__array(values, struct nothing);
+} grace SEC(".maps");
+
+__u32 image_now;
 
 /*
  * The guest's receive filter: filters[filter_now - 1] is in force, 0: none is. User space writes
@@ -180,10 +189,9 @@ static __always_inline int plain(const struct xdp_md *ctx)
 /* The configuration in force. */
 static __always_inline const struct xn_rss_image *image(void)
 {
-	__u32 zero = 0;
-	void *in_force = bpf_map_lookup_elem(&images, &zero);
+	__u32 at = *(const volatile __u32 *)&image_now - 1;   /* 0: no such place */
 
-	return in_force ? bpf_map_lookup_elem(in_force, &zero) : NULL;
+	return bpf_map_lookup_elem(&images, &at);
 }
 
 static __always_inline int is_disabled(__u32 guest_queue)

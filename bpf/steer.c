@@ -45,7 +45,8 @@ struct xn_steer {
 	/* -- RSS -- */
 	unsigned pairs, first_queue;
 	struct xn_rss_image *image;      /* where the next one is made */
-	unsigned next;                   /* which of the two maps is not in force */
+	uint32_t last_image;             /* what image_now was last, but for 0 */
+	uint32_t unread;                 /* places behind the one in force that no program reads */
 	struct xn_flows flows;           /* image NULL: not by_flow */
 	struct xn_rss_image *flow_image;
 };
@@ -176,7 +177,7 @@ static int choose(struct xn_steer *s)
 {
 	struct bpf_map *rss_maps[] = {
 		s->skel->maps.grid, s->skel->maps.queues, s->skel->maps.images,
-		s->skel->maps.image_a, s->skel->maps.image_b,
+		s->skel->maps.empty, s->skel->maps.grace,
 	};
 	int err;
 
@@ -221,17 +222,32 @@ static int load(struct xn_steer *s, const struct xn_steer_cfg *cfg)
 	return s->n_cpus < 0 ? s->n_cpus : 0;
 }
 
+/* Returns when all programs that run now have ended. 0 or -errno; no message. */
+static int wait_for_programs(const struct xn_steer *s)
+{
+	const int empty = bpf_map__fd(s->skel->maps.empty);
+	const uint32_t zero = 0;
+
+	return bpf_map_update_elem(bpf_map__fd(s->skel->maps.grace), &zero, &empty, BPF_ANY) ? -errno : 0;
+}
+
 /* For all frames from now on. 0 or -errno; no message. */
 static int swap_in(struct xn_steer *s, const struct xn_rss_image *image)
 {
-	int images = bpf_map__fd(s->skel->maps.images);
-	int map = bpf_map__fd(s->next ? s->skel->maps.image_b : s->skel->maps.image_a);
-	uint32_t zero = 0;
+	const uint32_t next = s->last_image % XN_STEER_IMAGES;
+	int err = s->unread ? 0 : wait_for_programs(s);
 
-	if (bpf_map_update_elem(map, &zero, image, BPF_ANY) ||
-	    bpf_map_update_elem(images, &zero, &map, BPF_ANY))
+	if (err)
+		return err;
+	if (!s->unread)
+		s->unread = XN_STEER_IMAGES - 1;
+	if (bpf_map_update_elem(bpf_map__fd(s->skel->maps.images), &next, image, BPF_ANY))
 		return -errno;
-	s->next = !s->next;
+	s->unread--;
+	s->last_image = next + 1;
+	/* Behind the image: who finds its place finds it whole (a dependent load, so that nothing
+	 * is needed on the program's side). */
+	xn_store_release32(&s->skel->bss->image_now, next + 1);
 	return 0;
 }
 
@@ -315,6 +331,7 @@ int xn_steer_open(struct xn_steer **out, const struct xn_steer_cfg *cfg)
 	s->link_fd = -1;
 	s->pairs = cfg->rss_pairs;
 	s->first_queue = cfg->first_queue;
+	s->unread = XN_STEER_IMAGES;
 	/* libbpf has one print function for the process: it may be the VMM's. */
 	before = libbpf_set_print(print_debug);
 	err = load(s, cfg);
@@ -427,7 +444,6 @@ static int check_queues(const struct xn_steer *s, const struct xn_rss_config *cf
 int xn_steer_set_rss(struct xn_steer *s, const struct xn_rss_config *cfg)
 {
 	const struct xn_rss_image *image = cfg ? s->image : s->flows.image;
-	uint32_t zero = 0;
 	int err = 0;
 
 	if (!s->pairs)
@@ -440,8 +456,8 @@ int xn_steer_set_rss(struct xn_steer *s, const struct xn_rss_config *cfg)
 	}
 	if (image)
 		err = swap_in(s, image);
-	else   /* that there was none is no failure */
-		bpf_map_delete_elem(bpf_map__fd(s->skel->maps.images), &zero);
+	else
+		xn_store_once32(&s->skel->bss->image_now, 0);
 	if (err)
 		return xn_fail(-err, "RSS: giving the configuration to the kernel: %s", strerror(-err));
 	xn_store_once8(&s->flows.on, image && image == s->flows.image);

@@ -12,6 +12,7 @@
 #define XN_BPF_STEER_H
 
 #define XN_STEER_MAX_QUEUES 64
+#define XN_STEER_IMAGES     16   /* RSS configurations that can be set without waiting */
 
 /* Every way out of the program is counted, and each frame once. X(name, meaning) */
 #define XN_STEER_EXITS(X) \
@@ -94,9 +95,10 @@ void xn_steer_set_filter(struct xn_steer *s, const struct xn_rx_filter *f);
 /* ---- RSS: for programs that were opened with rss_pairs ---- */
 
 /*
- * From now on frames are steered by this configuration, NULL: as without RSS, or by_flow. A frame sees the
- * one before or this one, whole; when the call returns, no frame sees the one before any more.
- * Takes some 10 ms, in which the caller sleeps. One thread at a time. Needs no privilege.
+ * From now on frames are steered by this configuration, NULL: as without RSS, or by_flow. A frame
+ * sees the one before or this one, whole; when the call returns, only programs that run at this
+ * moment may still have the one before. Takes microseconds; once in XN_STEER_IMAGES - 1 calls some
+ * 10 ms, in which the caller sleeps. One thread at a time. Needs no privilege.
  * cfg is copied. On failure the one before stays in force. 0 or
  * -EINVAL it names queues that there are not, or the program was opened without RSS
  * -ENOMEM, or what the kernel says

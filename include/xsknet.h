@@ -391,7 +391,7 @@ int xn_dev_reset(struct xn_dev *dev);
  * last one that speaks decides. xn_port_get_rss tells how near a port comes to it.
  *
  * None of these calls runs while another of them, or xn_dev_ctrl_run, does. Queues may be started
- * and running. They may sleep for some 10 ms, and so may xn_dev_ctrl_run and the start of a queue.
+ * and running. Now and then they sleep for some 10 ms, and so may xn_dev_ctrl_run and the start of a queue.
  * Beside what they list, -errno of the port that cannot do it; then what was before stays.
  */
 

@@ -16,7 +16,7 @@
 
 #define PAIRS        4u
 #define PAIRS_BYTES  300u      /* of a frame */
-#define PAIRS_FRAMES 40000u    /* at most */
+#define PAIRS_FRAMES 2000000u  /* at most */
 #define PAIRS_LATE_MS 3000     /* a thread that sleeps so long was not woken */
 
 struct pairs;

@@ -453,7 +453,7 @@ static void what_cannot_be_steered_is_refused(void **state)
 
 /* ---- swapping ---- */
 
-#define SWAPS 200u
+#define SWAPS 1000u
 
 struct swapper {
 	const struct xn_rss_config *a, *b;
@@ -515,7 +515,7 @@ static void frame_sees_one_configuration_and_never_parts_of_two(void **state)
 	assert_true(queue_count(1, XN_Q_missteered) > frames / 20);
 	assert_int_equal(queue_count(2, XN_Q_missteered), 0);
 	assert_int_equal(queue_count(3, XN_Q_missteered), 0);
-	print_message(">> rss: a configuration is swapped in %.1f ms, under %llu frames\n",
+	print_message(">> rss: a configuration is swapped in %.2f ms, under %llu frames\n",
 		      (double)s.ns / SWAPS / 1e6, (unsigned long long)frames);
 	/* What is in force when a call has returned is the new one, for all. */
 	for (unsigned i = 0; i < 6; i++) {
