@@ -131,6 +131,7 @@ LIB_SRC := \
     port/rx_csum.c \
     port/xdp.c \
     port/xdp_nic.c \
+    port/xdp_pieces.c \
     port/xdp_mode.c \
     port/xdp_watch.c \
     port/xdp_queue.c \

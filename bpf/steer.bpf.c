@@ -153,6 +153,7 @@ __u8 disabled[XN_STEER_MAX_QUEUES];
 /* ---- settings ---- */
 
 const volatile __u32 frame_bytes;
+const volatile __u8 frags;         /* loaded with BPF_F_XDP_HAS_FRAGS */
 const volatile __u32 rss_pairs, first_queue;
 const volatile __u8 filter_mac;
 const volatile __u8 mac[8] __attribute__((aligned(4)));   /* 6, and padding */
@@ -262,6 +263,13 @@ static __always_inline int by_rss(const struct xdp_md *ctx, const struct xn_rss_
 	return action;
 }
 
+/* Of all parts of a frame. Headers lie in the first one, which data and data_end show; drivers
+ * put hundreds of bytes there at least, and all else is taken for a frame that ends there. */
+static __always_inline __u64 length(const struct xdp_md *ctx)
+{
+	return frags ? bpf_xdp_get_buff_len((struct xdp_md *)ctx) : ctx->data_end - ctx->data;
+}
+
 /* What comes before the choice of a socket: true, and the action, if there is none to make. */
 static __always_inline int decided(const struct xdp_md *ctx, int *action)
 {
@@ -277,7 +285,7 @@ static __always_inline int decided(const struct xdp_md *ctx, int *action)
 		*action = leave(XN_E_steer_unwanted, XDP_DROP);
 		return 1;
 	}
-	if (end - data > frame_bytes) {
+	if (length(ctx) > frame_bytes) {
 		*action = leave(XN_E_steer_too_long, XDP_DROP);
 		return 1;
 	}

@@ -151,8 +151,8 @@ static int fail_load(int err, const struct xn_steer_cfg *cfg)
 	if (err == ENOMEM)
 		return xn_fail(ENOMEM, "%s: no memory for the XDP program", cfg->ifname);
 	return xn_fail(EOPNOTSUPP, "%s: the kernel does not take the XDP program: %s (needs Linux "
-		       "5.9 or newer with BPF_SYSCALL and XDP_SOCKETS; the debug log has libbpf's "
-		       "words)", cfg->ifname, strerror(err));
+		       "%s or newer with BPF_SYSCALL and XDP_SOCKETS; the debug log has libbpf's "
+		       "words)", cfg->ifname, strerror(err), cfg->frags ? "5.18 for this MTU, 5.9 else," : "5.9");
 }
 
 static int fail_attach(int err, const struct xn_steer_cfg *cfg)
@@ -206,11 +206,14 @@ static int load(struct xn_steer *s, const struct xn_steer_cfg *cfg)
 	if (!s->skel)
 		return -errno;
 	s->skel->rodata->frame_bytes = cfg->frame_bytes;
+	s->skel->rodata->frags = cfg->frags;
 	s->skel->rodata->filter_mac = cfg->filter_mac;
 	memcpy(s->skel->rodata->mac, cfg->mac, sizeof(cfg->mac));
 	s->skel->rodata->rss_pairs = cfg->rss_pairs;
 	s->skel->rodata->first_queue = cfg->first_queue;
 	err = choose(s);
+	if (!err && cfg->frags)
+		err = bpf_program__set_flags(s->prog, BPF_F_XDP_HAS_FRAGS);
 	if (err)
 		return err;
 	err = steer_bpf__load(s->skel);

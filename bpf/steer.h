@@ -64,6 +64,9 @@ struct xn_steer_cfg {
 	const char *ifname;        /* for messages */
 	enum xn_attach attach;
 	uint32_t frame_bytes;      /* longer frames are dropped and counted */
+	/* Frames may come from the driver in several parts (Linux 5.18): many drivers take a
+	 * program for an MTU of more than a page only so. */
+	bool frags;
 	bool filter_mac;           /* only `mac`, broadcast and multicast are ours */
 	uint8_t mac[6];
 	unsigned rss_pairs;        /* guest queues that RSS can name; 0: no RSS, ever */

@@ -17,9 +17,12 @@
 
 #define MIB ((uint64_t)1 << 20)
 
-/* What the library takes: chunk of 4096, headroom of 256, Ethernet header, VLAN tag. */
-#define MTU_MAX       3822u
-/* Longest for which veth takes a native program (Linux drivers/net/veth.c, veth_xdp_set). */
+/* What the library takes. */
+#define MTU_MAX       65535u
+/* Longest of which a frame fits a chunk of 4096: headroom of 256, Ethernet header, VLAN tag. */
+#define MTU_CHUNK     3822u
+/* Longest for which veth takes a native program that knows no frames of several parts (Linux
+ * drivers/net/veth.c, veth_xdp_set); the library's does if its own interface's is longer. */
 #define MTU_VETH      3506u
 /* Arena of the library with its default number of frames, and some more. */
 #define ENGINE_BYTES  (36 * MIB)
@@ -184,16 +187,17 @@ static void judge_mtu(const struct xn_facts *f, struct xn_verdict *v)
 {
 	const struct xn_nic_facts *n = &f->nic;
 	bool veth = !strcmp(n->driver, "veth");
-	unsigned mtu = n->peer == XN_PEER_HERE ? XN_MAX(n->mtu, n->peer_mtu) : n->mtu;
 
 	if (n->mtu > MTU_MAX) {
-		xn_say(v, XN_LEVEL_BAD, "%u; at most %u fits the chunk of 4096 bytes that a frame has", n->mtu,
-		       MTU_MAX);
-		xn_mend(v, "ip link set dev %s mtu %u", n->name, veth ? MTU_VETH : MTU_MAX);
-	} else if (veth && mtu > MTU_VETH) {
-		xn_say(v, XN_LEVEL_WARN, "%u here or at the peer; above %u veth takes no native XDP program", mtu,
-		       MTU_VETH);
-		xn_mend(v, "ip link set dev %s mtu %u", n->mtu > MTU_VETH ? n->name : n->peer_name, MTU_VETH);
+		xn_say(v, XN_LEVEL_BAD, "%u; at most %u can be told to a guest", n->mtu, MTU_MAX);
+		xn_mend(v, "ip link set dev %s mtu %u", n->name, MTU_MAX);
+	} else if (veth && n->peer == XN_PEER_HERE && n->peer_mtu > MTU_VETH && n->mtu <= MTU_VETH) {
+		xn_say(v, XN_LEVEL_WARN, "%u here, %u at the peer; veth takes no native XDP program then",
+		       n->mtu, n->peer_mtu);
+		xn_mend(v, "ip link set dev %s mtu %u", n->peer_name, n->mtu);
+	} else if (n->mtu > MTU_CHUNK) {
+		xn_say(v, XN_LEVEL_OK, "%u; copy mode; frames longer than a chunk of 4096 bytes are put "
+		       "together", n->mtu);
 	} else {
 		xn_say(v, XN_LEVEL_OK, "%u: guest buffers of %u bytes and more are lent", n->mtu, n->mtu + 30);
 	}

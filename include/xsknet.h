@@ -240,7 +240,7 @@ struct xn_port_opts {
  * -ENODEV   no such interface        -EPERM  privileges (message says which)
  * -EBUSY    another XDP program is attached, or queue taken
  * -EOPNOTSUPP  attach asked for cannot be had (mode: xn_dev_start tells)
- * -EMSGSIZE interface's MTU is longer than a chunk takes
+ * -EMSGSIZE interface's MTU is above 65535, or with mode=zero-copy longer than a chunk takes
  */
 int xn_port_open(struct xn_port **port, const char *spec, const struct xn_port_opts *opts);
 

@@ -35,6 +35,7 @@
 
 #define XN_ETH_HDR_BYTES  14u
 #define XN_VLAN_TAG_BYTES 4u
+#define XN_MTU_MAX        65535u   /* what the config space of the device can say */
 
 /*
  * A receive buffer that is not plainly lent: header room and data, 1 piece and more.

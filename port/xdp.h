@@ -194,6 +194,7 @@ struct xn_xdpq {
 	struct xn_xsk xsk;
 	bool bounce;             /* nothing is lent */
 	bool tx_copies;          /* consumed means copied */
+	bool sg;                 /* frames may come in several pieces */
 	bool chain_tx;           /* several pieces are chained where possible */
 	uint16_t tx_pieces;      /* ... so many at most */
 	uint32_t longest;        /* frame that is received; longer ones have no place */
@@ -258,6 +259,7 @@ X(DRIVER,  "nothing can be lent to its driver in zero-copy mode") \
 X(FRAME,   "its driver takes no frames of this MTU whole in zero-copy mode") \
 X(FILTER,  "with filter=mac the card would write frames of others into guest memory") \
 X(GENERIC, "the XDP program is attached in generic mode") \
+X(PIECES,  "frames of this MTU come in several pieces, which are for copy mode only") \
 X(BIND,    "its driver refused zero-copy mode") \
 X(PAGES,   "too few pages follow each other for the device: most chunks could not be lent") \
 X(SILENT,  "its driver took nothing that was asked in zero-copy mode: is there a carrier?") \
@@ -308,6 +310,7 @@ struct xn_xdp_port {
 	struct xn_xdp_spec spec;
 	const struct xn_xdp_sys *sys;
 	struct xn_if_info info;
+	bool sg;             /* the longest frame is longer than a chunk: it comes in pieces */
 	/* A queue may be restarted by its own thread. `setup`: held for as long as a queue
 	 * starts or stops; `lock`: for what others look at meanwhile, queues and mode. */
 	pthread_mutex_t setup, lock;
@@ -342,6 +345,8 @@ unsigned xn_xdp_rx_post_zc(struct xn_portq *q, const struct xn_chain *bufs, unsi
 unsigned xn_xdp_rx_poll_zc(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 unsigned xn_xdp_rx_post_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
+unsigned xn_xdp_rx_poll_sg(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
+unsigned xn_xdp_rx_poll_sg_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 unsigned xn_xdp_rx_post_zc_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll_zc_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 /* port/xdp_tx.c */

@@ -51,6 +51,12 @@ static uint32_t longest(const struct xn_xdp_port *p)
 	return XN_MAX(p->port.max_frame, XN_FRAME_BYTES_MIN);
 }
 
+/* Copy mode: what a chunk takes, a frame or a piece of one. */
+static uint32_t chunk_takes(const struct xn_xdp_port *p)
+{
+	return p->sg ? XN_FRAME_BYTES_MAX : longest(p);
+}
+
 /* Bytes that the NIC puts into one buffer, if what is longer comes in pieces of which each
  * looks like a frame; else 0 (xsk/drivers.h: unit). */
 static uint32_t piece_bytes(const struct xn_zc_shape *s)
@@ -77,6 +83,14 @@ int xn_xdp_mode_choose(struct xn_xdp_port *p)
 	m->cannot = XN_WHY_ASKED;
 	if (p->spec.mode == XN_XSK_COPY)
 		return 0;
+	if (p->sg && p->spec.mode == XN_XSK_ZERO_COPY)
+		return xn_fail(EMSGSIZE, "%s: mode=zero-copy with MTU %u: a frame has to fit one chunk of "
+			       "4096 bytes there: mode=copy, or ip link set %s mtu %u", ifname, p->info.mtu,
+			       ifname, XN_FRAME_BYTES_MAX - XN_ETH_HDR_BYTES - XN_VLAN_TAG_BYTES);
+	if (p->sg) {
+		m->cannot = XN_WHY_PIECES;
+		return 0;
+	}
 	if (p->spec.filter_mac && p->spec.mode == XN_XSK_ZERO_COPY)
 		return xn_fail(EINVAL, "%s: mode=zero-copy with filter=mac: the card would write frames "
 			       "of others into guest memory, before the XDP program sees them: mode=copy",
@@ -178,7 +192,7 @@ static int open_socket(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, 
 	struct xn_xsk_cfg cfg = {
 		.ifindex = p->info.ifindex, .queue = x->host_queue, .ifname = p->spec.ifname,
 		.mem = x->mem, .chunk_bytes = XN_CHUNK_BYTES,
-		.frame_bytes = longest(p),
+		.frame_bytes = chunk_takes(p), .sg = p->sg,
 		/* Strictly more RX slots than fill entries: see xsk/xsk.h. */
 		.fill_size = fill_size, .rx_size = 2 * fill_size,
 		.tx_size = tx_size, .comp_size = 2 * tx_size,
@@ -212,6 +226,7 @@ static int bind_copy(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
 	x->chain_tx = p->spec.tx == XN_TX_CHAIN;
 	x->tx_pieces = XN_TX_PIECES_MAX;
 	x->reach = x->xsk.frame_bytes;
+	x->sg = p->sg;
 	return 0;
 }
 

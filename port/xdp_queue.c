@@ -185,8 +185,10 @@ int xn_xdp_queue_settle(struct xn_port *port, unsigned index)
 	.wait_fds = wait_fds, .set_rx = set_rx, .quiesce = quiesce, \
 	.rx_waiting = xn_xdp_rx_waiting, .tx_give_up = xn_xdp_tx_give_up, .stop = stop
 
-/* [zero-copy mode, where a driver is lent what can be lent][several queues] */
-static const struct xn_portq_ops queue_ops[2][2] = {
+/* [copy mode; zero-copy mode, where a driver is lent what can be lent; copy mode, frames of
+ * several pieces][several queues] */
+enum { OPS_COPY, OPS_ZERO_COPY, OPS_PIECES };
+static const struct xn_portq_ops queue_ops[3][2] = {
 	{ { COMMON_OPS, .arm = arm, .rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll,
 	    .tx_post = xn_xdp_tx_post, .tx_poll = xn_xdp_tx_poll },
 	  { COMMON_OPS, .arm = arm_rss, .rx_post = xn_xdp_rx_post_rss, .rx_poll = xn_xdp_rx_poll_rss,
@@ -196,6 +198,10 @@ static const struct xn_portq_ops queue_ops[2][2] = {
 	  { COMMON_OPS, .arm = arm_rss, .rx_post = xn_xdp_rx_post_zc_rss,
 	    .rx_poll = xn_xdp_rx_poll_zc_rss, .tx_post = xn_xdp_tx_post_zc,
 	    .tx_poll = xn_xdp_tx_poll_zc } },
+	{ { COMMON_OPS, .arm = arm, .rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll_sg,
+	    .tx_post = xn_xdp_tx_post, .tx_poll = xn_xdp_tx_poll },
+	  { COMMON_OPS, .arm = arm_rss, .rx_post = xn_xdp_rx_post_rss, .rx_poll = xn_xdp_rx_poll_sg_rss,
+	    .tx_post = xn_xdp_tx_post, .tx_poll = xn_xdp_tx_poll } },
 };
 
 /* Arena frames to send from: one for each packet, or for each segment. */
@@ -278,7 +284,7 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	/* Indices run on from wherever the rings are. */
 	x->rx_posted = x->rx_taken = *x->xsk.fill.producer;
 	x->tx_posted = x->tx_done = x->tx_hint = *x->xsk.tx.producer;
-	x->q.ops = &queue_ops[x->map != NULL][p->rss != NULL];
+	x->q.ops = &queue_ops[x->map ? OPS_ZERO_COPY : x->sg ? OPS_PIECES : OPS_COPY][p->rss != NULL];
 	xn_xdp_learn_begin(x);
 	x->rx_csum = xn_xdp_soft_peer(p);
 	err = xn_xdp_watch_begin(x);

@@ -3,10 +3,10 @@
  * Receive half of the AF_XDP port: lend or hold, take back, bounce.
  * Theory in port/xdp.h.
  *
- * What is done for each buffer and frame is compiled four times: `zc` and `rss` are constants
- * in each of them. In copy mode a buffer may lie anywhere, and a frame always lies where the
- * chunk says; in zero-copy mode both are looked at. With RSS a queue has two sockets on one
- * fill ring (port/xdp_rss.c).
+ * What is done for each buffer and frame is compiled several times: `zc`, `rss` and `sg` are
+ * constants in each of them. In copy mode a buffer may lie anywhere, and a frame always lies where
+ * the chunk says; in zero-copy mode both are looked at. With RSS a queue has two sockets on one
+ * fill ring (port/xdp_rss.c). With sg a frame may come in several pieces (port/xdp_pieces.c).
  */
 #include "port/rx_csum.h"
 #include "port/xdp_rx.h"
@@ -279,12 +279,6 @@ static __attribute__((noinline)) void settle_lent(struct xn_xdpq *x, struct xn_r
 	XN_COUNT(x->q.cfg.ctr, rx_csum_handed, handed);
 }
 
-static void take_bounce_frame(struct xn_xdpq *x, uint64_t fill)
-{
-	x->rx_frames[x->n_rx_frames++] = XN_UOFF(fill);
-	x->bounce_posted--;
-}
-
 enum xn_spread xn_xdp_spread(struct xn_xdpq *x, uint64_t data, uint32_t bytes,
 			     struct xn_rx_done *done, unsigned max, unsigned *used)
 {
@@ -332,12 +326,11 @@ static unsigned deliver_bounced(struct xn_xdpq *x, uint64_t fill, uint64_t data,
 		*fits = false;
 		return 0;
 	}
-	take_bounce_frame(x, fill);
+	xn_xdp_take_bounce_frame(x, fill);
 	return used;
 }
 
-/* The oldest entry is posted once more: nothing of use has come in it. */
-static void post_again(struct xn_xdpq *x)
+void xn_xdp_post_again(struct xn_xdpq *x)
 {
 	const struct xn_lent l = x->lent[x->rx_taken++ & x->lent_mask];
 	struct fill f = fill_begin(x);
@@ -377,10 +370,10 @@ static void drop_oldest(struct xn_xdpq *x, enum xn_counter why)
 
 	xn_count_add(&x->q.cfg.ctr->v[why], 1);
 	if (XN_LENT_KIND(l) != XN_LENT_BOUNCE) {
-		post_again(x);
+		xn_xdp_post_again(x);
 		return;
 	}
-	take_bounce_frame(x, l->fill);
+	xn_xdp_take_bounce_frame(x, l->fill);
 	x->rx_taken++;
 }
 
@@ -396,11 +389,7 @@ static void move_to_landing(struct xn_xdpq *x, uint64_t addr, const struct xdp_d
 	XN_COUNT(x->q.cfg.ctr, rx_moved, 1);
 }
 
-/*
- * The entry that a frame has come in, which is the oldest then. NULL: it is no frame that can
- * be given to anybody; that is counted, and done with.
- */
-static struct xn_lent *entry_of(struct xn_xdpq *x, const struct xdp_desc *d)
+struct xn_lent *xn_xdp_entry_of(struct xn_xdpq *x, const struct xdp_desc *d)
 {
 	uint64_t addr = xsk_umem__extract_addr(d->addr);
 	struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask];
@@ -464,7 +453,7 @@ static bool deliver(struct xn_xdpq *x, const struct xdp_desc *d, const struct xn
 static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const struct xdp_desc *d,
 						   struct xn_rx_done *done, unsigned max, unsigned *out)
 {
-	const struct xn_lent *l = entry_of(x, d);
+	const struct xn_lent *l = xn_xdp_entry_of(x, d);
 
 	return !l || deliver(x, d, l, done, max, out);
 }
@@ -483,7 +472,7 @@ struct away {
 static bool away_frame(struct xn_xdpq *x, const struct xdp_desc *d, struct xn_rx_done *done,
 		       unsigned max, unsigned *out)
 {
-	const struct xn_lent *l = entry_of(x, d);
+	const struct xn_lent *l = xn_xdp_entry_of(x, d);
 	const uint64_t data = xsk_umem__add_offset_to_addr(d->addr);
 	enum xn_counter what;
 	unsigned to;
@@ -517,6 +506,15 @@ static bool away_poll(struct xn_xdpq *x, struct away *a, bool any, struct xn_rx_
 		if (!any && (!rx_outstanding(x) || xsk_umem__extract_addr(d->addr) !=
 			     x->lent[x->rx_taken & x->lent_mask].fill))
 			break;
+		if (d->options & XDP_PKT_CONTD) {
+			uint32_t k = xn_xdp_take_pieces(x, &x->away->xsk.rx, a->idx + a->i,
+							a->avail - a->i, done, max, out);
+
+			if (!k)
+				break;
+			a->i += k - 1;
+			continue;
+		}
 		if (!away_frame(x, d, done, max, out))
 			break;
 	}
@@ -528,7 +526,8 @@ static struct away away_begin(struct xn_xdpq *x, unsigned frames)
 	struct away a = { 0 };
 
 	if (x->away->xsk.fd >= 0)
-		a.avail = xsk_ring_cons__peek(&x->away->xsk.rx, frames, &a.idx);
+		a.avail = xsk_ring_cons__peek(&x->away->xsk.rx, x->sg ? x->away->xsk.rx.size : frames,
+					      &a.idx);
 	return a;
 }
 
@@ -544,7 +543,7 @@ static void away_end(struct xn_xdpq *x, const struct away *a)
 /* Frames in plain buffers, where the oldest entries point: as many as there are in a
  * row, and lie in a row in both rings. */
 static ALWAYS_INLINE unsigned poll_usual(struct xn_xdpq *x, uint32_t idx, unsigned n,
-					 struct xn_rx_done *done, const bool zc)
+					 struct xn_rx_done *done, const bool zc, const bool sg)
 {
 	const struct xdp_desc *d = xsk_ring_cons__rx_desc(&x->xsk.rx, idx);
 	const struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask], *const first = l;
@@ -565,12 +564,19 @@ static ALWAYS_INLINE unsigned poll_usual(struct xn_xdpq *x, uint32_t idx, unsign
 			break;
 		if (zc && XN_UNLIKELY(d->len > longest))
 			break;
+		if (sg && XN_UNLIKELY(d->options & XDP_PKT_CONTD))
+			break;
 		done->at.v = addr + to_buf;
 		done->len = d->len;
 		done->id_flags = id_kind;   /* plain: no flags */
 	}
 	x->rx_taken += (uint32_t)(l - first);
 	return (unsigned)(l - first);
+}
+
+static inline bool is_first_of(const struct xsk_ring_cons *rx, uint32_t idx)
+{
+	return xsk_ring_cons__rx_desc(rx, idx)->options & XDP_PKT_CONTD;
 }
 
 bool xn_xdp_rx_waiting(struct xn_portq *q)
@@ -624,13 +630,14 @@ static inline void watch_rx(struct xn_xdpq *x, uint32_t lent)
 }
 
 static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
-				      unsigned frames, const bool zc, const bool rss)
+				      unsigned frames, const bool zc, const bool rss, const bool sg)
 {
 	struct xn_xdpq *x = xdpq(q);
-	uint32_t idx = 0, avail = xsk_ring_cons__peek(&x->xsk.rx, frames, &idx), i = 0;
+	/* (A frame may have more pieces than frames are wanted.) */
+	uint32_t idx = 0, avail = xsk_ring_cons__peek(&x->xsk.rx, sg ? x->xsk.rx.size : frames, &idx), i = 0;
 	struct away a = { 0 };
 	unsigned out = 0;
-	uint64_t lent = 0;
+	uint64_t lent = 0, spread = 0;
 
 	if (rss)   /* behind the peek: an entry that was posted earlier is more likely to be seen */
 		a = away_begin(x, frames);
@@ -643,8 +650,11 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 	}
 	for (;;) {
 		unsigned most = zc && x->cut ? 0 : XN_MIN(avail - i, n - out);
-		unsigned run = poll_usual(x, idx + i, most, done + out, zc);
+		unsigned run, k;
 
+		if (sg)
+			most = XN_MIN(most, frames - (unsigned)(lent + spread));
+		run = poll_usual(x, idx + i, most, done + out, zc, sg);
 		if (XN_UNLIKELY(x->rx_csum))
 			settle_lent(x, done + out, run);
 		i += run;
@@ -652,11 +662,22 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 		lent += run;
 		if (XN_LIKELY(i == avail || out == n))
 			break;
+		if (sg && lent + spread == frames)
+			break;
+		if (sg && !run && is_first_of(&x->xsk.rx, idx + i)) {
+			k = xn_xdp_take_pieces(x, &x->xsk.rx, idx + i, avail - i, done, n, &out);
+			if (!k)
+				break;
+			i += k;
+			spread++;
+			continue;
+		}
 		if (rss && !run && away_poll(x, &a, false, done, n, &out))
 			continue;
 		if (!run && !poll_unusual(x, xsk_ring_cons__rx_desc(&x->xsk.rx, idx + i), done, n, &out))
 			break;
 		i += !run;
+		spread += !run;
 	}
 	if (rss)
 		away_poll(x, &a, true, done, n, &out);
@@ -688,18 +709,23 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 
 unsigned xn_xdp_rx_poll(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
 {
-	return rx_poll(q, done, n, frames, false, false);
+	return rx_poll(q, done, n, frames, false, false, false);
 }
 
 unsigned xn_xdp_rx_poll_zc(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
 {
-	return rx_poll(q, done, n, frames, true, false);
+	return rx_poll(q, done, n, frames, true, false, false);
+}
+
+unsigned xn_xdp_rx_poll_sg(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
+{
+	return rx_poll(q, done, n, frames, false, false, true);
 }
 
 /* Frames that came on this queue, and those that came on others: who comes first has as many as
  * he likes, in turns. */
 static ALWAYS_INLINE unsigned rx_poll_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n,
-					  unsigned frames, const bool zc)
+					  unsigned frames, const bool zc, const bool sg)
 {
 	struct xn_xdpq *x = xdpq(q);
 	unsigned out = 0;
@@ -709,7 +735,7 @@ static ALWAYS_INLINE unsigned rx_poll_rss(struct xn_portq *q, struct xn_rx_done 
 	if (x->away->turn++ & 1)
 		out = xn_xdp_cross_in(x, done, n, frames);
 	if (out < frames)
-		out += rx_poll(q, done + out, n - out, frames - out, zc, true);
+		out += rx_poll(q, done + out, n - out, frames - out, zc, true, sg);
 	if (x->away->turn & 1 && out < frames)
 		out += xn_xdp_cross_in(x, done + out, n - out, frames - out);
 	xn_xdp_rss_tell(x);
@@ -718,10 +744,15 @@ static ALWAYS_INLINE unsigned rx_poll_rss(struct xn_portq *q, struct xn_rx_done 
 
 unsigned xn_xdp_rx_poll_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
 {
-	return rx_poll_rss(q, done, n, frames, false);
+	return rx_poll_rss(q, done, n, frames, false, false);
+}
+
+unsigned xn_xdp_rx_poll_sg_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
+{
+	return rx_poll_rss(q, done, n, frames, false, true);
 }
 
 unsigned xn_xdp_rx_poll_zc_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames)
 {
-	return rx_poll_rss(q, done, n, frames, true);
+	return rx_poll_rss(q, done, n, frames, true, false);
 }

@@ -98,6 +98,25 @@ static inline void held_take(struct xn_xdpq *x)
 	x->held_stale = true;
 }
 
+/* A bounce frame came back, and is free. */
+static inline void xn_xdp_take_bounce_frame(struct xn_xdpq *x, uint64_t fill)
+{
+	x->rx_frames[x->n_rx_frames++] = XN_UOFF(fill);
+	x->bounce_posted--;
+}
+
+/* port/xdp_rx.c: the entry that a frame has come in, or a piece of one, which is the oldest then.
+ * NULL: it is nothing that can be given to anybody; that is counted, and done with. */
+struct xn_lent *xn_xdp_entry_of(struct xn_xdpq *x, const struct xdp_desc *d);
+/* The oldest entry is posted once more: nothing of use has come in it. */
+void xn_xdp_post_again(struct xn_xdpq *x);
+
+/* port/xdp_pieces.c: a frame of several pieces begins at idx of an RX ring, and `avail` entries are
+ * there. Returns how many of them it has taken; 0: it stays for the next poll. Adds to
+ * `done` at *out, up to max. */
+unsigned xn_xdp_take_pieces(struct xn_xdpq *x, const struct xsk_ring_cons *rx, uint32_t idx,
+			    uint32_t avail, struct xn_rx_done *done, unsigned max, unsigned *out);
+
 /* port/xdp_rx.c: a frame, wherever it lies in the registered memory, goes to held buffers; as
  * xn_spread_frame. An unfinished checksum is seen to. */
 enum xn_spread xn_xdp_spread(struct xn_xdpq *x, uint64_t data, uint32_t bytes,

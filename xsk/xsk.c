@@ -94,9 +94,13 @@ static int fail_bind(int err, const struct xn_xsk_cfg *cfg)
 		why = "there is no such interface";
 		break;
 	case EINVAL:
-		why = cfg->mode == XN_XSK_ZERO_COPY ?
-		      "no such queue, or the driver refuses zero-copy for this MTU and frame size" :
-		      "no such queue (ethtool -l shows how many there are)";
+		if (cfg->sg)
+			why = "no such queue (ethtool -l shows how many there are), or the kernel has no "
+			      "frames of several pieces for AF_XDP, which is since Linux 6.6: a smaller MTU";
+		else
+			why = cfg->mode == XN_XSK_ZERO_COPY ?
+			      "no such queue, or the driver refuses zero-copy for this MTU and frame size" :
+			      "no such queue (ethtool -l shows how many there are)";
 		break;
 	case ENOMEM:
 		why = "no memory for the kernel's tables (3.3 % of the memory registered)";
@@ -391,6 +395,8 @@ static int bind_queue(struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 	} else if (cfg->mode == XN_XSK_ZERO_COPY) {
 		addr.sxdp_flags |= XDP_ZEROCOPY;
 	}
+	if (cfg->sg && cfg->share_fd < 0)
+		addr.sxdp_flags |= XDP_USE_SG;
 	err = bind_retrying(x->fd, &addr, cfg->busy_ms ? cfg->busy_ms : BUSY_MS_DEFAULT);
 	return err ? fail_bind(-err, cfg) : 0;
 }
@@ -427,6 +433,7 @@ static void check_cfg(const struct xn_xsk_cfg *cfg, uint32_t chunk_bytes)
 	assert(cfg->frame_bytes <= chunk_bytes - XN_XDP_HEADROOM);
 	assert(xn_is_pow2(cfg->fill_size) && xn_is_pow2(cfg->rx_size));
 	assert(xn_is_pow2(cfg->tx_size) && xn_is_pow2(cfg->comp_size));
+	assert(!cfg->sg || cfg->mode == XN_XSK_COPY);   /* skb_shared_info: xsk/xsk.h */
 	assert(cfg->rx_size > cfg->fill_size || cfg->mode == XN_XSK_ZERO_COPY);
 }
 

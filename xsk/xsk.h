@@ -21,6 +21,12 @@
  * are 4096 bytes, which costs the kernel the least memory; in zero-copy mode a smaller
  * one crosses fewer borders of pages (xsk/zc.h).
  *
+ * With `sg` a frame longer than frame_bytes fills as many chunks as it needs, in the order of
+ * the fill ring, each as above; all its RX descriptors but the last have XDP_PKT_CONTD. They
+ * are published together, or, if the fill ring has not enough, the frame is dropped and takes
+ * none (Linux 6.6 and later, __xsk_rcv). Never with zero-copy mode: there the kernel keeps the
+ * list of pieces (skb_shared_info) at the end of the first chunk, which is guest memory.
+ *
  * The rest of the contract: the RX ring is larger than the fill ring, strictly,
  * so that in copy mode no fill entry can stick in the kernel's free list (then
  * frames come back in the order of the fill ring); an invalid fill entry or TX
@@ -52,6 +58,7 @@ struct xn_xsk_cfg {
 	uint32_t fill_size, rx_size, tx_size, comp_size;  /* powers of two; rx_size > fill_size,
 					 * but for XN_XSK_ZERO_COPY */
 	enum xn_xsk_mode mode;
+	bool sg;                        /* longer frames come in pieces; never in zero-copy mode */
 	uint32_t tx_budget;             /* packets a sendto may send; 0: the kernel's default */
 	int share_fd;                   /* bound socket of the same mem, or -1: register mem */
 	int spare_fd;                   /* of xn_xsk_socket, or -1: open one */

@@ -144,10 +144,11 @@ static void interface_faults_are_found(void **state)
 	EXPECT(good_veth, f_.nic.carrier = false, "link", XN_LEVEL_WARN, "carrier",
 	       "ip link set dev veth1 up");
 	EXPECT(good, f_.nic.mtu = 3822, "mtu", XN_LEVEL_OK, "3822", "");
-	EXPECT(good, f_.nic.mtu = 3823, "mtu", XN_LEVEL_BAD, "3823", "ip link set dev eth0 mtu 3822");
-	EXPECT(good_veth, f_.nic.mtu = 9000, "mtu", XN_LEVEL_BAD, "9000", "ip link set dev eth0 mtu 3506");
-	EXPECT(good_veth, f_.nic.mtu = 3600, "mtu", XN_LEVEL_WARN, "3600", "dev eth0 mtu 3506");
-	EXPECT(good_veth, f_.nic.peer_mtu = 9000, "mtu", XN_LEVEL_WARN, "9000", "dev veth1 mtu 3506");
+	EXPECT(good, f_.nic.mtu = 65535, "mtu", XN_LEVEL_OK, "copy mode", "");
+	EXPECT(good, f_.nic.mtu = 65536, "mtu", XN_LEVEL_BAD, "65536", "ip link set dev eth0 mtu 65535");
+	EXPECT(good_veth, f_.nic.mtu = 9000, "mtu", XN_LEVEL_OK, "9000", "");
+	EXPECT(good_veth, f_.nic.mtu = f_.nic.peer_mtu = 9000, "mtu", XN_LEVEL_OK, "9000", "");
+	EXPECT(good_veth, f_.nic.peer_mtu = 9000, "mtu", XN_LEVEL_WARN, "9000", "dev veth1 mtu 1500");
 	EXPECT(good, f_.nic.driver[0] = 0, "driver", XN_LEVEL_WARN, "name", "");
 	EXPECT(good, f_.nic.xdp_told = false, "native XDP", XN_LEVEL_WARN, "does not tell",
 	       "attach=native");
@@ -541,16 +542,19 @@ static void offloads_of_a_peer_here_are_bad_and_elsewhere_a_hint(void **state)
 	set_offloads_of_two(false);
 }
 
-static void mtu_that_is_too_long_is_bad(void **state)
+static void mtu_that_is_long_is_judged_with_the_peers(void **state)
 {
 	struct scene *s = *state;
 
 	set_mtu("one", 9000);
 	RUN(&s->r, "doctor", "one");
+	assert_says(s, "ok    mtu: 9000; copy mode; frames longer than a chunk of 4096 bytes are put together");
 	set_mtu("one", 1500);
-	assert_int_equal(s->r.status, 1);
-	assert_says(s, "bad   mtu: 9000; at most 3822 fits the chunk of 4096 bytes that a frame has; "
-		    "what to do: ip link set dev one mtu 3506");
+	set_mtu("two", 9000);
+	RUN(&s->r, "doctor", "one");
+	set_mtu("two", 1500);
+	assert_says(s, "warn  mtu: 1500 here, 9000 at the peer; veth takes no native XDP program then; "
+		    "what to do: ip link set dev two mtu 1500");
 }
 
 static void link_that_is_down_is_bad(void **state)
@@ -796,7 +800,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest real[] = {
 		cmocka_unit_test(good_veth_has_nothing_bad),
 		cmocka_unit_test(offloads_of_a_peer_here_are_bad_and_elsewhere_a_hint),
-		cmocka_unit_test(mtu_that_is_too_long_is_bad),
+		cmocka_unit_test(mtu_that_is_long_is_judged_with_the_peers),
 		cmocka_unit_test(link_that_is_down_is_bad),
 		cmocka_unit_test(program_of_somebody_else_is_bad),
 		cmocka_unit_test(interface_that_another_port_has_is_bad),

@@ -69,8 +69,10 @@ static void what_the_interface_cannot_do_is_said(void **state)
 
 	assert_int_equal(xn_lab_create(&lab, &(struct xn_lab_cfg){ .queues = 1, .mtu = 9000 }), 0);
 	assert_int_equal(xn_lab_enter_near(&lab), 0);
-	assert_int_equal(xn_port_open(&port, "xdp:" XN_LAB_NEAR, NULL), -EMSGSIZE);
+	assert_int_equal(xn_port_open(&port, "xdp:" XN_LAB_NEAR ",mode=zero-copy", NULL), -EMSGSIZE);
 	assert_message_has("ip link set");
+	assert_int_equal(xn_port_open(&port, "xdp:" XN_LAB_NEAR ",attach=native", NULL), 0);
+	xn_port_close(port);
 	xn_lab_leave(&lab);
 	xn_lab_destroy(&lab);
 }
