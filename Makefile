@@ -208,6 +208,7 @@ LAB_SRC := \
     bench/sink.c \
     bench/check.c \
     bench/guest.c \
+    bench/guest_chain.c \
     bench/sender.c \
     bench/clock.c \
     bench/front.c

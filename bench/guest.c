@@ -34,8 +34,8 @@
  *
  * Packed rings. What is described is the same, in a table of our own; to offer it copies its
  * descriptors into the ring, the first one's flags last, which are (A) then. The device's flags
- * in the next slot are (C). Every chain of a ring is equally long, so that the event that
- * stands for an element further on is known.
+ * in the next slot are (C). Where every chain of a ring is equally long, the event that
+ * stands for an element further on is known; chains of any length: guest_chain.c.
  *
  * Deliberately not here: indirect descriptors, offloads, and any distrust:
  * this is the guest, and the device is the engine under test.
@@ -44,75 +44,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include <linux/virtio_ring.h>
-
-#include "base/atomics.h"
 #include "base/log.h"
-#include "base/types.h"
-#include "bench/guest.h"
-
-#define HDR_BYTES       12u     /* struct virtio_net_hdr with num_buffers (5.1.6.1) */
-#define NUM_BUFFERS_AT  10u
-#define RX_BUF_BYTES    1536u
-/* 27 cache lines: an odd number, so that neighbours do not share the few sets of the
- * first-level cache that a power of two would leave them (10 ns a packet). Linux's
- * heads of socket buffers are no powers of two either. */
-#define TX_BUF_BYTES    1728u
-#define TX_SPLIT_AT     64u     /* where the data is when it is apart from its header */
-#define MAX_QUEUE       32768u
-#define NO_RX           UINT16_MAX
-
-#define WRAP    0x8000u   /* packed: wrap counter, in bit 15 of a position */
-#define P_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
-#define P_USED  (1u << VRING_PACKED_DESC_F_USED)
-
-struct ring {
-	struct vring_desc *desc;       /* packed: our own table */
-	struct vring_avail *avail;
-	const struct vring_used *used;
-	uint16_t *used_event;          /* behind avail->ring: ours */
-	const uint16_t *avail_event;   /* behind used->ring: the device's */
-	uint64_t *slots;               /* packed: two words each */
-	uint32_t *driver_event;
-	const uint32_t *device_event;
-	bool packed;
-	uint32_t size;
-	uint16_t mask, chain;   /* chain: descriptors of each */
-	/* These are positions in a packed ring. */
-	uint16_t next_avail;    /* ours, ahead of avail->idx until published */
-	uint16_t published;     /* avail->idx */
-	uint16_t next_used;     /* first used element that we have not looked at */
-	uint16_t used_idx;      /* what we saw of used->idx last */
-	int kick_fd, call_fd;
-	uint64_t at;            /* offset of the ring's memory in RAM */
-	uint64_t avail_at, used_at;
-};
-
-struct pair {
-	struct ring rx;
-	uint16_t continuations; /* buffers of the frame begun that are still to come */
-	uint8_t **rx_buf;       /* by descriptor */
-
-	struct ring tx XN_CACHE_ALIGNED;
-	uint8_t *tx_buf;        /* of slot 0 */
-	uint16_t *free;         /* stack of slots */
-	uint16_t *rx_of_slot;   /* receive buffer that a slot forwards, or NO_RX */
-	uint32_t n_free;
-} XN_CACHE_ALIGNED;
-
-struct xn_guest {
-	struct xn_guest_cfg cfg;
-	int fd;
-	bool got_huge;
-	uint8_t *ram;
-	uint64_t ram_bytes;
-	uint32_t tx_buf_bytes, tx_slots;
-	struct pair *pairs;
-};
+#include "bench/guest_priv.h"
 
 /* ---- where things are in RAM ---------------------------------------------- */
 
@@ -220,12 +155,13 @@ static uint64_t place_all(struct xn_guest *g)
 			map_ring(g, &g->pairs[i].tx);
 		}
 	}
-	return at;
-}
+	if (g->cfg.data_bytes) {
+		const uint64_t here = take(&at, g->cfg.data_bytes, XN_PAGE_SIZE);
 
-static uint64_t gpa_of(const struct xn_guest *g, const uint8_t *p)
-{
-	return g->cfg.gpa_base + (uint64_t)(p - g->ram);
+		if (g->ram)
+			g->data = g->ram + here;
+	}
+	return at;
 }
 
 /* ---- life ------------------------------------------------------------------ */
@@ -246,13 +182,16 @@ static int make_fds(struct xn_guest *g)
 	return 0;
 }
 
+/* chain: 0: they differ. */
 static bool make_tables(const struct xn_guest *g, struct ring *r, uint16_t chain)
 {
 	r->packed = g->cfg.packed;
 	r->chain = chain;
 	if (r->packed)
 		r->desc = calloc(g->cfg.queue_size, sizeof(*r->desc));
-	return !r->packed || r->desc;
+	if (!chain)
+		r->chain_of = calloc(g->cfg.queue_size, 1);
+	return (!r->packed || r->desc) && (chain || r->chain_of);
 }
 
 static int make_pairs(struct xn_guest *g)
@@ -272,7 +211,7 @@ static int make_pairs(struct xn_guest *g)
 		p->free = calloc(n, sizeof(*p->free));
 		p->rx_of_slot = calloc(n, sizeof(*p->rx_of_slot));
 		tables &= make_tables(g, &p->rx, 1) &&
-			  make_tables(g, &p->tx, g->cfg.split_tx_header ? 2 : 1);
+			  make_tables(g, &p->tx, g->cfg.tx_pieces ? 0 : g->per_slot);
 	}
 	for (unsigned i = 0; i < g->cfg.pairs; i++)
 		if (!tables || !g->pairs[i].rx_buf || !g->pairs[i].free || !g->pairs[i].rx_of_slot)
@@ -312,6 +251,9 @@ static int check_cfg(const struct xn_guest_cfg *cfg)
 	    cfg->queue_size < 2)
 		return xn_fail(EINVAL, "queue size is a power of two (packed: any number), 2 to %u, not %u",
 			       MAX_QUEUE, cfg->queue_size);
+	if (cfg->tx_pieces > cfg->queue_size || cfg->tx_pieces > UINT8_MAX)
+		return xn_fail(EINVAL, "packets of up to %u pieces in a queue of %u", cfg->tx_pieces,
+			       cfg->queue_size);
 	if (cfg->rx_buf_bytes && cfg->rx_buf_bytes <= HDR_BYTES)
 		return xn_fail(EINVAL, "receive buffers need more than the %u bytes of the header",
 			       HDR_BYTES);
@@ -333,9 +275,10 @@ int xn_guest_create(struct xn_guest **out, const struct xn_guest_cfg *cfg)
 	g->fd = -1;
 	if (!g->cfg.rx_buf_bytes)
 		g->cfg.rx_buf_bytes = RX_BUF_BYTES;
-	g->tx_slots = cfg->split_tx_header ? cfg->queue_size / 2 : cfg->queue_size;
+	g->per_slot = cfg->tx_pieces ? cfg->tx_pieces : cfg->split_tx_header ? 2 : 1;
+	g->tx_slots = cfg->queue_size / g->per_slot;
 	g->tx_buf_bytes = (uint32_t)XN_ALIGN_UP(g->cfg.rx_buf_bytes + TX_SPLIT_AT, 64);
-	g->tx_buf_bytes = XN_MAX(TX_BUF_BYTES, g->tx_buf_bytes);
+	g->tx_buf_bytes = cfg->tx_slot_bytes ? cfg->tx_slot_bytes : XN_MAX(TX_BUF_BYTES, g->tx_buf_bytes);
 	err = make_pairs(g);
 	if (!err)
 		err = make_ram(g);
@@ -353,6 +296,7 @@ static void close_ring(struct ring *r)
 {
 	if (r->packed)
 		free(r->desc);
+	free(r->chain_of);
 	if (r->kick_fd >= 0)
 		close(r->kick_fd);
 	if (r->call_fd >= 0)
@@ -401,6 +345,11 @@ void xn_guest_vring(const struct xn_guest *g, unsigned index, struct xn_vring *v
 	};
 }
 
+uint8_t *xn_guest_data(const struct xn_guest *g)
+{
+	return g->data;
+}
+
 bool xn_guest_got_huge(const struct xn_guest *g)
 {
 	return g->got_huge;
@@ -418,142 +367,6 @@ static void reset_ring(struct xn_guest *g, struct ring *r)
 		return;
 	}
 	r->avail->flags = r->call_fd >= 0 ? 0 : VRING_AVAIL_F_NO_INTERRUPT;
-}
-
-/* ---- packed ones: positions, and what lies there ---- */
-
-static inline uint16_t forth(const struct ring *r, uint16_t at, uint32_t slots)
-{
-	const uint32_t slot = (at & ~WRAP) + slots;
-
-	return (uint16_t)(slot < r->size ? at + slots : ((at ^ WRAP) & WRAP) | (slot - r->size));
-}
-
-static inline uint64_t *slot_at(const struct ring *r, uint16_t at)
-{
-	return &r->slots[2 * (at & ~WRAP)];
-}
-
-/* Length, id and flags in one word. */
-static inline uint64_t avail_word(const struct vring_desc *d, uint16_t id, uint16_t at)
-{
-	const uint64_t flags = d->flags | (at & WRAP ? P_AVAIL : P_USED);
-
-	return flags << 48 | (uint64_t)id << 32 | d->len;
-}
-
-static inline bool is_used(uint64_t word, uint16_t at)
-{
-	return ((word >> 48 ^ (at & WRAP ? P_AVAIL | P_USED : 0)) & (P_AVAIL | P_USED)) == 0;
-}
-
-static inline bool used_at(const struct ring *r, uint16_t at)
-{
-	return is_used(xn_load_acquire64(&slot_at(r, at)[1]), at);
-}
-
-/* A chain of one or two. */
-static inline void offer_slots(struct ring *r, uint16_t head)
-{
-	const struct vring_desc *d = &r->desc[head];
-	const uint16_t first = r->next_avail;
-
-	if (XN_UNLIKELY(r->chain == 2)) {
-		const uint16_t at = forth(r, first, 1);
-
-		slot_at(r, at)[0] = d[1].addr;
-		slot_at(r, at)[1] = avail_word(&d[1], head, at);
-	}
-	slot_at(r, first)[0] = d->addr;
-	/* (A): the descriptor, and those behind it, before the flags. */
-	xn_store_release64(&slot_at(r, first)[1], avail_word(d, head, first));
-	r->next_avail = forth(r, first, r->chain);
-}
-
-static inline bool take_slot(struct ring *r, struct vring_used_elem *e)
-{
-	/* (C), as in take_used. */
-	const uint64_t word = xn_load_acquire64(&slot_at(r, r->next_used)[1]);
-
-	if (!is_used(word, r->next_used))
-		return false;
-	/* A length without WRITE is none: 2.8.5. */
-	*e = (struct vring_used_elem){ .id = (uint16_t)(word >> 32),
-		.len = word >> 48 & VRING_DESC_F_WRITE ? (uint32_t)word : 0 };
-	r->next_used = forth(r, r->next_used, r->chain);
-	return true;
-}
-
-/* 2.8.10: was the event's position passed between `before` and now? */
-static bool wants_slot_kick(const struct ring *r, uint16_t before)
-{
-	const uint32_t wish = xn_load_once32(r->device_event), flags = wish >> 16;
-	const uint16_t now = r->next_avail & ~WRAP;
-	const uint16_t new = (uint16_t)(now + ((before ^ r->next_avail) & WRAP ? r->size : 0));
-	uint16_t event = wish & ~WRAP & UINT16_MAX;
-
-	if (flags != VRING_PACKED_EVENT_FLAG_DESC)
-		return flags != VRING_PACKED_EVENT_FLAG_DISABLE;
-	if ((wish ^ before) & WRAP)
-		event = (uint16_t)(event + r->size);
-	return vring_need_event(event, new, before & ~WRAP);
-}
-
-/* ---- both ---- */
-
-static bool wants_kick(const struct xn_guest *g, const struct ring *r, uint16_t before)
-{
-	if (r->packed)
-		return wants_slot_kick(r, before);
-	if (g->cfg.event_idx)
-		return vring_need_event(xn_load_once16(r->avail_event), r->next_avail, before);
-	return !(xn_load_once16(&r->used->flags) & VRING_USED_F_NO_NOTIFY);
-}
-
-/* Offers everything up to next_avail to the device; once a batch. */
-static void publish(const struct xn_guest *g, struct ring *r)
-{
-	const uint16_t before = r->published;
-	const uint64_t one = 1;
-	ssize_t n;
-
-	r->published = r->next_avail;
-	/* (A): the entries before the index that covers them. */
-	if (!r->packed)
-		xn_store_release16(&r->avail->idx, r->next_avail);
-	if (r->kick_fd < 0)
-		return;
-	/* (B): our index before its wish; pairs with the device's fence before sleep. */
-	xn_fence_full();
-	if (!wants_kick(g, r, before))
-		return;
-	/* It can only fail when 2^64 - 2 kicks are waiting already. */
-	n = write(r->kick_fd, &one, sizeof(one));
-	(void)n;
-}
-
-static inline void offer(struct ring *r, uint16_t head)
-{
-	if (r->packed)
-		offer_slots(r, head);
-	else
-		r->avail->ring[r->next_avail++ & r->mask] = head;
-}
-
-/* The next used element, if there is one; looks at the shared index only when what it saw
- * last is used up. */
-static inline bool take_used(struct ring *r, struct vring_used_elem *e)
-{
-	if (r->packed)
-		return take_slot(r, e);
-	if (r->used_idx == r->next_used) {
-		/* (C): pairs with the device's release; its elements and data come after. */
-		r->used_idx = xn_load_acquire16(&r->used->idx);
-		if (r->used_idx == r->next_used)
-			return false;
-	}
-	*e = r->used->ring[r->next_used++ & r->mask];
-	return true;
 }
 
 void xn_guest_start(struct xn_guest *g, unsigned pair)
@@ -585,7 +398,7 @@ void xn_guest_start(struct xn_guest *g, unsigned pair)
 /* Wants to be called when `more` further elements have been used after the next one. */
 static bool arm_slots(const struct xn_guest *g, struct ring *r, uint32_t more)
 {
-	/* No further than what is out. */
+	/* No further than what is out. Of chains that differ it is not known where they end. */
 	const uint16_t at = forth(r, r->next_used, more * r->chain);
 	const uint32_t flags = g->cfg.event_idx ? VRING_PACKED_EVENT_FLAG_DESC :
 						  VRING_PACKED_EVENT_FLAG_ENABLE;
@@ -722,12 +535,11 @@ unsigned xn_guest_tx_reap(struct xn_guest *g, unsigned pair)
 {
 	struct pair *p = &g->pairs[pair];
 	unsigned n = 0, reposted = 0;
-	unsigned shift = g->cfg.split_tx_header;
 	struct vring_used_elem e;
 
 	for (; n < g->cfg.queue_size && take_used(&p->tx, &e); n++) {
 		uint32_t head = e.id;
-		uint16_t slot = (uint16_t)(head >> shift);
+		uint16_t slot = (uint16_t)(XN_LIKELY(g->per_slot == 1) ? head : head / g->per_slot);
 
 		assert(head < p->tx.size && "device returned a descriptor that does not exist");
 		assert(p->n_free < g->tx_slots && "device returned more than it was given");

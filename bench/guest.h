@@ -35,6 +35,11 @@ struct xn_guest_cfg {
 	bool split_tx_header;      /* header in a descriptor of its own */
 	bool kicks;                /* eventfds for both directions, else polled */
 	bool event_idx;            /* VIRTIO_F_EVENT_IDX was accepted */
+	/* Packets of up to so many pieces (xn_guest_chain_*), from slots of so many bytes; 0: of one
+	 * or two, as above. */
+	uint16_t tx_pieces;
+	uint32_t tx_slot_bytes;
+	uint64_t data_bytes;       /* RAM for data of the caller's */
 };
 
 struct xn_guest;
@@ -45,6 +50,8 @@ void xn_guest_destroy(struct xn_guest *g);
 void xn_guest_region(const struct xn_guest *g, struct xn_region *r);
 void xn_guest_vring(const struct xn_guest *g, unsigned index, struct xn_vring *v);
 bool xn_guest_got_huge(const struct xn_guest *g);
+/* cfg.data_bytes of RAM, at the start of a page; NULL: none. */
+uint8_t *xn_guest_data(const struct xn_guest *g);
 
 /* Driver: forgets everything and starts with empty rings, rx buffers all posted. */
 void xn_guest_start(struct xn_guest *g, unsigned pair);
@@ -83,6 +90,22 @@ void     xn_guest_tx_submit(struct xn_guest *g, unsigned pair, const uint32_t *b
 unsigned xn_guest_tx_reap(struct xn_guest *g, unsigned pair);
 /* Sent and not yet returned. */
 unsigned xn_guest_tx_pending(const struct xn_guest *g, unsigned pair);
+
+/*
+ * Transmit packets of several pieces (cfg.tx_pieces), as Linux's driver does with headers and
+ * page fragments. Each has a slot with memory of its own until it is returned; its pieces lie
+ * there, or anywhere else in RAM. The first begins with the virtio-net header.
+ *
+ * begin: memory of the slot that add takes next; NULL: all are on their way. add: offers a
+ * packet; what was added is published by push, once a batch.
+ */
+struct xn_guest_piece {
+	uint8_t *data;
+	uint32_t bytes;
+};
+uint8_t *xn_guest_chain_begin(struct xn_guest *g, unsigned pair);
+void     xn_guest_chain_add(struct xn_guest *g, unsigned pair, const struct xn_guest_piece *p, unsigned n);
+void     xn_guest_chain_push(struct xn_guest *g, unsigned pair);
 
 /*
  * Forward without a copy: sends a received frame from its receive buffer (the
