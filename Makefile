@@ -209,6 +209,10 @@ LAB_SRC := \
     bench/check.c \
     bench/guest.c \
     bench/guest_chain.c \
+    bench/merge.c \
+    bench/tcp.c \
+    bench/tcp_peer.c \
+    bench/tcp_side.c \
     bench/sender.c \
     bench/clock.c \
     bench/front.c
@@ -300,7 +304,7 @@ UNIT_TESTS   := \
     inflight_packed \
     inflight_packed_kill
 KERNEL_TESTS := facts rss filter
-NET_TESTS    := veth rss rss_port steer segments faults privileges example xsknetd
+NET_TESTS    := veth rss rss_port steer segments tcp faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
 TSAN_TESTS   := vq_hostile vq_packed_hostile cross port_rss_threads worker session session_mem session_ring hash
 # The black-box suite of xsknetd.

@@ -23,6 +23,9 @@
 #include <stdint.h>
 #include "xsknet.h"
 
+/* struct virtio_net_hdr with num_buffers (VIRTIO 1.3, 5.1.6.1), in front of each frame. */
+#define XN_GUEST_HDR 12u
+
 struct xn_guest_cfg {
 	unsigned pairs;
 	uint32_t queue_size;       /* descriptors of each ring; split: power of two */

@@ -15,7 +15,7 @@
 #include "base/types.h"
 #include "bench/guest.h"
 
-#define HDR_BYTES       12u     /* struct virtio_net_hdr with num_buffers (5.1.6.1) */
+#define HDR_BYTES       XN_GUEST_HDR
 #define NUM_BUFFERS_AT  10u
 #define RX_BUF_BYTES    1536u
 /* 27 cache lines: an odd number, so that neighbours do not share the few sets of the
