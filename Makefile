@@ -144,7 +144,9 @@ LIB_SRC := \
     engine/rx.c \
     engine/tx.c \
     engine/ctrl.c \
+    engine/coal.c \
     engine/ctrl_announce.c \
+    engine/ctrl_coal.c \
     engine/ctrl_mq.c \
     engine/ctrl_rx.c \
     engine/steer.c \
@@ -278,6 +280,8 @@ UNIT_TESTS   := \
     ctrl \
     ctrl_rss \
     ctrl_rx \
+    coal \
+    ctrl_coal \
     rx_mode \
     dirty \
     port_xdp \
@@ -306,7 +310,7 @@ UNIT_TESTS   := \
 KERNEL_TESTS := facts rss filter
 NET_TESTS    := veth rss rss_port steer segments tcp faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
-TSAN_TESTS   := vq_hostile vq_packed_hostile cross port_rss_threads worker session session_mem session_ring hash
+TSAN_TESTS   := vq_hostile vq_packed_hostile coal cross port_rss_threads worker session session_mem session_ring hash
 # The black-box suite of xsknetd.
 SUITE_SRC    := \
     tests/vhost/main.c \
@@ -320,6 +324,7 @@ SUITE_SRC    := \
     tests/vhost/case_guest.c \
     tests/vhost/case_ctrl.c \
     tests/vhost/case_steer.c \
+    tests/vhost/case_coal.c \
     tests/vhost/case_inflight.c \
     tests/vhost/case_fault.c \
     tests/vhost/case_wait.c \

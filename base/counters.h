@@ -78,6 +78,7 @@ X(tx_kick_drops,        "packets", "lost on the way out: the kernel said that a 
 X(rx_out_of_order,      "buffers", "came back from the kernel in another order than lent") \
 X(irqs_sent,            "events",  "used-buffer notifications sent to the guest") \
 X(irqs_suppressed,      "events",  "batches for which the guest wanted no notification") \
+X(irqs_held,            "events",  "batches whose notification was put off, as the driver asked for (NOTF_COAL)") \
 X(heads_dropped,        "chains",  "chains given back unused with length 0 after a fault or a drop") \
 X(inflight_resumed,     "chains",  "chains that a back end which died had taken, taken again at a start") \
 X(inflight_ignored,     "entries", "what inflight memory said at a start, and cannot be: ignored") \

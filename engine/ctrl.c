@@ -23,19 +23,11 @@ unsigned xn_dev_ctrl_index(const struct xn_dev *dev)
 	return xn_dev_many_pairs(dev) ? 2 * dev->opts.pairs : 2;
 }
 
-/* Nothing was ever taken from it, as far as its base says. */
-static bool is_new(const struct xn_dev *dev, const struct xn_ring_setup *r)
-{
-	const uint32_t first = xn_dev_has(dev, VIRTIO_F_RING_PACKED) ? XN_VRING_NEW_PACKED : 0;
-
-	return r->v.base == first || r->v.base == (first & UINT16_MAX);
-}
-
 /* A driver that came from elsewhere (a migration) may have spoken of VLANs there, of which each
  * command tells of one: those that were not heard are not dropped. */
 static void note_beginning(struct xn_dev *dev, const struct xn_ring_setup *r)
 {
-	if (is_new(dev, r))
+	if (xn_ring_is_new(dev, r))
 		dev->ctrl.heard = true;
 	else if (!dev->ctrl.heard)
 		dev->filter.vlan = false;
@@ -153,6 +145,7 @@ static xn_ctrl_fn *const classes[] = {
 	[VIRTIO_NET_CTRL_VLAN] = xn_ctrl_vlan,
 	[VIRTIO_NET_CTRL_ANNOUNCE] = xn_ctrl_announce,
 	[VIRTIO_NET_CTRL_MQ] = xn_ctrl_mq,
+	[VIRTIO_NET_CTRL_NOTF_COAL] = xn_ctrl_coal,
 };
 
 /* `readable` bytes of the chain are the driver's. */

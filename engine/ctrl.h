@@ -32,7 +32,13 @@ struct xn_ctrl_cmd {
  */
 typedef bool xn_ctrl_fn(struct xn_dev *dev, const struct xn_ctrl_cmd *cmd);
 
+/* Linux headers before 6.0 do not have it. */
+#ifndef VIRTIO_NET_CTRL_NOTF_COAL
+#define VIRTIO_NET_CTRL_NOTF_COAL 6
+#endif
+
 xn_ctrl_fn xn_ctrl_announce;   /* engine/ctrl_announce.c */
+xn_ctrl_fn xn_ctrl_coal;       /* engine/ctrl_coal.c */
 xn_ctrl_fn xn_ctrl_mq;         /* engine/ctrl_mq.c */
 xn_ctrl_fn xn_ctrl_rx, xn_ctrl_mac, xn_ctrl_vlan;   /* engine/ctrl_rx.c */
 

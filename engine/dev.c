@@ -24,6 +24,7 @@
 #define FILTER_FEATURES \
 	(XN_BIT(VIRTIO_NET_F_CTRL_RX) | XN_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | \
 	 XN_BIT(VIRTIO_NET_F_CTRL_VLAN))
+#define COAL_FEATURES (XN_BIT(XN_NET_F_NOTF_COAL) | XN_BIT(XN_NET_F_VQ_NOTF_COAL))
 #define SEGMENT_FEATURES \
 	(XN_BIT(VIRTIO_NET_F_HOST_TSO4) | XN_BIT(VIRTIO_NET_F_HOST_TSO6) | XN_BIT(XN_NET_F_HOST_USO))
 
@@ -39,7 +40,7 @@ uint64_t xn_port_features(const struct xn_port *port)
 	if (filter && !port->fixed_mac)
 		filter |= XN_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR);
 	return DATA_PATH_FEATURES | VMM_FEATURES | port->features | filter |
-	       XN_BIT(VIRTIO_NET_F_HASH_REPORT) |
+	       XN_BIT(VIRTIO_NET_F_HASH_REPORT) | COAL_FEATURES |
 	       (port->ops->set_rss ? XN_BIT(VIRTIO_NET_F_RSS) : 0);
 }
 
@@ -56,7 +57,16 @@ static struct xn_queue *queue_create(struct xn_dev *dev, unsigned pair)
 	q->tx.index = 2 * pair + 1;
 	q->rx.kick_fd = q->rx.call_fd = q->tx.kick_fd = q->tx.call_fd = -1;
 	q->max_frame = dev->port->max_frame;
+	q->coal.timer_fd = -1;
 	return q;
+}
+
+static void queue_destroy(struct xn_queue *q)
+{
+	if (!q)
+		return;
+	xn_coal_close(&q->coal);
+	free(q);
 }
 
 int xn_dev_create(struct xn_dev **out, struct xn_mem *mem, struct xn_port *port,
@@ -136,7 +146,7 @@ void xn_dev_destroy(struct xn_dev *dev)
 	if (pairs_run(dev))
 		xn_dev_stop(dev);
 	for (unsigned i = 0; i < dev->opts.pairs; i++)
-		free(dev->queues[i]);
+		queue_destroy(dev->queues[i]);
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(dev->rings); i++) {
 		close_fd(dev->rings[i].v.kick_fd);
 		close_fd(dev->rings[i].v.call_fd);
@@ -288,6 +298,8 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 	r->v.base = ring->base;
 	r->v.inflight = ring->inflight;
 	r->set = true;
+	if (slot != XN_CTRL_RING && xn_dev_has(dev, VIRTIO_F_RING_RESET) && xn_ring_is_new(dev, r))
+		xn_coal_ring_is_new(dev, index);
 	return 0;
 }
 
@@ -430,6 +442,10 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 	err = xn_ring_start(dev, &q->tx, &dev->rings[q->tx.index], &q->ctr);
 	if (err)
 		goto out_rx;
+	q->coalesces = dev->features & COAL_FEATURES;
+	err = q->coalesces ? xn_coal_start(q) : 0;
+	if (err)
+		goto out_tx;
 	with_tables.bufs = q->bufs;
 	with_tables.rests = q->rests;
 	err = dev->port->ops->start(dev->port, &with_tables, &q->port);
@@ -487,6 +503,8 @@ static int stop_queue(struct xn_dev *dev, struct xn_queue *q, uint64_t deadline)
 	int err;
 
 	drain(q, deadline);
+	if (q->coalesces)
+		xn_coal_settle(q);
 	err = q->ops->stop(q->port);
 	q->port = NULL;
 	q->running = false;

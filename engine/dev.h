@@ -70,6 +70,7 @@ struct xn_dev {
 	struct xn_rss_config driver_hash;   /* of HASH_CONFIG; no types: none */
 	struct xn_vmm_rss vmm_rss;
 	struct xn_told_rss told_rss;
+	struct xn_coal_said coal;
 	struct xn_dev_hash hash;
 	struct xn_dirty dirty;     /* map NULL: off */
 };
@@ -77,6 +78,14 @@ struct xn_dev {
 static inline bool xn_dev_has(const struct xn_dev *dev, unsigned feature)
 {
 	return dev->features & XN_BIT(feature);
+}
+
+/* Nothing was ever taken from it, as far as its base says. */
+static inline bool xn_ring_is_new(const struct xn_dev *dev, const struct xn_ring_setup *r)
+{
+	const uint32_t first = xn_dev_has(dev, VIRTIO_F_RING_PACKED) ? XN_VRING_NEW_PACKED : 0;
+
+	return r->v.base == first || r->v.base == (first & UINT16_MAX);
 }
 
 /* Does the driver know of more than one pair? VIRTIO 1.3, 5.1.2 */
@@ -114,6 +123,8 @@ void xn_ring_end(struct xn_ring_side *s, struct xn_ring_setup *r);
 
 /* engine/queue.c: publishes what was pushed, notifies the guest if it wants that. */
 void xn_ring_flush(struct xn_dev *dev, struct xn_ring_side *s);
+/* For used entries that were published: notifies, if the guest wants that. */
+void xn_ring_decide_irq(struct xn_dev *dev, struct xn_ring_side *s);
 /* For a stop: nothing of it is out any more; notifies. */
 void xn_ring_take_back(struct xn_dev *dev, struct xn_ring_side *s);
 /* Tells the VMM, once, of a ring that a fault has stopped. */

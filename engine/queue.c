@@ -69,8 +69,7 @@ static void notify(struct xn_dev *dev, const struct xn_ring_side *s)
 		(void)!write(s->call_fd, &one, sizeof(one));
 }
 
-/* For used entries that have just been published: notifies, if the guest wants that. */
-static void decide_irq(struct xn_dev *dev, struct xn_ring_side *s)
+void xn_ring_decide_irq(struct xn_dev *dev, struct xn_ring_side *s)
 {
 	if (xn_vq_wants_irq(&s->vq))
 		notify(dev, s);
@@ -81,7 +80,7 @@ static void decide_irq(struct xn_dev *dev, struct xn_ring_side *s)
 void xn_ring_flush(struct xn_dev *dev, struct xn_ring_side *s)
 {
 	if (xn_vq_publish(&s->vq))
-		decide_irq(dev, s);
+		xn_ring_decide_irq(dev, s);
 }
 
 void xn_queue_flush(struct xn_queue *q)
@@ -94,7 +93,7 @@ void xn_ring_take_back(struct xn_dev *dev, struct xn_ring_side *s)
 {
 	xn_ring_flush(dev, s);
 	if (xn_vq_reclaim_all(&s->vq))
-		decide_irq(dev, s);
+		xn_ring_decide_irq(dev, s);
 }
 
 void xn_queue_take_back(struct xn_queue *q)
@@ -132,7 +131,11 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget)
 	work += q->port->aside + xn_rx_refill(q);
 	work += xn_tx_send(q, budget);
 	work += xn_tx_reclaim(q);
-	xn_queue_flush(q);   /* also chains that were refused, which are no work */
+	/* Also chains that were refused, which are no work. */
+	if (XN_UNLIKELY(q->coalesces))
+		xn_coal_flush(q);
+	else
+		xn_queue_flush(q);
 	if (XN_UNLIKELY(q->rx.vq.broken != XN_FAULT_NONE))
 		xn_ring_tell_broken(q->dev, &q->rx);
 	if (XN_UNLIKELY(q->tx.vq.broken != XN_FAULT_NONE))
@@ -167,17 +170,19 @@ bool xn_queue_arm(struct xn_queue *q)
 	idle = xn_vq_enable_kick(&q->rx.vq) || q->rx_blocked;
 	idle &= xn_vq_enable_kick(&q->tx.vq) || q->tx_blocked;
 	q->ops->arm(q->port);
+	if (q->coalesces)
+		idle &= xn_coal_arm(q);
 	return idle && !q->port->restart;
 }
 
 unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n)
 {
-	const int kicks[] = { q->rx.kick_fd, q->tx.kick_fd };
+	const int own[] = { q->rx.kick_fd, q->tx.kick_fd, q->coalesces ? q->coal.timer_fd : -1 };
 	unsigned k = 0;
 
-	for (unsigned i = 0; i < XN_ARRAY_SIZE(kicks); i++)
-		if (kicks[i] >= 0 && k < n)
-			fds[k++] = (struct pollfd){ .fd = kicks[i], .events = POLLIN };
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(own); i++)
+		if (own[i] >= 0 && k < n)
+			fds[k++] = (struct pollfd){ .fd = own[i], .events = POLLIN };
 	if (q->running)
 		k += q->ops->wait_fds(q->port, fds + k, n - k);
 	return k;

@@ -21,7 +21,7 @@
  *	for (;;) {
  *		if (xn_queue_run(q, 64) || !xn_queue_arm(q))
  *			continue;
- *		poll(fds, xn_queue_wait_fds(q, fds, 6), -1);
+ *		poll(fds, xn_queue_wait_fds(q, fds, 7), -1);
  *	}
  *
  * Conventions of every call
@@ -347,9 +347,9 @@ struct xn_dev_opts {
  * GUEST_CSUM, HOST_TSO4, HOST_TSO6, HOST_ECN and HOST_USO), and those
  * that only concern config space and control queue, which are the VMM's to serve and to
  * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE, and RING_RESET (a ring that is reset is
- * set anew while its pair is stopped, the other goes on at its base); and HASH_REPORT and, where the port can,
- * RSS, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN and CTRL_MAC_ADDR, for VMMs that leave the control queue
- * to xn_dev_ctrl_run: others have to mask them.
+ * set anew while its pair is stopped, the other goes on at its base); and HASH_REPORT, NOTF_COAL, VQ_NOTF_COAL
+ * and, where the port can, RSS, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN and CTRL_MAC_ADDR, for VMMs that
+ * leave the control queue to xn_dev_ctrl_run: others have to mask them.
  */
 uint64_t xn_port_features(const struct xn_port *port);
 
@@ -587,9 +587,11 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget);
  */
 bool xn_queue_arm(struct xn_queue *q);
 
-/* Fills up to n (6 are always enough) of struct pollfd (fd, events); returns how many.
+/* Fills up to n (7 are always enough) of struct pollfd (fd, events); returns how many.
  * After any of them is ready, call xn_queue_run. They stay the same until stop, or
- * XN_EVENT_QUEUE_RESTARTED. Queue thread. */
+ * XN_EVENT_QUEUE_RESTARTED. With NOTF_COAL or VQ_NOTF_COAL accepted a timer is among them: used
+ * buffers of which the guest wants to hear later are told of in the turn that follows it. (That
+ * is no work: xn_queue_run may return 0.) Queue thread. */
 struct pollfd;
 unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n);
 
@@ -608,9 +610,9 @@ int xn_dev_ctrl_stop(struct xn_dev *dev);
  * Answers the commands that wait, at most 64; then asks the guest to notify its kick_fd.
  * Returns how many; call again while it is 64, else when the kick fd is readable. It
  * understands VQ_PAIRS_SET and RSS_CONFIG (XN_EVENT_PAIRS, in front of the answer; the VMM
- * enables pairs), HASH_CONFIG, ANNOUNCE_ACK, and the commands of receive mode, MAC addresses and
- * VLANs: frames that the driver does not want are dropped (steer_unwanted). All else is answered
- * with VIRTIO_NET_ERR. Some commands take 10 ms and more; after 20 ms it returns 64, however many
+ * enables pairs), HASH_CONFIG, ANNOUNCE_ACK, those of notification coalescing, and the commands of
+ * receive mode, MAC addresses and VLANs: frames that the driver does not want are dropped
+ * (steer_unwanted). All else is answered with VIRTIO_NET_ERR. Some commands take 10 ms and more; after 20 ms it returns 64, however many
  * there were. Any one thread at a time, and none in a start of a pair; queues may be running.
  */
 unsigned xn_dev_ctrl_run(struct xn_dev *dev);

@@ -54,7 +54,7 @@
 #define DIAL_MAX_NS    NS_PER_S
 #define ACCEPT_WAIT_NS (100 * NS_PER_MS)
 #define MAX_FDS        (8 + XN_CTL_FDS)
-#define FDS_A_PAIR     18u      /* eventfds and their copies, sockets, rings */
+#define FDS_A_PAIR     19u      /* eventfds and their copies, sockets, rings, a timer */
 #define FDS_OTHER      256u
 
 struct daemon {

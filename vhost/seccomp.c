@@ -70,7 +70,7 @@ static const struct call calls[] = {
 	   F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_GET_SEALS, F_ADD_SEALS),
 	CALL(memfd_create, "inflight area"),
 	CALL(ftruncate,    "the same"),
-	CALL(timerfd_create, "a queue that waits for room"),
+	CALL(timerfd_create, "a queue that waits for room, or to notify"),
 	CALL(timerfd_settime, "the same"),
 	CALL(timer_settime, "calls that a front end makes wait are ended"),
 	CALL(close,        "everything"),

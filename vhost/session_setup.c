@@ -8,6 +8,11 @@
 #include "vhost/session_priv.h"
 
 #define BIT(n) (1ull << (n))
+/* Linux headers before 6.6 do not have it. */
+#define F_VQ_NOTF_COAL 52
+#ifndef VIRTIO_NET_F_NOTF_COAL   /* 6.0 */
+#define VIRTIO_NET_F_NOTF_COAL 53
+#endif
 
 static const uint64_t protocol_offered =
 	BIT(XN_VU_P_MQ) | BIT(XN_VU_P_LOG_SHMFD) | BIT(XN_VU_P_RARP) | BIT(XN_VU_P_REPLY_ACK) |
@@ -21,7 +26,8 @@ static const uint64_t protocol_offered =
  * for again. */
 #define FORWARDED (BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) | \
 		   BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | \
-		   BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
+		   BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | \
+		   BIT(VIRTIO_NET_F_NOTF_COAL) | BIT(F_VQ_NOTF_COAL))
 
 int xn_vu_get_features(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/coal.h"
 #include "port/port.h"
 #include "tests/fake/kernel.h"
 #include "tests/fuzz/guest.h"
@@ -305,6 +306,7 @@ void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 				 1ull << VIRTIO_NET_F_MQ | 1ull << VIRTIO_NET_F_CTRL_RX |
 				 1ull << VIRTIO_NET_F_CTRL_RX_EXTRA | 1ull << VIRTIO_NET_F_CTRL_VLAN |
 				 1ull << VIRTIO_NET_F_CTRL_MAC_ADDR |
+				 1ull << XN_NET_F_NOTF_COAL | 1ull << XN_NET_F_VQ_NOTF_COAL |
 				 (s.features & 64 ? 1ull << VIRTIO_NET_F_RSS : 0) : 0)))
 		abort();
 	/* 2: the control queue of one pair. */

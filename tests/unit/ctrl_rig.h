@@ -143,7 +143,7 @@ static void close_rig(void)
 	drv_fini(&r.drv);
 }
 
-static uint64_t count(const char *name)
+static __attribute__((unused)) uint64_t count(const char *name)
 {
 	return drv_stat(r.dev, XN_ALL_PAIRS, name);
 }
@@ -203,7 +203,7 @@ static uint8_t ask_pairs(uint16_t pairs)
 	return ask(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &pairs, 2);
 }
 
-static void queue_still_answers(void)
+static __attribute__((unused)) void queue_still_answers(void)
 {
 	unsigned before = r.pairs_events;
 

@@ -305,6 +305,7 @@ static void add_all(void)
 	add_guest_cases();
 	add_ctrl_cases();
 	add_steer_cases();
+	add_coal_cases();
 	add_inflight_cases();
 	add_mutate_cases();
 	add_fault_cases();

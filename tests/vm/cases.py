@@ -468,6 +468,41 @@ def a_guest_hears_of_its_address_its_mtu_and_its_link(lab):
     lab.ping(2)
 
 
+NOTF_COAL = 53
+
+
+@test(trees=("stable", "new"))
+def a_guest_says_how_often_it_is_notified(lab):
+    nic = generic_nic(lab, 1)
+    d = lab.daemon()
+    g = lab.guest([nic], qemu="new")
+    check_bit(g, NOTF_COAL)
+    g.services()
+
+    def notified():
+        """Of 1000 frames either way: how often the guest was told; and batches that waited."""
+        before = d.counters()
+        traffic(lab, 20)
+        more = {n: v - before[n] for n, v in d.counters().items()}
+        return 1000 * more["irqs_sent"] // (more["rx_packets"] + more["tx_packets"]), more["irqs_held"]
+
+    rate, held = notified()
+    check(held == 0, f"{held} batches waited, and nobody has asked for that")
+    g.sh("ethtool -C eth0 rx-usecs 2000 rx-frames 64 tx-usecs 2000 tx-frames 64")
+    said = g.sh("ethtool -c eth0")
+    check(re.search(r"rx-usecs:\s*2000\b.*rx-frames:\s*64\b.*tx-usecs:\s*2000\b.*tx-frames:\s*64\b", said, re.S), said)
+    less, held = notified()
+    check(held > 100 and less < rate, f"{held} batches waited, {rate} before, {less} now")
+    # Alone a frame waits for its time, and no longer.
+    g.sh("ethtool -C eth0 rx-usecs 50000 rx-frames 64 tx-usecs 0 tx-frames 1")
+    said = sh(inside("stable", "/usr/bin/busybox", "ping", "-c", "5", "-i", "0.2", "-W", "3", GUEST))
+    took = [float(ms) for ms in re.findall(r"time=([\d.]+) ms", said)]
+    check(len(took) == 5 and min(took) > 45, f"the guest hears of a frame after 50 ms: {said}")
+    g.sh("ethtool -C eth0 rx-usecs 0 rx-frames 0 tx-usecs 0 tx-frames 1")
+    check(notified()[1] == 0, "batches wait, though that was taken back")
+    print(f">> {rate} notifications for 1000 frames, {less} with 64 frames or 2 ms")
+
+
 # ---- receive-side scaling: the guest says which flow comes on which of its queues --------
 
 RSS_PAIRS = 4

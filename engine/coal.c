@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* When used buffers are told of, as the driver wishes. Theory in engine/coal.h. */
+#include <errno.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/dev.h"
+
+#define NS_PER_S  1000000000ull
+#define NS_PER_US 1000ull
+
+/* ---- the queue's thread ---- */
+
+/* The timer: at this time (CLOCK_MONOTONIC), or never with 0. */
+static void set_timer(int fd, uint64_t at_ns)
+{
+	const struct itimerspec t = {
+		.it_value = { (time_t)(at_ns / NS_PER_S), (long)(at_ns % NS_PER_S) },
+	};
+
+	(void)timerfd_settime(fd, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+static const xn_coal_wish *wish_of(const struct xn_queue *q, const struct xn_ring_side *s)
+{
+	return &q->dev->coal.ring[s->index];
+}
+
+static void take_wish(struct xn_coal_ring *c, xn_coal_wish wish, uint32_t size)
+{
+	const uint32_t packets = (uint32_t)(wish >> 32), usecs = (uint32_t)wish;
+
+	c->wish = wish;
+	c->limit = XN_MIN(packets, XN_MAX(size / 2, 1u));
+	c->delay_ns = packets ? XN_MIN(usecs * NS_PER_US, XN_COAL_MAX_NS) : 0;
+}
+
+static void begin(const struct xn_queue *q, const struct xn_ring_side *s, struct xn_coal_ring *c)
+{
+	*c = (struct xn_coal_ring){ .told = s->vq.used_published };
+	take_wish(c, xn_load_once64(wish_of(q, s)), s->vq.size);
+}
+
+int xn_coal_start(struct xn_queue *q)
+{
+	struct xn_coal *c = &q->coal;
+
+	if (c->timer_fd < 0)
+		c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (c->timer_fd < 0)
+		return xn_fail(errno, "timer of queue pair %u: %s", q->pair, strerror(errno));
+	begin(q, &q->rx, &c->rx);
+	begin(q, &q->tx, &c->tx);
+	return 0;
+}
+
+static void tell(struct xn_queue *q, struct xn_ring_side *s, struct xn_coal_ring *c)
+{
+	c->since_ns = 0;
+	c->told = s->vq.used_published;
+	xn_ring_decide_irq(q->dev, s);
+}
+
+void xn_coal_settle(struct xn_queue *q)
+{
+	if (q->coal.rx.since_ns)
+		tell(q, &q->rx, &q->coal.rx);
+	if (q->coal.tx.since_ns)
+		tell(q, &q->tx, &q->coal.tx);
+}
+
+/* May what has been used wait? */
+static bool waits(const struct xn_ring_side *s, struct xn_coal_ring *c)
+{
+	uint64_t now;
+
+	if (!c->delay_ns || (uint16_t)(s->vq.used_published - c->told) >= c->limit)
+		return false;
+	now = xn_now_ns();
+	if (!c->since_ns)
+		c->since_ns = now;
+	return now - c->since_ns < c->delay_ns;
+}
+
+static void flush(struct xn_queue *q, struct xn_ring_side *s, struct xn_coal_ring *c)
+{
+	const xn_coal_wish wish = xn_load_once64(wish_of(q, s));
+	const bool more = xn_vq_publish(&s->vq);
+
+	if (XN_UNLIKELY(wish != c->wish))
+		take_wish(c, wish, s->vq.size);
+	if (!more && !c->since_ns)
+		return;
+	if (!waits(s, c))
+		tell(q, s, c);
+	else if (more)
+		XN_COUNT(s->vq.ctr, irqs_held, 1);
+}
+
+void xn_coal_flush(struct xn_queue *q)
+{
+	flush(q, &q->rx, &q->coal.rx);
+	flush(q, &q->tx, &q->coal.tx);
+}
+
+/* When what waits has waited long enough; 0: nothing waits. */
+static uint64_t due_ns(const struct xn_coal *c)
+{
+	const uint64_t rx = c->rx.since_ns ? c->rx.since_ns + c->rx.delay_ns : 0;
+	const uint64_t tx = c->tx.since_ns ? c->tx.since_ns + c->tx.delay_ns : 0;
+
+	return rx && tx ? XN_MIN(rx, tx) : rx | tx;
+}
+
+bool xn_coal_arm(struct xn_queue *q)
+{
+	struct xn_coal *c = &q->coal;
+	const uint64_t due = due_ns(c);
+	uint64_t v;
+
+	/* Somebody may have set it off (xn_coal_say): then it is not set any more. */
+	if (read(c->timer_fd, &v, sizeof(v)) == sizeof(v))
+		c->armed_ns = 0;
+	if (due != c->armed_ns)
+		set_timer(c->timer_fd, due);
+	c->armed_ns = due;
+	/* Orders the timer's setting before the look at the wishes; pairs with the fence in
+	 * wake: either it sets off the timer as it is now, or its wish is seen here. */
+	xn_fence_full();
+	return xn_load_once64(wish_of(q, &q->rx)) == c->rx.wish &&
+	       xn_load_once64(wish_of(q, &q->tx)) == c->tx.wish;
+}
+
+void xn_coal_close(struct xn_coal *c)
+{
+	if (c->timer_fd >= 0)
+		close(c->timer_fd);
+	c->timer_fd = -1;
+}
+
+/* ---- what the driver says ---- */
+
+/* The queue of a ring whose wish has changed looks at it now. */
+static void wake(const struct xn_dev *dev, unsigned index)
+{
+	const int fd = dev->queues[index / 2]->coal.timer_fd;
+
+	/* Orders the wish before the timer; pairs with the one in xn_coal_arm. */
+	xn_fence_full();
+	if (fd >= 0)
+		set_timer(fd, 1);
+}
+
+void xn_coal_say(struct xn_dev *dev, unsigned index, xn_coal_wish wish)
+{
+	if (xn_load_once64(&dev->coal.ring[index]) == wish)
+		return;
+	xn_store_once64(&dev->coal.ring[index], wish);
+	wake(dev, index);
+}
+
+void xn_coal_say_all(struct xn_dev *dev, unsigned kind, xn_coal_wish wish)
+{
+	dev->coal.all[kind] = wish;
+	for (unsigned pair = 0; pair < dev->opts.pairs; pair++)
+		xn_coal_say(dev, 2 * pair + kind, wish);
+}
+
+void xn_coal_ring_is_new(struct xn_dev *dev, unsigned index)
+{
+	xn_store_once64(&dev->coal.ring[index], dev->coal.all[index % 2]);
+}
+
+void xn_coal_forget(struct xn_dev *dev)
+{
+	for (unsigned kind = 0; kind < 2; kind++)
+		xn_coal_say_all(dev, kind, 0);
+}
