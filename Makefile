@@ -240,7 +240,10 @@ BENCH_SRC := \
     bench/json.c \
     bench/chart.c \
     bench/footprint.c \
-    bench/offload.c
+    bench/offload.c \
+    bench/tcp_bench.c \
+    bench/report_tcp.c \
+    bench/large.c
 BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests/kernel/rss.bpf.c tests/net/queues.bpf.c
 # Fakes and rigs for the tests, and parts of the bench that are tested alone.
 RIG_SRC := \

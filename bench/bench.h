@@ -42,7 +42,9 @@ extern const char *const xn_kind_names[XN_KIND_COUNT];  /* "zero-copy" */
 extern const char *const xn_guest_on_names[3];          /* "auto" */
 
 #define XN_SIZES_MAX   16u
-#define XN_SIZE_MAX    1514u    /* Ethernet header and an MTU of 1500 */
+#define XN_ETH_BYTES   14u      /* in front of what an MTU counts */
+#define XN_MTU_DEFAULT 1500u
+#define XN_MTU_MAX     65535u
 #define XN_ROUNDS_MAX  1000u
 #define XN_QUEUES_MAX  16u
 #define XN_PACES_MAX   16u
@@ -50,6 +52,11 @@ extern const char *const xn_guest_on_names[3];          /* "auto" */
 #define XN_REASONS_MAX 16u
 #define XN_BUF_MIN     1526u    /* of a receive buffer: header, and the longest frame */
 #define XN_BUF_MAX     32768u
+#define XN_PIECE_MIN   4096u    /* 64 KiB in as many pieces as Linux has: 17 */
+#define XN_PIECE_MAX   65536u
+
+/* --dir tcp-tx and tcp-rx: bench/tcp_bench.c. */
+enum xn_tcp_dir { XN_TCP_TX, XN_TCP_RX, XN_TCP_DIRS };
 
 /* What packets ask for: bench/offload.c. */
 enum xn_ask { XN_ASK_CSUM, XN_ASK_TSO, XN_ASK_USO, XN_ASK_COUNT };
@@ -88,6 +95,10 @@ struct xn_opts {
 	enum xn_huge huge;
 	const char *json, *svg;         /* NULL: none; "-": stdout */
 	bool footprint;
+	unsigned mtu;                   /* of both ends */
+	bool tcp[XN_TCP_DIRS];
+	uint32_t piece_bytes;           /* of large packets that guests send; 0: all in one */
+	bool large;                     /* measures large packets besides (bench/large.c) */
 	bool ask[XN_ASK_COUNT];         /* what the guest's packets ask for; none: not measured */
 };
 
@@ -137,11 +148,46 @@ struct xn_place {
 	int gen_cpu, near_cpu;           /* of queue 0 */
 };
 
+/* Figures of a TCP connection, medians over rounds; NAN where they make no sense. */
+enum xn_tcp_figure {
+	XN_TCP_GBPS,           /* of payload */
+	XN_TCP_SEGS,           /* segments a second; raw: frames */
+	XN_TCP_RATIO,          /* of raw's frames in the same round */
+	XN_TCP_ENGINE_NS, XN_TCP_CPU_NS,   /* a segment: without sendto(), and with it */
+	XN_TCP_CHAINS,         /* packets of the guest for 64 KiB of payload */
+	XN_TCP_LENT, XN_TCP_CHAINED, XN_TCP_GATHERED,   /* shares of these */
+	XN_TCP_AGAIN,          /* bytes sent again, of those that arrived */
+	XN_TCP_MERGED,         /* rx: segments in a frame that the guest got */
+	XN_TCP_FIGURES
+};
+struct xn_tcp_line {
+	const char *dir, *way;
+	unsigned mtu, rounds;
+	uint64_t bad;          /* bytes that arrived wrong */
+	double v[XN_TCP_FIGURES];
+};
+#define XN_TCP_LINES_MAX 16u
+
+/* --offload: one kind of packets; medians over rounds, shares over all. */
+struct xn_ask_line {
+	const char *name;
+	double fps, ratio;           /* frames on the wire; of raw's in the same round */
+	double ns, engine_ns;        /* a frame: all that the near end does, without sendto() */
+	double lent, chained, gathered;
+	double chains;               /* packets of the guest for a frame */
+};
+#define XN_ASK_LINES_MAX 8u
+
 struct xn_bench {
 	struct xn_opts opts;
 	struct xn_place place;
 	struct xn_cell *cells;
 	unsigned n_cells;
+	struct xn_tcp_line tcp[XN_TCP_LINES_MAX];
+	unsigned n_tcp;
+	struct xn_ask_line ask[XN_ASK_LINES_MAX];
+	unsigned n_ask;
+	struct xn_bench *large;  /* NULL: not measured */
 	double seconds;          /* the whole run took */
 	bool partial;
 };
@@ -199,10 +245,18 @@ struct xn_machine {
 void xn_machine_get(struct xn_machine *m);
 
 void xn_report_table(const struct xn_bench *b, FILE *out);
+void xn_report_large(const struct xn_bench *large, FILE *out);
+void xn_report_tcp(const struct xn_bench *b, FILE *out);
 /* 0 or -errno. */
 int  xn_report_json(const struct xn_bench *b, const char *file);
 int  xn_report_svg(const struct xn_bench *b, const char *file);
 int  xn_footprint(const struct xn_opts *o);
-int  xn_offload_bench(const struct xn_opts *o);
+/* Fills b->ask with what b->opts.ask asks for. 0 or -errno. */
+int  xn_offload_bench(struct xn_bench *b);
+void xn_report_offload(const struct xn_bench *b, FILE *out);
+/* Adds to b->tcp what b->opts.tcp asks for. 0 or -errno. */
+int  xn_tcp_bench(struct xn_bench *b);
+/* A short run of large packets, in b->large, and of TCP, if b->opts.large. 0 or -errno. */
+int  xn_large_bench(struct xn_bench *b);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The same for programs: {"machine": ..., "settings": ..., "results": [...]}. */
+/* The same for programs: {"machine": ..., "settings": ..., "results": [...], "tcp": [...],
+ * "offload": [...]}. */
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -81,6 +82,7 @@ static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 
 	json_object_set_new(j, "mode", mode[0] ? json_string(mode) : json_null());
 	put_count(j, "size_bytes", bytes);
+	put_count(j, "mtu", b->opts.ifname || b->opts.peer ? NAN : b->opts.mtu);
 	put_count(j, "pace_pps", s->cell->pace_pps ? (double)s->cell->pace_pps : NAN);
 	put_count(j, "queues", s->cell->dir == XN_DIR_RTT ? 1 : s->cell->queues);
 	put(j, "pps", s->pps);
@@ -121,6 +123,69 @@ static json_t *result(const struct xn_bench *b, const struct xn_summary *s)
 	return j;
 }
 
+static void put_share(json_t *o, const struct xn_tcp_line *l)
+{
+	static const struct { const char *key; enum xn_tcp_figure figure; } keys[] = {
+		{ "gbps", XN_TCP_GBPS }, { "segments_per_second", XN_TCP_SEGS },
+		{ "raw_ratio", XN_TCP_RATIO }, { "engine_ns_per_segment", XN_TCP_ENGINE_NS },
+		{ "cpu_ns_per_segment", XN_TCP_CPU_NS }, { "chains_per_64k", XN_TCP_CHAINS },
+		{ "lent_share", XN_TCP_LENT }, { "chained_share", XN_TCP_CHAINED },
+		{ "gathered_share", XN_TCP_GATHERED }, { "again_share", XN_TCP_AGAIN },
+		{ "segments_per_frame", XN_TCP_MERGED },
+	};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		put(o, keys[i].key, l->v[keys[i].figure]);
+}
+
+static json_t *tcp(const struct xn_bench *b)
+{
+	json_t *a = json_array();
+
+	for (unsigned i = 0; i < b->n_tcp; i++) {
+		const struct xn_tcp_line *l = &b->tcp[i];
+		json_t *o = json_pack("{s:s, s:s, s:i, s:i, s:I}", "dir", l->dir, "way", l->way,
+				      "mtu", (int)l->mtu, "rounds", (int)l->rounds,
+				      "wrong_bytes", (json_int_t)l->bad);
+
+		put_share(o, l);
+		json_array_append_new(a, o);
+	}
+	return a;
+}
+
+static json_t *offload(const struct xn_bench *b)
+{
+	json_t *a = json_array();
+
+	for (unsigned i = 0; i < b->n_ask; i++) {
+		const struct xn_ask_line *l = &b->ask[i];
+		json_t *o = json_pack("{s:s}", "ask", l->name);
+
+		put(o, "frames_per_second", l->fps);
+		put(o, "raw_ratio", l->ratio);
+		put(o, "engine_ns_per_frame", l->engine_ns);
+		put(o, "cpu_ns_per_frame", l->ns);
+		put(o, "chains_per_frame", l->chains);
+		put(o, "lent_share", l->lent);
+		put(o, "chained_share", l->chained);
+		put(o, "gathered_share", l->gathered);
+		json_array_append_new(a, o);
+	}
+	return a;
+}
+
+static void put_results(json_t *results, const struct xn_bench *b)
+{
+	for (unsigned i = 0; i < b->n_cells; i++)
+		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
+			struct xn_summary s;
+
+			if (xn_summarize(&b->cells[i], k, &s))
+				json_array_append_new(results, result(b, &s));
+		}
+}
+
 int xn_report_json(const struct xn_bench *b, const char *file)
 {
 	json_t *root = json_object(), *results = json_array();
@@ -131,13 +196,11 @@ int xn_report_json(const struct xn_bench *b, const char *file)
 	json_object_set_new(root, "machine", machine(b));
 	json_object_set_new(root, "settings", settings(b));
 	json_object_set_new(root, "results", results);
-	for (unsigned i = 0; i < b->n_cells; i++)
-		for (unsigned k = 0; k < XN_KIND_COUNT; k++) {
-			struct xn_summary s;
-
-			if (xn_summarize(&b->cells[i], k, &s))
-				json_array_append_new(results, result(b, &s));
-		}
+	put_results(results, b);
+	if (b->large)
+		put_results(results, b->large);
+	json_object_set_new(root, "tcp", tcp(b));
+	json_object_set_new(root, "offload", offload(b));
 	if (!f || json_dumpf(root, f, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) ||
 	    fputc('\n', f) == EOF || fflush(f))
 		err = xn_fail(errno ? errno : EIO, "--json %s: %s", file,

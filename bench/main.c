@@ -57,7 +57,14 @@ static int judge(const struct xn_bench *b)
 				s.cell->bytes);
 			status = XN_EXIT_BAD_FRAMES;
 		}
-	return status;
+	for (unsigned i = 0; i < b->n_tcp; i++) {
+		if (!b->tcp[i].bad)
+			continue;
+		fprintf(stderr, "xsknet-bench: %llu wrong bytes: %s, MTU %u, %s\n",
+			(unsigned long long)b->tcp[i].bad, b->tcp[i].dir, b->tcp[i].mtu, b->tcp[i].way);
+		status = XN_EXIT_BAD_FRAMES;
+	}
+	return b->large && judge(b->large) ? XN_EXIT_BAD_FRAMES : status;
 }
 
 static int report(const struct xn_bench *b)
@@ -65,7 +72,11 @@ static int report(const struct xn_bench *b)
 	const bool json_out = b->opts.json && !strcmp(b->opts.json, "-");
 	int status = 0;
 
-	xn_report_table(b, json_out ? stderr : stdout);
+	if (b->n_cells)
+		xn_report_table(b, json_out ? stderr : stdout);
+	if (b->large && b->large->n_cells)
+		xn_report_large(b->large, json_out ? stderr : stdout);
+	xn_report_tcp(b, json_out ? stderr : stdout);
 	if (b->opts.json && xn_report_json(b, b->opts.json))
 		status = fail();
 	if (b->opts.svg && xn_report_svg(b, b->opts.svg))
@@ -89,6 +100,27 @@ static bool writable(const char *opt, const char *file)
 	return true;
 }
 
+static int offload(struct xn_bench *b)
+{
+	const bool json_out = b->opts.json && !strcmp(b->opts.json, "-");
+	int status = xn_offload_bench(b) ? fail() : 0;
+
+	if (!status)
+		xn_report_offload(b, json_out ? stderr : stdout);
+	if (!status && b->opts.json && xn_report_json(b, b->opts.json))
+		status = fail();
+	return status ? status : xn_stop ? XN_EXIT_INTERRUPTED : 0;
+}
+
+static int measure(struct xn_bench *b)
+{
+	int err = xn_bench_run(b);
+
+	if (!err)
+		err = xn_tcp_bench(b);
+	return err ? err : xn_large_bench(b);
+}
+
 int main(int argc, char **argv)
 {
 	struct xn_bench b = { 0 };
@@ -104,12 +136,12 @@ int main(int argc, char **argv)
 	if (b.opts.footprint)
 		return xn_footprint(&b.opts) ? fail() : 0;
 	if (b.opts.ask[XN_ASK_CSUM] || b.opts.ask[XN_ASK_TSO] || b.opts.ask[XN_ASK_USO])
-		return xn_offload_bench(&b.opts) ? fail() : xn_stop ? XN_EXIT_INTERRUPTED : 0;
+		return offload(&b);
 	if (b.opts.peer)
 		fprintf(stderr, "xsknet-bench: attaches an XDP program to %s, which takes all that "
 			"arrives there, and sends frames from it; detaches it at the end\n",
 			b.opts.peer);
-	if (xn_bench_run(&b) && !xn_stop)
+	if (measure(&b) && !xn_stop)
 		status = fail();
 	else
 		status = report(&b);

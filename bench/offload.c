@@ -66,8 +66,8 @@ struct side {
 };
 
 struct figures {
-	double fps[XN_ROUNDS_MAX], ns[XN_ROUNDS_MAX], ratio[XN_ROUNDS_MAX];
-	double gathered, lent;              /* packets, of all rounds */
+	double fps[XN_ROUNDS_MAX], ns[XN_ROUNDS_MAX], engine_ns[XN_ROUNDS_MAX], ratio[XN_ROUNDS_MAX];
+	double gathered, chained, lent, frames;   /* packets and frames, of all rounds */
 };
 
 /* ---- the guest ---- */
@@ -237,10 +237,11 @@ static int drain(struct side *s)
 	return s->seen == s->offered ? 0 : xn_fail(EIO, "packets did not leave");
 }
 
-/* One turn of a way: frames a second, and what the near end takes for one. */
-static int run_guest(struct side *s, int way, double secs, double *fps, double *ns)
+/* One turn of a way: frames a second, and what the near end takes for one, all in all and
+ * without sendto(). */
+static int run_guest(struct side *s, int way, double secs, double *fps, double *ns, double *engine_ns)
 {
-	uint64_t began, end, frames, arrived, ticks = 0;
+	uint64_t began, end, frames, arrived, ticks = 0, sending;
 
 	make_packets(s, way);
 	for (end = xn_now_ns() + WARM_NS; xn_now_ns() < end;) {
@@ -248,6 +249,7 @@ static int run_guest(struct side *s, int way, double secs, double *fps, double *
 		xn_queue_run(s->q, XN_TURN);
 	}
 	frames = frames_sent(s);
+	sending = xn_send_ticks();
 	began = xn_now_ns();
 	end = began + (uint64_t)(secs * 1e9);
 	while (xn_now_ns() < end) {
@@ -259,9 +261,11 @@ static int run_guest(struct side *s, int way, double secs, double *fps, double *
 		ticks += xn_ticks() - t;
 	}
 	end = xn_now_ns();
+	sending = xn_send_ticks() - sending;
 	frames = frames_sent(s) - frames;
 	*fps = (double)frames * 1e9 / (double)(end - began);
 	*ns = frames ? xn_ticks_ns(ticks) / (double)frames : NAN;
+	*engine_ns = frames ? xn_ticks_ns(ticks - XN_MIN(ticks, sending)) / (double)frames : NAN;
 	if (drain(s))
 		return -EIO;
 	arrived = frames_arrived(s);
@@ -291,23 +295,59 @@ static void run_raw(struct xn_path *p, double secs, double *fps, double *ns)
 
 /* ---- all of them ---- */
 
-static void show(struct figures *f, const bool *wanted, unsigned rounds)
+static void keep(struct xn_bench *b, struct figures *f, const bool *wanted, unsigned rounds)
 {
-	printf("frames of %u bytes on veth; medians of %u rounds\n\n"
-	       "          frames/s   Gbit/s   of raw   ns a frame      lent  gathered\n",
-	       FRAME_BYTES, rounds);
-	for (int w = 0; w < WAYS; w++) {
-		const double fps = wanted[w] ? xn_median(f[w].fps, rounds) : 0;
-		const double all = f[w].lent + f[w].gathered;
+	for (int w = 0; w < WAYS && rounds; w++) {
+		const double all = f[w].lent + f[w].chained + f[w].gathered;
 
 		if (!wanted[w])
 			continue;
-		printf("%-8s %9.0f %8.2f", names[w], fps, fps * FRAME_BYTES * 8 / 1e9);
-		printf(" %8.3f %12.1f", xn_median(f[w].ratio, rounds), xn_median(f[w].ns, rounds));
-		if (all > 0)
-			printf(" %8.0f%% %8.0f%%", 100 * f[w].lent / all, 100 * f[w].gathered / all);
-		putchar('\n');
+		b->ask[b->n_ask++] = (struct xn_ask_line){
+			.name = names[w], .fps = xn_median(f[w].fps, rounds),
+			.ratio = xn_median(f[w].ratio, rounds), .ns = xn_median(f[w].ns, rounds),
+			.engine_ns = xn_median(f[w].engine_ns, rounds),
+			.lent = all > 0 ? f[w].lent / all : NAN,
+			.chained = all > 0 ? f[w].chained / all : NAN,
+			.gathered = all > 0 ? f[w].gathered / all : NAN,
+			.chains = all > 0 ? all / f[w].frames : NAN,
+		};
 	}
+}
+
+/* A figure in its column; "-" where there is none. */
+static void column(FILE *out, int width, int digits, double v)
+{
+	if (isnan(v))
+		fprintf(out, " %*s", width, "-");
+	else
+		fprintf(out, " %*.*f", width, digits, v);
+}
+
+void xn_report_offload(const struct xn_bench *b, FILE *out)
+{
+	fprintf(out, "frames of %u bytes on veth; medians of %u rounds of %.3g s, in turns%s\n\n"
+		"                           of  engine     cpu   chains    lent  chained  gathered\n"
+		"ask for   frames/s Gbit/s   raw  ns/frame ns/frame /frame       %%        %%         %%\n",
+		FRAME_BYTES, b->opts.rounds, b->opts.secs,
+		b->partial ? "; PARTIAL: stopped by a signal" : "");
+	for (unsigned i = 0; i < b->n_ask; i++) {
+		const struct xn_ask_line *l = &b->ask[i];
+
+		fprintf(out, "%-8s", l->name);
+		column(out, 9, 0, l->fps);
+		column(out, 6, 2, l->fps * FRAME_BYTES * 8 / 1e9);
+		column(out, 6, 3, l->ratio);
+		column(out, 8, 1, l->engine_ns);
+		column(out, 8, 0, l->ns);
+		column(out, 7, 3, l->chains);
+		column(out, 7, 1, l->lent * 100);
+		column(out, 8, 1, l->chained * 100);
+		column(out, 9, 1, l->gathered * 100);
+		fputc('\n', out);
+	}
+	fputs("\nof raw: frames of the raw AF_XDP loop in the same round. engine: inside the engine without\n"
+	      "sendto(), its copies and checksums included; cpu: with the kernel's part. chains: packets of the\n"
+	      "guest for a frame on the wire.\n", out);
 }
 
 static int run_round(struct side *s, struct xn_path *raw, const struct xn_opts *o,
@@ -316,25 +356,32 @@ static int run_round(struct side *s, struct xn_path *raw, const struct xn_opts *
 	for (int w = 0; w < WAYS && !xn_stop; w++) {
 		const double lent = (double)counter(s, "tx_lent");
 		const double gathered = (double)counter(s, "tx_gathered");
+		const double chained = (double)counter(s, "tx_chained");
+		const double frames = (double)frames_sent(s);
 		int err = 0;
 
+		f[w].engine_ns[round] = NAN;
 		if (!wanted[w])
 			continue;
 		if (w == RAW)
 			run_raw(raw, o->secs, &f[w].fps[round], &f[w].ns[round]);
 		else
-			err = run_guest(s, w, o->secs, &f[w].fps[round], &f[w].ns[round]);
+			err = run_guest(s, w, o->secs, &f[w].fps[round], &f[w].ns[round],
+					&f[w].engine_ns[round]);
 		if (err)
 			return err;
 		f[w].ratio[round] = f[w].fps[round] / f[RAW].fps[round];
 		f[w].lent += (double)counter(s, "tx_lent") - lent;
 		f[w].gathered += (double)counter(s, "tx_gathered") - gathered;
+		f[w].chained += (double)counter(s, "tx_chained") - chained;
+		f[w].frames += (double)frames_sent(s) - frames;
 	}
 	return 0;
 }
 
-int xn_offload_bench(const struct xn_opts *o)
+int xn_offload_bench(struct xn_bench *b)
 {
+	const struct xn_opts *o = &b->opts;
 	const bool wanted[WAYS] = { true, true, o->ask[XN_ASK_CSUM], o->ask[XN_ASK_TSO],
 				    o->ask[XN_ASK_USO] };
 	struct side s = { .lab = { .home_ns = -1, .near_ns = -1, .far_ns = -1 }, .ram_fd = -1 };
@@ -354,8 +401,10 @@ int xn_offload_bench(const struct xn_opts *o)
 		err = open_side(&s);
 	for (; round < o->rounds && !err && !xn_stop; round++)
 		err = run_round(&s, raw, o, wanted, f, round);
-	if (!err && !xn_stop)
-		show(f, wanted, round);
+	/* A round that was cut short compares nothing. */
+	if (!err)
+		keep(b, f, wanted, xn_stop ? round - (round > 0) : round);
+	b->partial = xn_stop;
 	close_side(&s);
 	xn_path_destroy(raw);
 	free(f);

@@ -35,6 +35,10 @@ static const char *const ring_words[R_COUNT] = { "split", "packed" };
 enum { POLL_COUNT = 3 };
 static const char *const poll_words[POLL_COUNT] = { "adaptive", "busy", "sleep" };
 
+/* Of --dir: those of enum xn_dir, and of enum xn_tcp_dir. */
+enum { D_COUNT = XN_DIR_COUNT + XN_TCP_DIRS };
+static const char *const dir_words[D_COUNT] = { "rx", "tx", "fwd", "rtt", "tcp-tx", "tcp-rx" };
+
 const char *const xn_ask_names[XN_ASK_COUNT] = { "csum", "tso", "uso" };
 
 static const char usage_text[] =
@@ -44,9 +48,13 @@ static const char usage_text[] =
 "bounce, through xsknetd, and the raw AF_XDP loop without virtio, in turns. Needs\n"
 "root.\n"
 "\n"
-"  --dir rx|tx|fwd|rtt|all    what to measure: receive, transmit, forward,\n"
-"                             round trip (default all; a list is fine: rx,tx)\n"
-"  --size LIST                frame lengths in bytes (default 64,512,1514)\n"
+"  --dir rx|tx|fwd|rtt|tcp-tx|tcp-rx|all   what to measure: receive, transmit, forward,\n"
+"                             round trip (default these; a list is fine: rx,tx); a TCP\n"
+"                             connection between a guest and this kernel\n"
+"  --size LIST                frame lengths in bytes (default 64,512,1514; with a longer\n"
+"                             MTU 1514,9014,64000, as far as they fit)\n"
+"  --mtu N                    of both ends, 1500 to 65535 (default 1500)\n"
+"  --piece BYTES|one          pieces in which guests send large packets (default 4096)\n"
 "  --path zero-copy|copy|bounce|xsknetd|backend|raw|all   which paths (default all that\n"
 "                             differ)\n"
 "  --poll adaptive|busy|sleep|all    how xsknetd polls (default adaptive; round trips\n"
@@ -85,12 +93,14 @@ enum {
 	O_DIR = 256, O_SIZE, O_PATH, O_SECS, O_ROUNDS, O_PACE, O_QUEUES, O_IFNAME, O_HUGE,
 	O_JSON, O_SVG, O_FOOTPRINT, O_HELP, O_VERSION, O_POLL, O_BACKEND, O_SOCKET, O_PEER,
 	O_GUEST_CPU, O_IDLE, O_BUF, O_WAIT, O_MISSTEER, O_RING,
-	O_OFFLOAD,
+	O_OFFLOAD, O_MTU, O_PIECE,
 };
 
 static const struct option long_opts[] = {
 	{ "dir", required_argument, NULL, O_DIR },
 	{ "size", required_argument, NULL, O_SIZE },
+	{ "mtu", required_argument, NULL, O_MTU },
+	{ "piece", required_argument, NULL, O_PIECE },
 	{ "path", required_argument, NULL, O_PATH },
 	{ "secs", required_argument, NULL, O_SECS },
 	{ "rounds", required_argument, NULL, O_ROUNDS },
@@ -195,7 +205,8 @@ static bool take_sizes(struct xn_opts *o, const char *arg)
 {
 	uint64_t v[XN_SIZES_MAX];
 
-	if (!take_numbers("size", arg, XN_FRAME_MIN, XN_SIZE_MAX, v, XN_SIZES_MAX, &o->n_sizes))
+	if (!take_numbers("size", arg, XN_FRAME_MIN, XN_MTU_MAX + XN_ETH_BYTES, v, XN_SIZES_MAX,
+			  &o->n_sizes))
 		return false;
 	for (unsigned i = 0; i < o->n_sizes; i++)
 		o->size[i] = (uint32_t)v[i];
@@ -280,9 +291,30 @@ static bool take_guest_cpu(struct xn_opts *o, const char *arg)
 	return bad("--guest-cpu %s: must be near, far or auto", arg);
 }
 
+static bool take_dirs(struct xn_opts *o, const char *arg)
+{
+	bool on[D_COUNT];
+
+	if (!take_words("dir", arg, dir_words, on, D_COUNT))
+		return false;
+	memcpy(o->dir, on, sizeof(o->dir));
+	memcpy(o->tcp, on + XN_DIR_COUNT, sizeof(o->tcp));
+	return true;
+}
+
+static bool take_piece(struct xn_opts *o, const char *arg)
+{
+	uint64_t v = 0;
+
+	if (strcmp(arg, "one") != 0 && !take_number("piece", arg, XN_PIECE_MIN, XN_PIECE_MAX, &v))
+		return false;
+	o->piece_bytes = (uint32_t)v;
+	return true;
+}
+
 /* Everything as it was said; settle() makes sense of it. */
 struct said {
-	bool dir, path, poll;
+	bool dir, size, mtu, path, poll;
 	bool paths[P_COUNT], polls[POLL_COUNT], rings[R_COUNT];
 };
 
@@ -319,11 +351,20 @@ static bool take(struct xn_opts *o, struct said *said, int c, char *arg)
 		return take_secs("idle", arg, &o->idle_secs);
 	case O_DIR:
 		said->dir = true;
-		return take_words("dir", arg, xn_dir_names, o->dir, XN_DIR_COUNT);
+		return take_dirs(o, arg);
+	case O_MTU:
+		said->mtu = true;
+		if (!take_number("mtu", arg, XN_MTU_DEFAULT, XN_MTU_MAX, &v))
+			return false;
+		o->mtu = (unsigned)v;
+		return true;
+	case O_PIECE:
+		return take_piece(o, arg);
 	case O_PATH:
 		said->path = true;
 		return take_words("path", arg, path_words, said->paths, P_COUNT);
 	case O_SIZE:
+		said->size = true;
 		return take_sizes(o, arg);
 	case O_SECS:
 		return take_secs("secs", arg, &o->secs);
@@ -447,8 +488,51 @@ static bool settle_missteer(struct xn_opts *o, const struct said *said)
 	return true;
 }
 
+/* Those that make sense, and lengths that fit; what was said has to do both. */
+static bool settle_mtu(struct xn_opts *o, const struct said *said)
+{
+	static const uint32_t usual[] = { 1514, 9014, 64000 };
+	const uint32_t most = o->mtu + XN_ETH_BYTES;
+
+	if (said->mtu && (o->ifname || o->peer || o->socket))
+		return bad("--mtu %u: only on a veth pair of its own", o->mtu);
+	for (unsigned i = 0; i < o->n_sizes && said->size; i++)
+		if (o->size[i] > most)
+			return bad("--size %u: longer than --mtu %u has room for (%u with its "
+				   "Ethernet header)", o->size[i], o->mtu, most);
+	if (o->mtu == XN_MTU_DEFAULT)
+		return true;
+	if (!said->dir)
+		o->dir[XN_DIR_FWD] = o->dir[XN_DIR_RTT] = false;
+	if (o->dir[XN_DIR_FWD] || o->dir[XN_DIR_RTT])
+		return bad("--mtu %u: only --dir rx, tx, tcp-tx and tcp-rx", o->mtu);
+	for (unsigned i = o->n_sizes = said->size ? o->n_sizes : 0; i < XN_ARRAY_SIZE(usual) &&
+	     !said->size && usual[i] <= most; i++)
+		o->size[o->n_sizes++] = usual[i];
+	return true;
+}
+
+static bool settle_tcp(const struct xn_opts *o)
+{
+	if (!o->tcp[XN_TCP_TX] && !o->tcp[XN_TCP_RX])
+		return true;
+	if (o->ifname || o->peer || o->socket)
+		return bad("--dir tcp-tx, tcp-rx: only on a veth pair of its own");
+	return o->queues == 1 || bad("--dir tcp-tx, tcp-rx: only with one queue");
+}
+
+/* Nothing was said that narrows down what to measure. */
+static bool is_whole(const struct xn_opts *o, const struct said *said)
+{
+	return !said->dir && !said->size && !said->mtu && !said->path && !o->ifname && !o->peer &&
+	       !o->backend && !o->missteer && !o->buf_bytes && o->queues == 1 && !o->pace_pps[0];
+}
+
 static bool settle(struct xn_opts *o, const struct said *said)
 {
+	o->large = is_whole(o, said);
+	if (!settle_mtu(o, said) || !settle_tcp(o))
+		return false;
 	o->packed = said->rings[R_PACKED] && !said->rings[R_SPLIT];
 	o->bound = !o->peer && (long)o->queues > sysconf(_SC_NPROCESSORS_ONLN);
 	if (o->missteer && !settle_missteer(o, said))
@@ -469,6 +553,7 @@ int xn_opts_parse(struct xn_opts *o, int argc, char **argv)
 	*o = (struct xn_opts){
 		.dir = { true, true, true, true },
 		.size = { 64, 512, 1514 }, .n_sizes = 3, .n_paces = 1,
+		.mtu = XN_MTU_DEFAULT, .piece_bytes = 4096,
 		.secs = 0.2, .rounds = 7, .queues = 1, .count = { 1 }, .n_counts = 1, .huge = XN_HUGE_AUTO, .idle_secs = 0.1,
 	};
 	opterr = 0;

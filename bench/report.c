@@ -109,6 +109,8 @@ static void head(const struct xn_bench *b, FILE *out)
 	fprintf(out, "%s %s, %s, %u processors%s\n", m.kernel, m.arch, m.cpu, m.cpus,
 		m.cpus < 2 ? " (too few: generator and engine share one)" : "");
 	fprintf(out, "%s, ", o->ifname ? o->ifname : o->peer ? o->peer : "veth pair");
+	if (o->mtu != XN_MTU_DEFAULT)
+		fprintf(out, "MTU %u, ", o->mtu);
 	if (b->place.attach[0])
 		fprintf(out, "XDP %s, ", b->place.attach);
 	modes(b, out);
@@ -129,7 +131,7 @@ static void head(const struct xn_bench *b, FILE *out)
 
 static void line_head(const struct xn_summary *s, FILE *out)
 {
-	fprintf(out, "%-10s %4s  %-13s", xn_dir_words[s->cell->dir],
+	fprintf(out, "%-10s%5s  %-13s", xn_dir_words[s->cell->dir],
 		xn_size_word(s->cell, (char[8]){ 0 }), xn_kind_names[s->kind]);
 }
 
@@ -350,11 +352,18 @@ static void reasons(const struct xn_bench *b, FILE *out)
 				if (!any)
 					fputs("\ncopied or dropped by the engine, because (see xsknet(7)):\n", out);
 				any = true;
-				fprintf(out, "%-10s %4s  %-13s %s %.0f\n", xn_dir_words[c->dir],
+				fprintf(out, "%-10s%5s  %-13s %s %.0f\n", xn_dir_words[c->dir],
 					xn_size_word(c, (char[8]){ 0 }), xn_kind_names[k],
 					r->of[j].name, r->of[j].count);
 			}
 		}
+}
+
+void xn_report_large(const struct xn_bench *b, FILE *out)
+{
+	fprintf(out, "\nlarge packets: MTU %u, medians of %u rounds\n", b->opts.mtu, b->opts.rounds);
+	lines(b, out, FLOWS, columns_of(b));
+	reasons(b, out);
 }
 
 void xn_report_table(const struct xn_bench *b, FILE *out)

@@ -256,7 +256,7 @@ static int make_paths(struct cast *c)
 	const struct xn_opts *o = &c->b->opts;
 	int err = 0;
 
-	for (unsigned i = 0; i < o->n_counts && !o->ifname; i++)
+	for (unsigned i = 0; i < o->n_counts && c->b->n_cells && !o->ifname; i++)
 		for (unsigned k = 0; k < XN_KIND_COUNT && !err; k++) {
 			if (!wanted(c, k))
 				continue;

@@ -61,15 +61,15 @@ static void receive(struct xn_tcp_peer *p)
 /* True: it has to wait until the socket takes more. */
 static bool transmit(struct xn_tcp_peer *p)
 {
-	const uint64_t left = xn_load_once64(&p->limit) - p->sent;
+	const uint64_t limit = xn_load_once64(&p->limit);
 	const uint32_t most = xn_load_once32(&p->chunk);
 	ssize_t n;
 
-	if (left)
-		n = send(p->fd, p->cfg.pattern + p->sent % XN_TCP_PERIOD, XN_MIN(left, most),
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
-	else
+	/* It may have been lowered to less than has been sent. */
+	if (limit <= p->sent)
 		return false;
+	n = send(p->fd, p->cfg.pattern + p->sent % XN_TCP_PERIOD, XN_MIN(limit - p->sent, most),
+		 MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n > 0)
 		xn_store_once64(&p->sent, p->sent + (uint64_t)n);
 	return true;
