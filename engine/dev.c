@@ -28,6 +28,7 @@
 #define SEGMENT_FEATURES \
 	(XN_BIT(VIRTIO_NET_F_HOST_TSO4) | XN_BIT(VIRTIO_NET_F_HOST_TSO6) | XN_BIT(XN_NET_F_HOST_USO))
 
+#define STAND_BY_FRAMES 64u           /* that a pair without rings has for what comes for others */
 #define DRAIN_NS       200000000ull   /* how long a stop waits for packets to leave */
 #define DRAIN_PAUSE_NS 500000l
 
@@ -409,16 +410,22 @@ static void lend_first(struct xn_queue *q, uint32_t left)
 	xn_queue_flush(q);
 }
 
+/* Without a ring it is there for frames that come on its host queue for others. */
+static bool stands_by(const struct xn_dev *dev, const struct xn_queue *q)
+{
+	return !dev->rings[q->rx.index].set && !dev->rings[q->tx.index].set;
+}
+
 static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 {
 	const struct xn_portq_cfg cfg = {
 		.mem = dev->mem, .index = q->pair,
 		/* 1 for a ring that is missing. */
-		.rx_heads = XN_MAX(dev->rings[q->rx.index].v.size, 1u),
+		.rx_heads = stands_by(dev, q) ? STAND_BY_FRAMES : XN_MAX(dev->rings[q->rx.index].v.size, 1u),
 		.tx_heads = XN_MAX(dev->rings[q->tx.index].v.size, 1u),
 		.hdr_bytes = xn_dev_hdr_bytes(dev),
 		.merge = dev->features & XN_BIT(VIRTIO_NET_F_MRG_RXBUF),
-		.rx_off = q->rx_off,
+		.rx_off = q->rx_off || stands_by(dev, q),
 		.guest_csum = dev->features & XN_BIT(VIRTIO_NET_F_GUEST_CSUM),
 		.segments = dev->features & SEGMENT_FEATURES,
 		.ctr = &q->ctr,
@@ -568,8 +575,6 @@ int xn_queue_start(struct xn_queue *q)
 	err = xn_dev_check_start(dev);
 	if (err)
 		return err;
-	if (!dev->rings[q->rx.index].set && !dev->rings[q->tx.index].set)
-		return xn_fail(EINVAL, "queue pair %u: no vring is set (xn_dev_set_vring)", q->pair);
 	(void)xn_dev_steer(dev);   /* if it fails, frames come as before: known from xn_port_get_rss */
 	return start_queue(dev, q);
 }

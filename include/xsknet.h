@@ -515,11 +515,12 @@ int xn_dev_unset_vring(struct xn_dev *dev, unsigned index);
 int xn_dev_start(struct xn_dev *dev);
 
 /*
- * The same for one pair, while others run or not. One of its two rings may be missing:
- * nothing is then received, or sent. Set-up as far as this pair, and set-up calls for
- * other pairs, are concerned.
- * -EINVAL no ring of it is set, runs already, no features, no memory; else as
- * xn_dev_start.
+ * The same for one pair, while others run or not. Rings of it may be missing: nothing is then
+ * received, or sent. A pair without any stands by: its thread takes what comes on its host queue
+ * for other pairs, as a guest, or its firmware, wants it that uses only some of those that
+ * the port has. What comes on the host queue of a pair that is not started is dropped
+ * (steer_disabled). Set-up as far as this pair, and set-up calls for other pairs, are concerned.
+ * -EINVAL runs already, no features, no memory; else as xn_dev_start.
  */
 int xn_queue_start(struct xn_queue *q);
 

@@ -32,9 +32,10 @@
  * queue that is off, or stopped, is disabled in the program: frames for it are dropped and
  * counted there (steer_disabled), and never go elsewhere. Its host queue still has to take what
  * comes there for others: one that is off, and may have no guest buffers, lends bounce frames
- * for that. One that is stopped has no socket, and what comes there is dropped
- * (steer_disabled). Without a configuration a frame goes to the queue that it came on, and one
- * that is off has an empty place in the map (steer_no_socket).
+ * for that (so does one that was started without rings, to stand by). One that is stopped has
+ * no socket, and what comes there is dropped (steer_disabled). Without a configuration a frame
+ * goes to the queue that it came on, and one that is off has an empty place in the map
+ * (steer_no_socket).
  *
  * Where the kernel or a driver does not take the second socket, missteered frames stay where
  * they came (steer_unfixed), and xn_port_get_rss tells.

@@ -61,11 +61,12 @@ static json_t *port_json(const struct xn_status *s, const struct xn_session_info
 static json_t *guest_json(const struct xn_status *s, const struct xn_session_info *c,
 			  const struct xn_vdev_info *v)
 {
-	return json_pack("{s:b, s:o, s:o, s:i, s:o, s:i, s:i, s:i, s:i, s:b, s:b}",
+	return json_pack("{s:b, s:o, s:o, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:b, s:b}",
 			 "connected", s->session != NULL, "features", bits(v->features),
 			 "protocol_features", bits(c->protocol_features), "status", (int)c->status,
 			 "bytes", number(v->guest_bytes), "regions", (int)v->regions,
-			 "pairs", (int)v->pairs, "running", (int)v->running, "broken", (int)v->broken,
+			 "pairs", (int)v->pairs, "running", (int)v->running,
+			 "standing_by", (int)v->standing_by, "broken", (int)v->broken,
 			 "logging", v->logging, "inflight", v->inflight);
 }
 

@@ -149,8 +149,10 @@ void xn_vdev_get_info(const struct xn_vdev *v, struct xn_vdev_info *info)
 	};
 	for (unsigned i = 0; i < v->n_regions; i++)
 		info->guest_bytes += v->regions[i].r.size;
-	for (unsigned p = 0; p < v->opts.pairs; p++)
+	for (unsigned p = 0; p < v->opts.pairs; p++) {
 		info->running += v->pairs[p].running != 0;
+		info->standing_by += v->pairs[p].stands_by;
+	}
 	for (unsigned i = 0; i < xn_vdev_rings(v); i++)
 		info->broken += xn_load_once8(&v->rings[i].broken);
 }

@@ -26,6 +26,10 @@
  *	                      gone by: a start registers guest memory with the kernel, and
  *	                      front ends tell of the second ring just after the first
  *	one is stopped        the pair is stopped; the other goes on after the same grace
+ *	none is               while other pairs run, it stands by after that grace: started without
+ *	                      a ring, and disabled. What comes on its host queue is for those others
+ *	                      (of a guest, or its firmware, that knows of one pair only), and
+ *	                      somebody has to take it there
  *
  * Whether a ring that runs is enabled is a state of its own (xn_queue_enable). One that is
  * not drops what it takes, so a pair whose rings are about to be enabled is waited for.
@@ -66,6 +70,7 @@ struct xn_vdev_info {
 	uint64_t guest_bytes;           /* memory that the front end shared */
 	unsigned regions;
 	unsigned pairs, running;        /* queue pairs in all; started ones */
+	unsigned standing_by;           /* started without rings, for frames of the others */
 	unsigned broken;                /* vrings stopped by a fault */
 	bool     logging;               /* dirty log on */
 	bool     inflight;

@@ -68,15 +68,36 @@ static bool enabled(const struct xn_vdev *v, unsigned index)
 	       index / 2 < v->active;
 }
 
+static bool is_up(const struct xn_pair *pair)
+{
+	return pair->running || pair->stands_by;
+}
+
 static void run_worker(struct xn_vdev *v, unsigned p)
 {
 	struct xn_pair *pair = &v->pairs[p];
 	bool polled = false;
 
+	if (pair->stands_by) {
+		xn_worker_run_rare(pair->worker, xn_dev_queue(v->dev, p));
+		return;
+	}
 	for (unsigned i = 0; i < 2; i++)
 		if (pair->running & 1u << i)
 			polled |= v->rings[2 * p + i].kick_fd < 0;
 	xn_worker_run(pair->worker, xn_dev_queue(v->dev, p), polled);
+}
+
+static void enable(struct xn_vdev *v, unsigned p)
+{
+	const bool rings = !v->pairs[p].stands_by;
+
+	xn_queue_enable(xn_dev_queue(v->dev, p), rings && enabled(v, 2 * p), rings && enabled(v, 2 * p + 1));
+}
+
+static void stand_by_soon(struct xn_vdev *v)
+{
+	v->stand_due_ns = v->opts.pairs > 1 ? xn_vdev_in_a_while() : 0;
 }
 
 static int start_pair(struct xn_vdev *v, unsigned p, unsigned rings)
@@ -87,11 +108,13 @@ static int start_pair(struct xn_vdev *v, unsigned p, unsigned rings)
 	for (unsigned i = 0; i < 2 && !err; i++)
 		if (rings & 1u << i)
 			err = xn_vdev_give_ring(v, 2 * p + i);
+	v->pairs[p].stands_by = !rings;
 	if (!err) {
-		xn_queue_enable(q, enabled(v, 2 * p), enabled(v, 2 * p + 1));
+		enable(v, p);
 		err = xn_queue_start(q);
 	}
 	if (err) {
+		v->pairs[p].stands_by = false;
 		(void)xn_dev_unset_vring(v->dev, 2 * p);
 		(void)xn_dev_unset_vring(v->dev, 2 * p + 1);
 		return err;
@@ -99,6 +122,8 @@ static int start_pair(struct xn_vdev *v, unsigned p, unsigned rings)
 	v->pairs[p].running = rings;
 	v->pairs[p].due_ns = 0;
 	run_worker(v, p);
+	if (rings)
+		stand_by_soon(v);
 	return 0;
 }
 
@@ -111,6 +136,7 @@ static void pair_stopped(struct xn_vdev *v, unsigned p)
 		if (pair->running & 1u << i)
 			xn_vdev_take_ring(v, 2 * p + i);
 	pair->running = 0;
+	pair->stands_by = false;
 }
 
 static void stop_pair(struct xn_vdev *v, unsigned p)
@@ -123,8 +149,8 @@ static void stop_pair(struct xn_vdev *v, unsigned p)
 void xn_vdev_apply_enable(struct xn_vdev *v, unsigned p)
 {
 	xn_worker_park(v->pairs[p].worker);
-	xn_queue_enable(xn_dev_queue(v->dev, p), enabled(v, 2 * p), enabled(v, 2 * p + 1));
-	if (v->pairs[p].running)
+	enable(v, p);
+	if (is_up(&v->pairs[p]))
 		run_worker(v, p);
 }
 
@@ -153,7 +179,7 @@ int xn_vdev_start_whole(struct xn_vdev *v, unsigned p)
 	if (!v->pairs[p].due_ns || ready_of(v, p) != 3 || !enabled(v, 2 * p) ||
 	    !enabled(v, 2 * p + 1))
 		return 0;
-	if (v->pairs[p].running)
+	if (is_up(&v->pairs[p]))
 		stop_pair(v, p);
 	return start_pair(v, p, 3);
 }
@@ -173,12 +199,26 @@ bool xn_vdev_ring_runs(const struct xn_vdev *v, unsigned index)
 	return index < 2 * v->opts.pairs && v->pairs[index / 2].running & 1u << index % 2;
 }
 
-bool xn_vdev_runs(const struct xn_vdev *v)
+static bool any_runs(const struct xn_vdev *v)
 {
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		if (v->pairs[p].running)
 			return true;
-	return v->ctrl.running;
+	return false;
+}
+
+bool xn_vdev_runs(const struct xn_vdev *v)
+{
+	return any_runs(v) || v->ctrl.running;
+}
+
+/* Nobody is left for whom they could take frames. */
+static void stand_down(struct xn_vdev *v)
+{
+	v->stand_due_ns = 0;
+	for (unsigned p = 0; p < v->opts.pairs; p++)
+		if (v->pairs[p].stands_by)
+			stop_pair(v, p);
 }
 
 void xn_vdev_ring_halt(struct xn_vdev *v, unsigned index)
@@ -192,6 +232,10 @@ void xn_vdev_ring_halt(struct xn_vdev *v, unsigned index)
 	if (v->pairs[index / 2].running == 3)
 		v->pairs[index / 2].due_ns = xn_vdev_in_a_while();
 	stop_pair(v, index / 2);
+	if (any_runs(v))
+		stand_by_soon(v);
+	else
+		stand_down(v);
 }
 
 /* ---- all of it -------------------------------------------------------------------------------- */
@@ -203,8 +247,9 @@ void xn_vdev_stop_all(struct xn_vdev *v, struct xn_vdev_ran *ran)
 	*ran = (struct xn_vdev_ran){ .ctrl = v->ctrl.running };
 	for (unsigned p = 0; p < v->opts.pairs; p++) {
 		ran->pairs[p] = v->pairs[p].running;
-		any |= v->pairs[p].running != 0;
+		any |= is_up(&v->pairs[p]);
 	}
+	v->stand_due_ns = 0;
 	if (any) {
 		/* Together: packets that do not leave are waited for once, not pair by pair. */
 		xn_vdev_park(v);
@@ -247,7 +292,7 @@ void xn_vdev_park(struct xn_vdev *v)
 void xn_vdev_unpark(struct xn_vdev *v)
 {
 	for (unsigned p = 0; p < v->opts.pairs; p++)
-		if (v->pairs[p].running)
+		if (is_up(&v->pairs[p]))
 			run_worker(v, p);
 }
 
@@ -259,7 +304,7 @@ void xn_vdev_park_ring(struct xn_vdev *v, unsigned index)
 
 void xn_vdev_unpark_ring(struct xn_vdev *v, unsigned index)
 {
-	if (index < 2 * v->opts.pairs && v->pairs[index / 2].running)
+	if (index < 2 * v->opts.pairs && is_up(&v->pairs[index / 2]))
 		run_worker(v, index / 2);
 }
 
@@ -308,6 +353,7 @@ int xn_vdev_timeout_ms(const struct xn_vdev *v)
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		due = earlier(due, v->pairs[p].due_ns);
 	due = earlier(due, v->used_due_ns);
+	due = earlier(due, v->stand_due_ns);
 	if (!due)
 		return -1;
 	return due <= now ? 0 : (int)((due - now + NS_PER_MS - 1) / NS_PER_MS);
@@ -321,14 +367,32 @@ static void start_due(struct xn_vdev *v, unsigned p)
 	v->pairs[p].due_ns = 0;
 	if (ready == v->pairs[p].running)
 		return;
-	if (v->pairs[p].running)
+	if (is_up(&v->pairs[p]))
 		stop_pair(v, p);
+	if (!ready)
+		stand_by_soon(v);
 	if (!ready || !start_pair(v, p, ready))
 		return;
 	xn_peer_log(XN_LOG_ERROR, "queue pair %u does not start: %s", p, xn_last_error());
 	for (unsigned i = 0; i < 2; i++)
 		if (ready & 1u << i)
 			xn_vdev_ring_error(v, 2 * p + i);
+}
+
+static void stand_by(struct xn_vdev *v)
+{
+	v->stand_due_ns = 0;
+	if (!any_runs(v)) {
+		stand_down(v);
+		return;
+	}
+	for (unsigned p = 0; p < v->opts.pairs; p++) {
+		if (is_up(&v->pairs[p]) || v->pairs[p].due_ns || !start_pair(v, p, 0))
+			continue;
+		xn_peer_log(XN_LOG_WARN, "queue pair %u is not used by the guest, and cannot take what "
+			    "comes on its host queue for others: %s", p, xn_last_error());
+		return;
+	}
 }
 
 void xn_vdev_handle(struct xn_vdev *v)
@@ -338,6 +402,8 @@ void xn_vdev_handle(struct xn_vdev *v)
 	for (unsigned p = 0; p < v->opts.pairs; p++)
 		if (v->pairs[p].due_ns && v->pairs[p].due_ns <= now)
 			start_due(v, p);
+	if (v->stand_due_ns && v->stand_due_ns <= now)
+		stand_by(v);
 	xn_vdev_ctrl_handle(v, now);
 	look_at_used(v, now);
 }

@@ -45,6 +45,7 @@ struct xn_region_state {
 struct xn_pair {
 	struct xn_worker *worker;
 	unsigned running;                   /* bit 0, 1: with its receive, transmit ring */
+	bool stands_by;                     /* runs without any */
 	uint64_t due_ns;                    /* starts then with what is ready; 0: nothing due */
 };
 
@@ -77,6 +78,7 @@ struct xn_vdev {
 	struct xn_ctrl_state ctrl;
 	unsigned active;                    /* pairs that the driver asked for (control queue) */
 	unsigned used;                      /* pairs in use, as the library was told */
+	uint64_t stand_due_ns;              /* pairs without rings stand by from then on; 0: nothing due */
 	uint64_t used_due_ns;               /* it is told that there are others; 0: nothing due */
 
 	struct xn_area log, inflight;

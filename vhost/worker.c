@@ -65,6 +65,7 @@ struct xn_worker {
 	/* -- the main thread's while parked, else this thread's -- */
 	struct xn_queue *q;
 	bool polled;
+	enum xn_poll now;               /* `poll`, or sleep */
 
 	uint32_t leave;                 /* main thread: please park */
 
@@ -148,7 +149,7 @@ static void idle(struct xn_worker *w)
 	if (w->woken && w->futile < FUTILE_MAX)
 		w->futile++;
 	w->woken = false;
-	switch (w->poll) {
+	switch (w->now) {
 	case XN_POLL_BUSY:
 		spin(w);
 		break;
@@ -223,7 +224,7 @@ static void await_parked(struct xn_worker *w)
 		pthread_cond_wait(&w->changed, &w->lock);
 }
 
-void xn_worker_run(struct xn_worker *w, struct xn_queue *q, bool polled)
+static void run(struct xn_worker *w, struct xn_queue *q, bool polled, enum xn_poll poll)
 {
 	uint64_t v;
 
@@ -233,9 +234,20 @@ void xn_worker_run(struct xn_worker *w, struct xn_queue *q, bool polled)
 	xn_store_once32(&w->leave, 0);
 	w->q = q;
 	w->polled = polled;
+	w->now = poll;
 	w->parked = false;
 	pthread_cond_broadcast(&w->changed);
 	pthread_mutex_unlock(&w->lock);
+}
+
+void xn_worker_run(struct xn_worker *w, struct xn_queue *q, bool polled)
+{
+	run(w, q, polled, w->poll);
+}
+
+void xn_worker_run_rare(struct xn_worker *w, struct xn_queue *q)
+{
+	run(w, q, false, XN_POLL_SLEEP);
 }
 
 void xn_worker_park(struct xn_worker *w)

@@ -42,6 +42,8 @@ void xn_worker_destroy(struct xn_worker *w);
 /* Drives this queue from now on. The worker is parked. polled: one of the queue's rings has
  * no kick fd (the guest does not notify): it is looked at every millisecond at least. */
 void xn_worker_run(struct xn_worker *w, struct xn_queue *q, bool polled);
+/* The same for a queue that rarely has something to do: sleeps at once, however it polls else. */
+void xn_worker_run_rare(struct xn_worker *w, struct xn_queue *q);
 /* Returns when the thread is parked; also if it was. NULL is allowed. */
 void xn_worker_park(struct xn_worker *w);
 

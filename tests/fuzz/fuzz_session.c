@@ -47,6 +47,11 @@ void xn_worker_run(struct xn_worker *w, struct xn_queue *q, bool polled)
 	w->q = q;
 }
 
+void xn_worker_run_rare(struct xn_worker *w, struct xn_queue *q)
+{
+	xn_worker_run(w, q, false);
+}
+
 void xn_worker_park(struct xn_worker *w)
 {
 	w->q = NULL;
