@@ -144,7 +144,7 @@ LIB_SRC := \
     engine/rx.c \
     engine/tx.c \
     engine/ctrl.c \
-    engine/coal.c \
+    engine/hold.c \
     engine/ctrl_announce.c \
     engine/ctrl_coal.c \
     engine/ctrl_mq.c \
@@ -283,7 +283,7 @@ UNIT_TESTS   := \
     ctrl \
     ctrl_rss \
     ctrl_rx \
-    coal \
+    hold \
     ctrl_coal \
     rx_mode \
     dirty \
@@ -313,7 +313,7 @@ UNIT_TESTS   := \
 KERNEL_TESTS := facts rss filter
 NET_TESTS    := veth rss rss_port stand_by steer segments tcp faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
-TSAN_TESTS   := vq_hostile vq_packed_hostile coal cross port_rss_threads worker session session_mem session_ring hash
+TSAN_TESTS   := vq_hostile vq_packed_hostile hold cross port_rss_threads worker session session_mem session_ring hash
 # The black-box suite of xsknetd.
 SUITE_SRC    := \
     tests/vhost/main.c \

@@ -58,7 +58,7 @@ static struct xn_queue *queue_create(struct xn_dev *dev, unsigned pair)
 	q->tx.index = 2 * pair + 1;
 	q->rx.kick_fd = q->rx.call_fd = q->tx.kick_fd = q->tx.call_fd = -1;
 	q->max_frame = dev->port->max_frame;
-	q->coal.timer_fd = -1;
+	q->hold.timer_fd = -1;
 	return q;
 }
 
@@ -66,7 +66,7 @@ static void queue_destroy(struct xn_queue *q)
 {
 	if (!q)
 		return;
-	xn_coal_close(&q->coal);
+	xn_hold_close(&q->hold);
 	free(q);
 }
 
@@ -300,7 +300,7 @@ int xn_dev_set_vring(struct xn_dev *dev, unsigned index, const struct xn_vring *
 	r->v.inflight = ring->inflight;
 	r->set = true;
 	if (slot != XN_CTRL_RING && xn_dev_has(dev, VIRTIO_F_RING_RESET) && xn_ring_is_new(dev, r))
-		xn_coal_ring_is_new(dev, index);
+		xn_hold_ring_is_new(dev, index);
 	return 0;
 }
 
@@ -449,8 +449,8 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 	err = xn_ring_start(dev, &q->tx, &dev->rings[q->tx.index], &q->ctr);
 	if (err)
 		goto out_rx;
-	q->coalesces = dev->features & COAL_FEATURES;
-	err = q->coalesces ? xn_coal_start(q) : 0;
+	q->holds = dev->features & COAL_FEATURES;
+	err = q->holds ? xn_hold_start(q) : 0;
 	if (err)
 		goto out_tx;
 	with_tables.bufs = q->bufs;
@@ -510,8 +510,8 @@ static int stop_queue(struct xn_dev *dev, struct xn_queue *q, uint64_t deadline)
 	int err;
 
 	drain(q, deadline);
-	if (q->coalesces)
-		xn_coal_settle(q);
+	if (q->holds)
+		xn_hold_settle(q);
 	err = q->ops->stop(q->port);
 	q->port = NULL;
 	q->running = false;

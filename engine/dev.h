@@ -70,7 +70,7 @@ struct xn_dev {
 	struct xn_rss_config driver_hash;   /* of HASH_CONFIG; no types: none */
 	struct xn_vmm_rss vmm_rss;
 	struct xn_told_rss told_rss;
-	struct xn_coal_said coal;
+	struct xn_hold_said hold;
 	struct xn_dev_hash hash;
 	struct xn_dirty dirty;     /* map NULL: off */
 };

@@ -132,8 +132,8 @@ unsigned xn_queue_run(struct xn_queue *q, unsigned budget)
 	work += xn_tx_send(q, budget);
 	work += xn_tx_reclaim(q);
 	/* Also chains that were refused, which are no work. */
-	if (XN_UNLIKELY(q->coalesces))
-		xn_coal_flush(q);
+	if (XN_UNLIKELY(q->holds))
+		xn_hold_flush(q);
 	else
 		xn_queue_flush(q);
 	if (XN_UNLIKELY(q->rx.vq.broken != XN_FAULT_NONE))
@@ -170,14 +170,14 @@ bool xn_queue_arm(struct xn_queue *q)
 	idle = xn_vq_enable_kick(&q->rx.vq) || q->rx_blocked;
 	idle &= xn_vq_enable_kick(&q->tx.vq) || q->tx_blocked;
 	q->ops->arm(q->port);
-	if (q->coalesces)
-		idle &= xn_coal_arm(q);
+	if (q->holds)
+		idle &= xn_hold_arm(q);
 	return idle && !q->port->restart;
 }
 
 unsigned xn_queue_wait_fds(struct xn_queue *q, struct pollfd *fds, unsigned n)
 {
-	const int own[] = { q->rx.kick_fd, q->tx.kick_fd, q->coalesces ? q->coal.timer_fd : -1 };
+	const int own[] = { q->rx.kick_fd, q->tx.kick_fd, q->holds ? q->hold.timer_fd : -1 };
 	unsigned k = 0;
 
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(own); i++)

@@ -20,7 +20,7 @@
 #ifndef XN_ENGINE_QUEUE_H
 #define XN_ENGINE_QUEUE_H
 
-#include "engine/coal.h"
+#include "engine/hold.h"
 #include "engine/hash.h"
 #include "port/port.h"
 #include "virtio/net.h"
@@ -72,11 +72,11 @@ struct xn_queue {
 	bool running;                     /* between start and stop */
 	bool unproven;                    /* its last stop has failed: xn_queue_stop tries again */
 	bool rx_off, tx_off;              /* disabled: xn_queue_enable */
-	bool coalesces;                   /* notifications may wait: negotiated */
+	bool holds;                       /* notifications may wait: negotiated */
 	/* The last turn left heads that the port had no room for: kicks cannot help, only
 	 * what the port's fds tell of. */
 	bool rx_blocked, tx_blocked;
-	struct xn_coal coal;              /* with coalesces */
+	struct xn_hold hold;              /* with holds */
 };
 
 /* engine/rx.c */

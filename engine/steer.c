@@ -91,7 +91,7 @@ void xn_dev_forget_driver(struct xn_dev *dev)
 	dev->driver_hash = (struct xn_rss_config){ .entries = 1, .max_tx = 1 };
 	xn_dev_report_hashes(dev);
 	xn_dev_forget_filter(dev);
-	xn_coal_forget(dev);
+	xn_hold_forget(dev);
 }
 
 /* ---- to the outside ---- */

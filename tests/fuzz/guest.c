@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/coal.h"
+#include "engine/hold.h"
 #include "port/port.h"
 #include "tests/fake/kernel.h"
 #include "tests/fuzz/guest.h"

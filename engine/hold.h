@@ -6,8 +6,8 @@
  * as ever (xn_vq_wants_irq covers all that was used since the last decision).
  *
  *	control queue's thread                       queue's thread
- *	xn_coal_say: wish, fence, timer fires ---->  a turn reads the wish, decides
- *	                                             xn_coal_arm: timer set, fence, wish read
+ *	xn_hold_say: wish, fence, timer fires ---->  a turn reads the wish, decides
+ *	                                             xn_hold_arm: timer set, fence, wish read
  *
  * While the queue's thread is in its turns it looks at the clock itself; the timer, one for both
  * rings of a pair, wakes it from its sleep. It is made when a pair first starts with the feature
@@ -15,13 +15,13 @@
  *
  * Buffers are counted, so a frame in several of them counts as several, and no more than half a
  * ring waits: a driver that asks for more than its ring has would run dry before it is told. Nor
- * does anything wait for more than XN_COAL_MAX_NS. (A device may notify more often than it was
+ * does anything wait for more than XN_HOLD_MAX_NS. (A device may notify more often than it was
  * asked to.) A stop tells of all that waits.
  *
  * Costs one test a turn where it is not negotiated.
  */
-#ifndef XN_ENGINE_COAL_H
-#define XN_ENGINE_COAL_H
+#ifndef XN_ENGINE_HOLD_H
+#define XN_ENGINE_HOLD_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,58 +32,58 @@
 #define XN_NET_F_VQ_NOTF_COAL 52
 #define XN_NET_F_NOTF_COAL    53
 
-#define XN_COAL_MAX_NS 1000000000ull
+#define XN_HOLD_MAX_NS 1000000000ull
 
 /* What a driver asks for: max_packets in the upper half, max_usecs in the lower one; a word, so
  * that it changes at once. 0: nothing. */
-typedef uint64_t xn_coal_wish;
+typedef uint64_t xn_hold_wish;
 
-static inline xn_coal_wish xn_coal_wish_of(uint32_t max_packets, uint32_t max_usecs)
+static inline xn_hold_wish xn_hold_wish_of(uint32_t max_packets, uint32_t max_usecs)
 {
 	return (uint64_t)max_packets << 32 | max_usecs;
 }
 
 /* Of all rings; written by the thread of xn_dev_ctrl_run. */
-struct xn_coal_said {
-	xn_coal_wish all[2];                  /* of receive and of transmit rings that begin anew */
-	xn_coal_wish ring[2 * XN_MAX_PAIRS];  /* in force; queues' threads read them */
+struct xn_hold_said {
+	xn_hold_wish all[2];                  /* of receive and of transmit rings that begin anew */
+	xn_hold_wish ring[2 * XN_MAX_PAIRS];  /* in force; queues' threads read them */
 };
 
-struct xn_coal_ring {
-	xn_coal_wish wish;        /* that the next two were made of */
+struct xn_hold_ring {
+	xn_hold_wish wish;        /* that the next two were made of */
 	uint32_t limit;           /* buffers */
 	uint64_t delay_ns;        /* 0: nothing waits */
 	uint64_t since_ns;        /* the first that waits was used then; 0: none waits */
 	uint16_t told;            /* vq.used_published when nothing waited */
 };
 
-struct xn_coal {
+struct xn_hold {
 	int timer_fd;             /* -1: not made yet */
 	uint64_t armed_ns;        /* it fires then; 0: not set */
-	struct xn_coal_ring rx, tx;
+	struct xn_hold_ring rx, tx;
 };
 
 struct xn_dev;
 struct xn_queue;
 
 /* For a start with the feature negotiated: 0 or -errno. */
-int  xn_coal_start(struct xn_queue *q);
+int  xn_hold_start(struct xn_queue *q);
 /* Tells of what waits: nothing does afterwards. */
-void xn_coal_settle(struct xn_queue *q);
+void xn_hold_settle(struct xn_queue *q);
 /* xn_queue_flush, with the driver's wishes. */
-void xn_coal_flush(struct xn_queue *q);
+void xn_hold_flush(struct xn_queue *q);
 /* Before a sleep: sets the timer. False: the wishes have changed. */
-bool xn_coal_arm(struct xn_queue *q);
+bool xn_hold_arm(struct xn_queue *q);
 /* For the end of the device. */
-void xn_coal_close(struct xn_coal *c);
+void xn_hold_close(struct xn_hold *c);
 
 /* The driver has said: for vring `index`; for all rings like it (receive: 0, transmit: 1).
  * The thread of xn_dev_ctrl_run. */
-void xn_coal_say(struct xn_dev *dev, unsigned index, xn_coal_wish wish);
-void xn_coal_say_all(struct xn_dev *dev, unsigned kind, xn_coal_wish wish);
+void xn_hold_say(struct xn_dev *dev, unsigned index, xn_hold_wish wish);
+void xn_hold_say_all(struct xn_dev *dev, unsigned kind, xn_hold_wish wish);
 /* A ring was reset: it begins as all rings like it. */
-void xn_coal_ring_is_new(struct xn_dev *dev, unsigned index);
+void xn_hold_ring_is_new(struct xn_dev *dev, unsigned index);
 /* The device was reset: nothing was said. */
-void xn_coal_forget(struct xn_dev *dev);
+void xn_hold_forget(struct xn_dev *dev);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* When used buffers are told of, as the driver wishes. Theory in engine/coal.h. */
+/* When used buffers are told of, as the driver wishes. Theory in engine/hold.h. */
 #include <errno.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -23,29 +23,29 @@ static void set_timer(int fd, uint64_t at_ns)
 	(void)timerfd_settime(fd, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
-static const xn_coal_wish *wish_of(const struct xn_queue *q, const struct xn_ring_side *s)
+static const xn_hold_wish *wish_of(const struct xn_queue *q, const struct xn_ring_side *s)
 {
-	return &q->dev->coal.ring[s->index];
+	return &q->dev->hold.ring[s->index];
 }
 
-static void take_wish(struct xn_coal_ring *c, xn_coal_wish wish, uint32_t size)
+static void take_wish(struct xn_hold_ring *c, xn_hold_wish wish, uint32_t size)
 {
 	const uint32_t packets = (uint32_t)(wish >> 32), usecs = (uint32_t)wish;
 
 	c->wish = wish;
 	c->limit = XN_MIN(packets, XN_MAX(size / 2, 1u));
-	c->delay_ns = packets ? XN_MIN(usecs * NS_PER_US, XN_COAL_MAX_NS) : 0;
+	c->delay_ns = packets ? XN_MIN(usecs * NS_PER_US, XN_HOLD_MAX_NS) : 0;
 }
 
-static void begin(const struct xn_queue *q, const struct xn_ring_side *s, struct xn_coal_ring *c)
+static void begin(const struct xn_queue *q, const struct xn_ring_side *s, struct xn_hold_ring *c)
 {
-	*c = (struct xn_coal_ring){ .told = s->vq.used_published };
+	*c = (struct xn_hold_ring){ .told = s->vq.used_published };
 	take_wish(c, xn_load_once64(wish_of(q, s)), s->vq.size);
 }
 
-int xn_coal_start(struct xn_queue *q)
+int xn_hold_start(struct xn_queue *q)
 {
-	struct xn_coal *c = &q->coal;
+	struct xn_hold *c = &q->hold;
 
 	if (c->timer_fd < 0)
 		c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -56,23 +56,23 @@ int xn_coal_start(struct xn_queue *q)
 	return 0;
 }
 
-static void tell(struct xn_queue *q, struct xn_ring_side *s, struct xn_coal_ring *c)
+static void tell(struct xn_queue *q, struct xn_ring_side *s, struct xn_hold_ring *c)
 {
 	c->since_ns = 0;
 	c->told = s->vq.used_published;
 	xn_ring_decide_irq(q->dev, s);
 }
 
-void xn_coal_settle(struct xn_queue *q)
+void xn_hold_settle(struct xn_queue *q)
 {
-	if (q->coal.rx.since_ns)
-		tell(q, &q->rx, &q->coal.rx);
-	if (q->coal.tx.since_ns)
-		tell(q, &q->tx, &q->coal.tx);
+	if (q->hold.rx.since_ns)
+		tell(q, &q->rx, &q->hold.rx);
+	if (q->hold.tx.since_ns)
+		tell(q, &q->tx, &q->hold.tx);
 }
 
 /* May what has been used wait? */
-static bool waits(const struct xn_ring_side *s, struct xn_coal_ring *c)
+static bool waits(const struct xn_ring_side *s, struct xn_hold_ring *c)
 {
 	uint64_t now;
 
@@ -84,9 +84,9 @@ static bool waits(const struct xn_ring_side *s, struct xn_coal_ring *c)
 	return now - c->since_ns < c->delay_ns;
 }
 
-static void flush(struct xn_queue *q, struct xn_ring_side *s, struct xn_coal_ring *c)
+static void flush(struct xn_queue *q, struct xn_ring_side *s, struct xn_hold_ring *c)
 {
-	const xn_coal_wish wish = xn_load_once64(wish_of(q, s));
+	const xn_hold_wish wish = xn_load_once64(wish_of(q, s));
 	const bool more = xn_vq_publish(&s->vq);
 
 	if (XN_UNLIKELY(wish != c->wish))
@@ -99,14 +99,14 @@ static void flush(struct xn_queue *q, struct xn_ring_side *s, struct xn_coal_rin
 		XN_COUNT(s->vq.ctr, irqs_held, 1);
 }
 
-void xn_coal_flush(struct xn_queue *q)
+void xn_hold_flush(struct xn_queue *q)
 {
-	flush(q, &q->rx, &q->coal.rx);
-	flush(q, &q->tx, &q->coal.tx);
+	flush(q, &q->rx, &q->hold.rx);
+	flush(q, &q->tx, &q->hold.tx);
 }
 
 /* When what waits has waited long enough; 0: nothing waits. */
-static uint64_t due_ns(const struct xn_coal *c)
+static uint64_t due_ns(const struct xn_hold *c)
 {
 	const uint64_t rx = c->rx.since_ns ? c->rx.since_ns + c->rx.delay_ns : 0;
 	const uint64_t tx = c->tx.since_ns ? c->tx.since_ns + c->tx.delay_ns : 0;
@@ -114,13 +114,13 @@ static uint64_t due_ns(const struct xn_coal *c)
 	return rx && tx ? XN_MIN(rx, tx) : rx | tx;
 }
 
-bool xn_coal_arm(struct xn_queue *q)
+bool xn_hold_arm(struct xn_queue *q)
 {
-	struct xn_coal *c = &q->coal;
+	struct xn_hold *c = &q->hold;
 	const uint64_t due = due_ns(c);
 	uint64_t v;
 
-	/* Somebody may have set it off (xn_coal_say): then it is not set any more. */
+	/* Somebody may have set it off (xn_hold_say): then it is not set any more. */
 	if (read(c->timer_fd, &v, sizeof(v)) == sizeof(v))
 		c->armed_ns = 0;
 	if (due != c->armed_ns)
@@ -133,7 +133,7 @@ bool xn_coal_arm(struct xn_queue *q)
 	       xn_load_once64(wish_of(q, &q->tx)) == c->tx.wish;
 }
 
-void xn_coal_close(struct xn_coal *c)
+void xn_hold_close(struct xn_hold *c)
 {
 	if (c->timer_fd >= 0)
 		close(c->timer_fd);
@@ -145,36 +145,36 @@ void xn_coal_close(struct xn_coal *c)
 /* The queue of a ring whose wish has changed looks at it now. */
 static void wake(const struct xn_dev *dev, unsigned index)
 {
-	const int fd = dev->queues[index / 2]->coal.timer_fd;
+	const int fd = dev->queues[index / 2]->hold.timer_fd;
 
-	/* Orders the wish before the timer; pairs with the one in xn_coal_arm. */
+	/* Orders the wish before the timer; pairs with the one in xn_hold_arm. */
 	xn_fence_full();
 	if (fd >= 0)
 		set_timer(fd, 1);
 }
 
-void xn_coal_say(struct xn_dev *dev, unsigned index, xn_coal_wish wish)
+void xn_hold_say(struct xn_dev *dev, unsigned index, xn_hold_wish wish)
 {
-	if (xn_load_once64(&dev->coal.ring[index]) == wish)
+	if (xn_load_once64(&dev->hold.ring[index]) == wish)
 		return;
-	xn_store_once64(&dev->coal.ring[index], wish);
+	xn_store_once64(&dev->hold.ring[index], wish);
 	wake(dev, index);
 }
 
-void xn_coal_say_all(struct xn_dev *dev, unsigned kind, xn_coal_wish wish)
+void xn_hold_say_all(struct xn_dev *dev, unsigned kind, xn_hold_wish wish)
 {
-	dev->coal.all[kind] = wish;
+	dev->hold.all[kind] = wish;
 	for (unsigned pair = 0; pair < dev->opts.pairs; pair++)
-		xn_coal_say(dev, 2 * pair + kind, wish);
+		xn_hold_say(dev, 2 * pair + kind, wish);
 }
 
-void xn_coal_ring_is_new(struct xn_dev *dev, unsigned index)
+void xn_hold_ring_is_new(struct xn_dev *dev, unsigned index)
 {
-	xn_store_once64(&dev->coal.ring[index], dev->coal.all[index % 2]);
+	xn_store_once64(&dev->hold.ring[index], dev->hold.all[index % 2]);
 }
 
-void xn_coal_forget(struct xn_dev *dev)
+void xn_hold_forget(struct xn_dev *dev)
 {
 	for (unsigned kind = 0; kind < 2; kind++)
-		xn_coal_say_all(dev, kind, 0);
+		xn_hold_say_all(dev, kind, 0);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves of notification coalescing (engine/coal.c): the driver is told when max_packets are used
+ * Proves of notification coalescing (engine/hold.c): the driver is told when max_packets are used
  * or max_usecs have gone by, not before, once, and whether or not the queue's thread sleeps; no
  * wish makes anything wait for ever; what it wants besides (suppression, EVENT_IDX) holds as
  * without; a change of the wish counts at once, and none is lost. Twice: on split rings, and on
@@ -101,7 +101,7 @@ static void close_rig(void)
 
 static void wish(unsigned ring, uint32_t packets, uint32_t usecs)
 {
-	xn_coal_say(r.dev, ring, xn_coal_wish_of(packets, usecs));
+	xn_hold_say(r.dev, ring, xn_hold_wish_of(packets, usecs));
 }
 
 static void send_one(void)
@@ -265,7 +265,7 @@ static void no_wish_is_unbounded(void **state)
 	began = xn_now_ns();
 	send_one();
 	assert_true(sleeps(10000));
-	assert_in_range(xn_now_ns() - began, XN_COAL_MAX_NS, 9000 * MS);
+	assert_in_range(xn_now_ns() - began, XN_HOLD_MAX_NS, 9000 * MS);
 	xn_queue_run(r.q, 64);
 	assert_int_equal(r.irqs[TX], 2);
 	close_rig();
@@ -325,7 +325,7 @@ static void a_stop_tells_of_what_waits(void **state)
 static void a_ring_that_is_reset_forgets_its_own(void **state)
 {
 	open_rig("null", COAL | RESET);
-	xn_coal_say_all(r.dev, 1, xn_coal_wish_of(4, LONG_US));
+	xn_hold_say_all(r.dev, 1, xn_hold_wish_of(4, LONG_US));
 	wish(TX, 8, LONG_US);
 	for (unsigned i = 1; i <= 8; i++) {
 		send_one();
@@ -397,7 +397,7 @@ static void no_change_is_lost_between_threads(void **state)
 	assert_int_equal(pthread_join(other, NULL), 0);
 	xn_queue_run(r.q, 64);
 	send_one();
-	if (r.q->coal.tx.since_ns) {
+	if (r.q->hold.tx.since_ns) {
 		unsigned before = r.irqs[TX];
 
 		assert_true(sleeps(2000));
@@ -405,7 +405,7 @@ static void no_change_is_lost_between_threads(void **state)
 		assert_int_equal(r.irqs[TX], before + 1);
 	}
 	assert_true(sent > 10);
-	assert_int_equal(r.q->coal.tx.since_ns, 0);
+	assert_int_equal(r.q->hold.tx.since_ns, 0);
 	close_rig();
 }
 
@@ -424,8 +424,8 @@ int main(void)
 		cmocka_unit_test(another_wish_counts_at_once),
 		cmocka_unit_test(no_change_is_lost_between_threads),
 	};
-	int failed = cmocka_run_group_tests_name("coal", tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("hold", tests, NULL, NULL);
 
 	packed = true;
-	return cmocka_run_group_tests_name("coal, packed rings", tests, NULL, NULL) + failed;
+	return cmocka_run_group_tests_name("hold, packed rings", tests, NULL, NULL) + failed;
 }
