@@ -151,6 +151,7 @@ LIB_SRC := \
     engine/ctrl_rx.c \
     engine/steer.c \
     engine/hash.c \
+    engine/guest_offloads.c \
     engine/stats.c \
     engine/legacy.c
 # xsknetd, all but its main(): tests link it too.
@@ -285,6 +286,7 @@ UNIT_TESTS   := \
     ctrl_rx \
     hold \
     ctrl_coal \
+    ctrl_offloads \
     rx_mode \
     dirty \
     port_xdp \

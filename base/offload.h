@@ -13,7 +13,9 @@
 #include "base/packet.h"
 
 /* Linux headers before 6.2 do not have it (VIRTIO 1.2, 5.1.3). */
-#define XN_NET_F_HOST_USO 56
+#define XN_NET_F_HOST_USO   56
+#define XN_NET_F_GUEST_USO4 54
+#define XN_NET_F_GUEST_USO6 55
 
 /* Most segments of a packet (virtio/offload.h says why). */
 #define XN_OFFLOAD_SEGS_MAX 2048u

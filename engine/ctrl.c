@@ -24,13 +24,21 @@ unsigned xn_dev_ctrl_index(const struct xn_dev *dev)
 }
 
 /* A driver that came from elsewhere (a migration) may have spoken of VLANs there, of which each
- * command tells of one: those that were not heard are not dropped. */
+ * command tells of one: those that were not heard are not dropped. And of what it does not take
+ * any more: until it speaks of that again it gets what every driver takes. */
+static void forget_elsewhere(struct xn_dev *dev)
+{
+	dev->filter.vlan = false;
+	if (xn_dev_has(dev, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS))
+		xn_store_once64(&dev->guest_offloads, 0);
+}
+
 static void note_beginning(struct xn_dev *dev, const struct xn_ring_setup *r)
 {
 	if (xn_ring_is_new(dev, r))
 		dev->ctrl.heard = true;
 	else if (!dev->ctrl.heard)
-		dev->filter.vlan = false;
+		forget_elsewhere(dev);
 }
 
 int xn_dev_ctrl_start(struct xn_dev *dev)
@@ -145,6 +153,7 @@ static xn_ctrl_fn *const classes[] = {
 	[VIRTIO_NET_CTRL_VLAN] = xn_ctrl_vlan,
 	[VIRTIO_NET_CTRL_ANNOUNCE] = xn_ctrl_announce,
 	[VIRTIO_NET_CTRL_MQ] = xn_ctrl_mq,
+	[VIRTIO_NET_CTRL_GUEST_OFFLOADS] = xn_ctrl_guest_offloads,
 	[VIRTIO_NET_CTRL_NOTF_COAL] = xn_ctrl_coal,
 };
 

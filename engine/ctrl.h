@@ -39,6 +39,7 @@ typedef bool xn_ctrl_fn(struct xn_dev *dev, const struct xn_ctrl_cmd *cmd);
 
 xn_ctrl_fn xn_ctrl_announce;   /* engine/ctrl_announce.c */
 xn_ctrl_fn xn_ctrl_coal;       /* engine/ctrl_coal.c */
+xn_ctrl_fn xn_ctrl_guest_offloads;   /* engine/guest_offloads.c */
 xn_ctrl_fn xn_ctrl_mq;         /* engine/ctrl_mq.c */
 xn_ctrl_fn xn_ctrl_rx, xn_ctrl_mac, xn_ctrl_vlan;   /* engine/ctrl_rx.c */
 

@@ -19,6 +19,7 @@
 #define VMM_FEATURES \
 	(XN_BIT(VIRTIO_NET_F_MAC) | XN_BIT(VIRTIO_NET_F_MTU) | XN_BIT(VIRTIO_NET_F_STATUS) | \
 	 XN_BIT(VIRTIO_NET_F_CTRL_VQ) | XN_BIT(VIRTIO_NET_F_MQ) | \
+	 XN_BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | XN_BIT(VIRTIO_NET_F_SPEED_DUPLEX) | \
 	 XN_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | XN_BIT(VIRTIO_F_RING_RESET))
 
 #define FILTER_FEATURES \
@@ -186,7 +187,7 @@ int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
 	if (modern && !(features & XN_BIT(VIRTIO_F_VERSION_1)))
 		return xn_fail(EINVAL, "features 0x%llx need VIRTIO_F_VERSION_1",
 			       (unsigned long long)modern);
-	dev->features = features;
+	dev->features = dev->guest_offloads = features;
 	dev->features_set = true;
 	xn_dev_forget_driver(dev);
 	return 0;
@@ -437,6 +438,10 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 	q->keep_bytes = cfg.hdr_bytes + dev->port->max_frame;
 	q->deliver = q->hdr_bytes == XN_NET_HDR_BYTES ? xn_rx_deliver :
 		     q->hdr_bytes == XN_NET_HDR_HASH_BYTES ? xn_rx_deliver_hashed : xn_rx_deliver_legacy;
+	if (xn_dev_has(dev, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)) {
+		q->deliver_now = q->deliver;
+		q->deliver = xn_rx_deliver_switched;
+	}
 	err = xn_queue_alloc(q, cfg.rx_heads, cfg.tx_heads);
 	q->mem = dev->mem;
 	q->log = dirty_log(dev);

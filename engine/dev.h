@@ -62,6 +62,9 @@ struct xn_dev {
 	struct xn_dev_opts opts;
 	uint64_t features;
 	bool features_set;
+	/* Of what the driver takes for received packets (VIRTIO_NET_F_GUEST_), what is in force now.
+	 * Changes while queues run, which read it once a batch (xn_load_once64). */
+	uint64_t guest_offloads;
 	struct xn_ring_setup rings[2 * XN_MAX_PAIRS + 1];
 	struct xn_queue *queues[XN_MAX_PAIRS];
 	struct xn_ctrl ctrl;

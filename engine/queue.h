@@ -52,6 +52,8 @@ struct xn_queue {
 	uint32_t keep_bytes;              /* of a receive buffer: header and longest frame */
 	/* The variant of xn_rx_deliver that what was negotiated needs. */
 	unsigned (*deliver)(struct xn_queue *q, unsigned budget);
+	/* The same, if `deliver` is what has to be done before: xn_rx_deliver_switched. */
+	unsigned (*deliver_now)(struct xn_queue *q, unsigned budget);
 	struct xn_hash_report *hash;      /* NULL: hashes are not reported */
 
 	struct xn_rx_buf *bufs;           /* by head */
@@ -84,6 +86,8 @@ unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget);
 unsigned xn_rx_deliver_hashed(struct xn_queue *q, unsigned budget);
 unsigned xn_rx_deliver_legacy(struct xn_queue *q, unsigned budget);
 unsigned xn_rx_refill(struct xn_queue *q);
+/* engine/guest_offloads.c: as the driver wants it now, for drivers that may change it */
+unsigned xn_rx_deliver_switched(struct xn_queue *q, unsigned budget);
 /* engine/tx.c */
 unsigned xn_tx_send(struct xn_queue *q, unsigned budget);
 unsigned xn_tx_reclaim(struct xn_queue *q);

@@ -346,9 +346,9 @@ struct xn_dev_opts {
  * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, IN_ORDER, MRG_RXBUF; CSUM,
  * GUEST_CSUM, HOST_TSO4, HOST_TSO6, HOST_ECN and HOST_USO), and those
  * that only concern config space and control queue, which are the VMM's to serve and to
- * mask: MAC, MTU, STATUS, CTRL_VQ, MQ, GUEST_ANNOUNCE, and RING_RESET (a ring that is reset is
- * set anew while its pair is stopped, the other goes on at its base); and HASH_REPORT, NOTF_COAL, VQ_NOTF_COAL
- * and, where the port can, RSS, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN and CTRL_MAC_ADDR, for VMMs that
+ * mask: MAC, MTU, STATUS, SPEED_DUPLEX, CTRL_VQ, MQ, GUEST_ANNOUNCE, and RING_RESET (a ring that is reset is
+ * set anew while its pair is stopped, the other goes on at its base); and HASH_REPORT, NOTF_COAL, VQ_NOTF_COAL,
+ * CTRL_GUEST_OFFLOADS and, where the port can, RSS, CTRL_RX, CTRL_RX_EXTRA, CTRL_VLAN and CTRL_MAC_ADDR, for VMMs that
  * leave the control queue to xn_dev_ctrl_run: others have to mask them.
  */
 uint64_t xn_port_features(const struct xn_port *port);
@@ -611,7 +611,7 @@ int xn_dev_ctrl_stop(struct xn_dev *dev);
  * Answers the commands that wait, at most 64; then asks the guest to notify its kick_fd.
  * Returns how many; call again while it is 64, else when the kick fd is readable. It
  * understands VQ_PAIRS_SET and RSS_CONFIG (XN_EVENT_PAIRS, in front of the answer; the VMM
- * enables pairs), HASH_CONFIG, ANNOUNCE_ACK, those of notification coalescing, and the commands of
+ * enables pairs), HASH_CONFIG, ANNOUNCE_ACK, GUEST_OFFLOADS_SET, those of notification coalescing, and of
  * receive mode, MAC addresses and VLANs: frames that the driver does not want are dropped
  * (steer_unwanted). All else is answered with VIRTIO_NET_ERR. Some commands take 10 ms and more; after 20 ms it returns 64, however many
  * there were. Any one thread at a time, and none in a start of a pair; queues may be running.

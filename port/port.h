@@ -98,7 +98,8 @@ struct xn_portq_cfg {
 	uint32_t hdr_bytes;             /* room in front of a frame in its first buffer */
 	bool merge;                     /* may a frame be spread over buffers? */
 	bool rx_off;                    /* starts as set_rx(q, false) leaves it */
-	bool guest_csum;                /* the guest takes frames with unfinished checksums */
+	bool guest_csum;                /* the guest takes frames with unfinished checksums;
+					   changes between two calls of a queue */
 	bool segments;                  /* packets may have to be cut into segments */
 	struct xn_rx_buf *bufs;         /* table by head; the engine's */
 	const struct xn_rx_rest *rests; /* likewise */

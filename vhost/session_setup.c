@@ -27,7 +27,8 @@ static const uint64_t protocol_offered =
 #define FORWARDED (BIT(VIRTIO_NET_F_RSS) | BIT(VIRTIO_NET_F_HASH_REPORT) | \
 		   BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | \
 		   BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | \
-		   BIT(VIRTIO_NET_F_NOTF_COAL) | BIT(F_VQ_NOTF_COAL))
+		   BIT(VIRTIO_NET_F_NOTF_COAL) | BIT(F_VQ_NOTF_COAL) | \
+		   BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_SPEED_DUPLEX))
 
 int xn_vu_get_features(struct xn_session *s, struct xn_msg *m, struct xn_answer *a)
 {

@@ -306,6 +306,7 @@ void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 				 1ull << VIRTIO_NET_F_MQ | 1ull << VIRTIO_NET_F_CTRL_RX |
 				 1ull << VIRTIO_NET_F_CTRL_RX_EXTRA | 1ull << VIRTIO_NET_F_CTRL_VLAN |
 				 1ull << VIRTIO_NET_F_CTRL_MAC_ADDR |
+				 1ull << VIRTIO_NET_F_CTRL_GUEST_OFFLOADS | 1ull << VIRTIO_NET_F_GUEST_CSUM |
 				 1ull << XN_NET_F_NOTF_COAL | 1ull << XN_NET_F_VQ_NOTF_COAL |
 				 (s.features & 64 ? 1ull << VIRTIO_NET_F_RSS : 0) : 0)))
 		abort();

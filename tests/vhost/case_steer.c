@@ -15,6 +15,8 @@
 #define FILTER (BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | \
 		BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
 
+#define OFFLOADS (BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_CSUM))
+
 struct command {
 	uint8_t bytes[2048];
 	uint32_t n;
@@ -213,12 +215,36 @@ static void filter(const void *arg)
 	must(g, &promisc, "promiscuous again");
 }
 
+/* ---- what is taken of received packets ---- */
+
+static void guest_offloads(const void *arg)
+{
+	struct command c = { { VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET }, 2 };
+	struct guest *g = open_guest(own_daemon("steer", "null:queues=2"), OFFLOADS);
+	uint8_t ack;
+
+	put(&c, 8, BIT(VIRTIO_NET_F_GUEST_CSUM));
+	must(g, &c, "unfinished checksums");
+	for (unsigned bit = 2; bit < 64; bit++) {
+		for (unsigned i = 0; i < 8; i++)
+			c.bytes[2 + i] = (uint8_t)(BIT(bit) >> 8 * i);
+		ack = run(g, &c);
+		CHECK(ack == VIRTIO_NET_ERR, "bit %u, which was not accepted: answered with %u", bit, ack);
+	}
+	memset(c.bytes + 2, 0, 8);
+	must(g, &c, "nothing");
+	c.n--;
+	ack = run(g, &c);
+	CHECK(ack == VIRTIO_NET_ERR, "seven bytes: answered with %u", ack);
+}
+
 void add_steer_cases(void)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(lies); i++)
 		add_case(rss_lie, &lies[i], lies[i].id, "RSS, accepted: %s: ERR", lies[i].what);
 	add_case(rss_then_pairs, NULL, "C7", "RSS and VQ_PAIRS_SET in turns");
 	add_case(hash_config, NULL, "C3", "hash configuration");
+	add_case(guest_offloads, NULL, "C11", "guest offloads, accepted");
 	for (unsigned i = 0; i < ARRAY_SIZE(filters); i++)
 		add_case(filter, &filters[i], filters[i].id, "filters, accepted: %s: %s",
 			 filters[i].what, filters[i].ack ? "ERR" : "OK");
