@@ -136,6 +136,7 @@ LIB_SRC := \
     port/xdp_watch.c \
     port/xdp_queue.c \
     port/xdp_rss.c \
+    port/speed.c \
     port/xdp_flow.c \
     port/xdp_rx.c \
     port/xdp_tx.c \

@@ -257,7 +257,7 @@ struct xn_port_info {
 	uint8_t  mac[6];
 	bool     link_up;
 	bool     full_duplex;
-	uint32_t speed;         /* Mbit/s when the port was opened; 0: not known */
+	uint32_t speed;         /* Mbit/s when the link came up last; 0: not known */
 	uint32_t spare_sockets; /* left */
 };
 /* The thread that handles the port's events (xn_dev_handle_events). */

@@ -317,8 +317,11 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 	xn_link_read(&p->link);
 	if (p->link.up)
 		xn_store_once8(&p->had_carrier, 1);
-	if (p->link.ups != ups)
+	if (p->link.ups != ups) {
 		xn_xdp_nic_check(p);
+		/* Negotiated anew, perhaps. */
+		(void)xn_speed_read(&p->speed, p->info.ifindex, &p->info.speed, &p->info.full_duplex);
+	}
 	if (p->link.gone && !was_gone) {
 		xn_log(XN_LOG_ERROR, "%s: the interface was deleted or moved away; the device "
 		       "stays without a network until it is made again", p->spec.ifname);
@@ -352,6 +355,7 @@ static void port_close(struct xn_port *port)
 	if (p->announce_fd >= 0)
 		close(p->announce_fd);
 	xn_link_close(&p->link);
+	xn_speed_close(&p->speed);
 	xn_xdp_nic_end(&p->nic);
 	if (p->steer)
 		p->sys->steer_close(p->steer);
@@ -450,6 +454,8 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 		port_close(&p->port);
 		return err;
 	}
+	if (p->link.nl)
+		xn_speed_open(&p->speed);
 	xn_xdp_nic_open(p);
 	p->had_carrier = p->link.up;
 	p->port.n_queues = p->spec.queues;

@@ -53,6 +53,7 @@
 #include "bpf/steer.h"
 #include "port/copy.h"
 #include "port/link.h"
+#include "port/speed.h"
 #include "port/port.h"
 #include "port/xdp_nic.h"
 #include "rss/image.h"
@@ -316,6 +317,7 @@ struct xn_xdp_port {
 	pthread_mutex_t setup, lock;
 	struct xn_steer *steer;
 	struct xn_link link;
+	struct xn_speed speed;
 	struct xn_xdpq *queues[XN_STEER_MAX_QUEUES];
 	struct xdp_statistics past;      /* of sockets that are closed */
 	int *spares;                     /* stack of sockets for later starts */

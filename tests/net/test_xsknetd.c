@@ -8,12 +8,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/ethtool.h>
+#include <linux/if_tun.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -1009,6 +1014,85 @@ static void the_binary_is_hardened(void **state)
 
 /* ---- on an interface ---- */
 
+/* A tap in the calling thread's namespace, set up; says of itself what it is told to. */
+static int open_tap(const char *name)
+{
+	struct ifreq req = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	strcpy(req.ifr_name, name);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &req), 0);
+	assert_int_equal(xn_link_set(name, true), 0);
+	return fd;
+}
+
+static void set_speed(const char *name, uint32_t mbps, bool full)
+{
+	union {
+		struct ethtool_link_settings s;
+		uint8_t room[sizeof(struct ethtool_link_settings) + 3 * 127 * sizeof(uint32_t)];
+	} u = { .s.cmd = ETHTOOL_GLINKSETTINGS };
+	struct ifreq req = { .ifr_data = (void *)&u };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	strcpy(req.ifr_name, name);
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &req), 0);
+	u.s.link_mode_masks_nwords = (int8_t)-u.s.link_mode_masks_nwords;
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &req), 0);
+	u.s.cmd = ETHTOOL_SLINKSETTINGS;
+	u.s.speed = mbps;
+	u.s.duplex = full ? DUPLEX_FULL : DUPLEX_HALF;
+	assert_int_equal(ioctl(fd, SIOCETHTOOL, &req), 0);
+	close(fd);
+}
+
+static void carrier_comes_with(const struct xd *d, const struct xn_lab *lab, int tap, uint32_t mbps, bool full)
+{
+	int on = 0;
+
+	assert_int_equal(ioctl(tap, TUNSETCARRIER, &on), 0);
+	xd_wait_stat(d, "port.link", 0);
+	assert_int_equal(xn_lab_enter_near(lab), 0);
+	set_speed("tap0", mbps, full);
+	assert_int_equal(xn_lab_leave(lab), 0);
+	on = 1;
+	assert_int_equal(ioctl(tap, TUNSETCARRIER, &on), 0);
+	xd_wait_stat(d, "port.speed", mbps);
+	assert_int_equal(xd_stat(d, "port.link"), 1);
+	assert_int_equal(xd_stat(d, "port.full_duplex"), full);
+}
+
+/* Asked for behind the sandbox, too. */
+static void speed_is_that_of_the_last_carrier(void **state)
+{
+	struct xn_lab lab;
+	struct xd d;
+	int tap;
+
+	assert_int_equal(xn_lab_create(&lab, &(struct xn_lab_cfg){ .queues = 1 }), 0);
+	assert_int_equal(xn_lab_enter_near(&lab), 0);
+	tap = open_tap("tap0");
+	if (tap < 0) {
+		xn_lab_leave(&lab);
+		xn_lab_destroy(&lab);
+		print_message("skipped: /dev/net/tun: %s\n", strerror(errno));
+		skip();
+	}
+	set_speed("tap0", 2500, true);
+	assert_int_equal(xn_lab_leave(&lab), 0);
+	xd_init(&d);
+	xd_start(&d, &(struct xd_how){ .lab = &lab }, "xdp:tap0", XD_ARGS("--spare-sockets", "8"));
+	assert_int_equal(xd_stat(&d, "port.speed"), 2500);
+	carrier_comes_with(&d, &lab, tap, 100, false);
+	carrier_comes_with(&d, &lab, tap, 40000, true);
+	xd_stop(&d);
+	close(tap);
+	xn_lab_destroy(&lab);
+	xd_fini(&d);
+}
+
 static void it_serves_an_interface_as_nobody(void **state)
 {
 	struct xn_lab lab;
@@ -1202,6 +1286,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(no_path_can_be_opened),
 		cmocka_unit_test(the_binary_is_hardened),
 		cmocka_unit_test(it_serves_an_interface_as_nobody),
+		cmocka_unit_test(speed_is_that_of_the_last_carrier),
 		cmocka_unit_test(without_sockets_in_store_it_says_so_and_lives),
 		cmocka_unit_test(an_interface_that_goes_is_told),
 		cmocka_unit_test(it_starts_with_what_the_unit_gives),
