@@ -127,6 +127,7 @@ LIB_SRC := \
     port/link.c \
     port/announce.c \
     port/gather.c \
+    port/layout.c \
     port/segment.c \
     port/rx_csum.c \
     port/xdp.c \
@@ -139,6 +140,7 @@ LIB_SRC := \
     port/speed.c \
     port/xdp_flow.c \
     port/xdp_rx.c \
+    port/xdp_send.c \
     port/xdp_tx.c \
     engine/dev.c \
     engine/queue.c \
@@ -275,6 +277,7 @@ UNIT_TESTS   := \
     csum \
     offload \
     segment \
+    layout \
     rx_csum \
     mem \
     vq \
@@ -307,6 +310,7 @@ UNIT_TESTS   := \
     bench \
     hash \
     offload_path \
+    tx_jumbo \
     vq_order \
     vq_packed \
     vq_packed_hostile \

@@ -53,8 +53,11 @@ X(tx_packets,           "packets", "guest packets given to the port") \
 X(tx_bytes,             "bytes",   "bytes of those packets, without virtio header") \
 X(tx_lent,              "packets", "sent as one piece straight from guest memory") \
 X(tx_chained,           "packets", "sent as several descriptors straight from guest memory") \
+X(tx_mixed,             "packets", "sent as several descriptors, some of them copies (headers, short pieces), the others straight from guest memory") \
 X(tx_gathered,          "packets", "copied together out of their pieces, or with their checksum, or into segments") \
 X(tx_bounced,           "packets", "single piece copied into an arena chunk before sending") \
+X(tx_copied_bytes,      "bytes",   "of packets that were sent, copied by user space before") \
+X(tx_descs,             "descriptors", "that packets took which did not leave as one piece straight from guest memory") \
 X(tx_bounce_window,     "packets", "copied because a piece lies outside of the registered window") \
 X(tx_bounce_page,       "packets", "copied because a piece crosses into a page that does not follow for the device (zero-copy)") \
 X(tx_bounce_probe,      "packets", "copied because the driver has to prove itself first (zero-copy)") \
@@ -63,10 +66,12 @@ X(tx_bounce_forced,     "packets", "copied because bounce mode was asked for, or
 X(tx_csum,              "packets", "sent with a checksum that the guest asked for, segments counted as one") \
 X(tx_segmented,         "packets", "cut into segments, as the guest asked for") \
 X(tx_segments,          "packets", "frames that were made of these") \
+X(tx_whole,             "packets", "to be cut into segments, and sent as one long frame instead (gso=whole)") \
 X(tx_drop_runt,         "packets", "dropped: shorter than an Ethernet header") \
 X(tx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame") \
 X(tx_drop_bad_header,   "packets", "dropped: virtio-net header asks for what cannot be (VIRTIO 1.2, 5.1.6.2): tx_bad_hdr_*") \
 X(tx_drop_segments,     "packets", "dropped: more segments than the engine has frames for (xn_mem_opts.bounce_frames)") \
+X(tx_drop_frames,       "packets", "dropped: longer than what the engine has frames for to copy it to (xn_mem_opts.bounce_frames)") \
 X(tx_drop_short_chain,  "packets", "dropped: chain not longer than the virtio-net header") \
 X(tx_drop_disabled,     "packets", "dropped: the queue pair was disabled by driver or VMM") \
 X(tx_drop_down,         "packets", "dropped: the port is down or gone") \

@@ -27,6 +27,7 @@ struct xn_offload {
 	/* The checksum of [csum_start, bytes), with what is in the field now, goes to the two
 	 * bytes at csum_at, which lie in there. With csum: always so with gso. */
 	bool     csum;
+	bool     whole;        /* was to be cut, and leaves as it is: see xn_offload_rules */
 	uint8_t  gso;          /* enum xn_gso: cut into segments */
 	uint16_t csum_start;
 	uint32_t csum_at;

@@ -445,7 +445,8 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 	err = xn_queue_alloc(q, cfg.rx_heads, cfg.tx_heads);
 	q->mem = dev->mem;
 	q->log = dirty_log(dev);
-	q->rules = (struct xn_offload_rules){ .features = dev->features, .max_frame = q->max_frame };
+	q->rules = (struct xn_offload_rules){ .features = dev->features, .max_frame = q->max_frame,
+					      .whole = dev->port->whole };
 	if (err)
 		goto out_tables;
 	err = xn_ring_start(dev, &q->rx, &dev->rings[q->rx.index], &q->ctr);

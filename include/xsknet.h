@@ -216,7 +216,15 @@ struct xn_port_opts {
  *                        frame that the guest's queue cannot take is dropped
  *                 mac    only the guest's MAC, broadcast and multicast; all
  *                        else goes to the host's stack
- *          tx=auto|gather|chain   how packets of several pieces leave
+ *          tx=auto       packets of several pieces, or longer than a chunk, leave as is
+ *                        cheapest: lent, or copied together, or both (default)
+ *             gather     in as few descriptors as can be, chain  copied as little as can be
+ *          gso=cut       what the guest wants cut into segments is cut (default)
+ *              whole     it leaves as one long frame, with its checksum, where the MTU
+ *                        allows that. Right only where all whom the guest talks to are
+ *                        in this machine behind an interface of an MTU as large: the
+ *                        segments' length, which guest and peer agreed upon, is lost, and
+ *                        whoever forwards such a frame to a shorter link drops it
  *          nic=auto      with several queues: hash key, table and rules of the NIC
  *                        become what the guest's RSS says, and are put back when
  *                        the port is closed, or its process ends (default). A

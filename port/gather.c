@@ -23,21 +23,6 @@ xn_sum xn_cursor_sum(struct xn_cursor *c, uint32_t n)
 	return sum;
 }
 
-unsigned xn_cursor_pieces(struct xn_cursor *c, uint32_t n, const struct xn_pieces *out)
-{
-	unsigned k = 0;
-	uint32_t got;
-
-	for (; n; n -= got, k++) {
-		const uint8_t *src = xn_cursor_run(c, XN_MIN(n, out->piece_max), &got);
-
-		if (k == out->max)
-			return 0;
-		out->at[k] = (struct xn_piece){ .at = XN_UOFF(src - c->base), .len = got };
-	}
-	return k;
-}
-
 /* The chunks' byte `at`, and how many there are from it on in its chunk. */
 static inline uint8_t *chunk_at(const struct xn_chunks *to, uint32_t at, uint32_t *room)
 {
@@ -104,28 +89,4 @@ void xn_gather_csum(const struct xn_offload *o, const uint8_t *base, const struc
 	xn_gather(&c, to, 0, o->csum_start);
 	write_csum(to, o->csum_at,
 		   xn_gather_sum(&c, to, o->csum_start, o->bytes - o->csum_start));
-}
-
-uint32_t xn_chain_csum(const struct xn_offload *o, const uint8_t *base,
-		       const struct xn_piece *pieces, uint32_t min_head,
-		       uint8_t *head, uint32_t head_max,
-		       const struct xn_pieces *out, unsigned *n_out)
-{
-	const uint32_t n = XN_MIN(XN_MAX(o->csum_at + 2, min_head), o->bytes);
-	const struct xn_chunks to = { &head, head_max };
-	const uint32_t start = o->csum_start;   /* < csum_at + 2 <= n */
-	struct xn_cursor c = xn_cursor_at(base, pieces), rest;
-	xn_sum sum;
-
-	if (n > head_max)
-		return 0;
-	xn_gather(&c, &to, 0, start);
-	sum = xn_gather_sum(&c, &to, start, n - start);
-	rest = c;
-	*n_out = xn_cursor_pieces(&rest, o->bytes - n, out);
-	if (!*n_out && n < o->bytes)
-		return 0;
-	sum = xn_sum_add(sum, xn_sum_at(xn_cursor_sum(&c, o->bytes - n), n - start));
-	write_csum(&to, o->csum_at, sum);
-	return n;
 }

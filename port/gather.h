@@ -4,13 +4,7 @@
  * engine's own, or summed where they lie: in one pass, with the checksum that the guest
  * asked for (base/offload.h). Guest memory is only read.
  *
- * A packet that asks for a checksum leaves in one of two ways:
- *
- *   xn_gather_csum   all of it in chunks:   [ headers, payload, checksum in its place ]
- *   xn_chain_csum    a copy of the front:   [ headers, checksum ] -> guest's payload
- *
- * The second reads the payload too, but does not write it; the guest may change it before
- * the kernel reads it, and then sends a wrong checksum. That is its own loss.
+ * Where only some of a packet is copied, and the rest lent: port/layout.h.
  */
 #ifndef XN_PORT_GATHER_H
 #define XN_PORT_GATHER_H
@@ -52,16 +46,6 @@ void xn_cursor_skip(struct xn_cursor *c, uint32_t n);
 /* Of the next n bytes, which begin at an even place of what is summed. */
 xn_sum xn_cursor_sum(struct xn_cursor *c, uint32_t n);
 
-/* Where a chain's pieces go, as descriptors take them. */
-struct xn_pieces {
-	struct xn_piece *at;
-	unsigned max;          /* pieces */
-	uint32_t piece_max;    /* bytes in each: a chunk, for AF_XDP */
-};
-
-/* The next n bytes as such pieces: how many; 0 if they do not fit. */
-unsigned xn_cursor_pieces(struct xn_cursor *c, uint32_t n, const struct xn_pieces *out);
-
 /* Where gathered bytes go: chunks of equal size, which are filled one after the other. */
 struct xn_chunks {
 	uint8_t *const *at;
@@ -86,15 +70,12 @@ void xn_gather_head(const uint8_t *base, const struct xn_piece *pieces, uint8_t 
 void xn_gather_csum(const struct xn_offload *o, const uint8_t *base, const struct xn_piece *pieces,
 		    const struct xn_chunks *to);
 
-/*
- * The same with only the front copied: up to behind the checksum field, and at least
- * min_head bytes (drivers want an Ethernet header in the first descriptor). Returns how
- * many bytes; behind them the packet goes on in out->at[0..*n_out) where it lies. 0 if there
- * is no such way: front longer than head_max, or pieces that do not fit.
- */
-uint32_t xn_chain_csum(const struct xn_offload *o, const uint8_t *base,
-		       const struct xn_piece *pieces, uint32_t min_head,
-		       uint8_t *head, uint32_t head_max,
-		       const struct xn_pieces *out, unsigned *n_out);
+/* The checksum of this sum, into its field; 0 is written as 0xffff. */
+static inline void xn_put_csum(uint8_t *field, xn_sum sum)
+{
+	const uint16_t csum = xn_sum_csum_nonzero(sum);
+
+	memcpy(field, &csum, sizeof(csum));
+}
 
 #endif

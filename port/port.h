@@ -224,6 +224,7 @@ struct xn_port {
 	uint32_t n_queues;
 	uint64_t features;      /* of the virtio-net device (VIRTIO 1.2, 5.1.3), those that the
 				   port has to do something for */
+	bool whole;             /* what was to be cut leaves whole, where it fits a frame */
 	bool fixed_mac;         /* frames to another address never reach the guest */
 	bool in_use;            /* has a device */
 };

@@ -173,15 +173,8 @@ uint32_t xn_segs_gather(struct xn_segs *s, const struct xn_chunks *to)
 	return bytes;
 }
 
-unsigned xn_segs_chain(struct xn_segs *s, uint8_t *head, const struct xn_pieces *out)
+void xn_segs_put_headers(struct xn_segs *s, uint8_t *head, xn_sum sum)
 {
-	const uint32_t payload = xn_seg_payload(s->o, s->next);
-	struct xn_cursor c = s->payload;
-	const unsigned n = xn_cursor_pieces(&c, payload, out);
-
-	if (!n)
-		return 0;
-	write_headers(s, head, payload, xn_cursor_sum(&s->payload, payload));
+	write_headers(s, head, xn_seg_payload(s->o, s->next), sum);
 	s->next++;
-	return n;
 }

@@ -61,10 +61,8 @@ static inline uint32_t xn_seg_payload(const struct xn_offload *o, uint32_t i)
  * headers. */
 uint32_t xn_segs_gather(struct xn_segs *s, const struct xn_chunks *to);
 
-/*
- * The next segment as its headers (o->payload_at bytes, to head) and its payload where it
- * lies, in out->at[0..n): returns n. 0: the pieces do not fit; then it is still the next.
- */
-unsigned xn_segs_chain(struct xn_segs *s, uint8_t *head, const struct xn_pieces *out);
+/* The next segment's headers (o->payload_at bytes, to head), where somebody else has seen to
+ * its payload: s->payload is behind it, and this is its sum. */
+void xn_segs_put_headers(struct xn_segs *s, uint8_t *head, xn_sum sum);
 
 #endif

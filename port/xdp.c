@@ -71,6 +71,9 @@ static int parse_option(struct xn_xdp_spec *s, const char *name, const char *val
 	} else if (!strcmp(name, "tx")) {
 		w = WORD(name, value, "auto", "gather", "chain");
 		s->tx = w == 1 ? XN_TX_GATHER : w == 2 ? XN_TX_CHAIN : XN_TX_AUTO;
+	} else if (!strcmp(name, "gso")) {
+		w = WORD(name, value, "cut", "whole");
+		s->whole = w == 1;
 	} else if (!strcmp(name, "nic")) {
 		w = WORD(name, value, "auto", "keep");
 		s->nic_keep = w == 1;
@@ -79,7 +82,7 @@ static int parse_option(struct xn_xdp_spec *s, const char *name, const char *val
 		s->by_arrival = w == 1;
 	} else {
 		return xn_fail(EINVAL, "xdp: option \"%s\" is not known: queues, start, mode, "
-			       "attach, filter, tx, nic, flows, budget are", name);
+			       "attach, filter, tx, gso, nic, flows, budget are", name);
 	}
 	return w < 0 ? w : 0;
 }
@@ -382,6 +385,7 @@ static int choose_frame(struct xn_xdp_port *p)
 		return xn_fail(EMSGSIZE, "%s: MTU %u is more than %u: ip link set %s mtu %u",
 			       p->spec.ifname, p->info.mtu, XN_MTU_MAX, p->spec.ifname, XN_MTU_MAX);
 	p->port.max_frame = longest;
+	p->port.whole = p->spec.whole;
 	p->sg = longest > XN_FRAME_BYTES_MAX;
 	return 0;
 }

@@ -15,17 +15,14 @@
  * read in step with the RX ring and its address only confirms; drivers in
  * zero-copy mode may differ, then the entry is searched for.
  *
- * Transmit. One piece inside the registered memory is lent as it lies. Several
- * pieces are gathered into one arena frame, or chained with XDP_PKT_CONTD: in copy
- * mode a second descriptor costs the kernel about 440 ns, a copy of 1.5 KB 90 ns,
- * so what fits a chunk is gathered. `sent` shadows the TX ring.
+ * Transmit. One piece inside the registered memory, of a chunk at most, is lent as it lies.
+ * Of all others it is chosen packet by packet what is lent, and what is copied into arena frames
+ * (port/xdp_send.c, port/layout.h). `sent` shadows the TX ring.
  *
  * What a guest wants done to a packet (checksum, segments) is done while it is copied: into
  * an arena frame, or as many segments into each as find room. That takes 23 frames for the
- * longest packet in segments of 1448 bytes, and ring slots for all of them, or it waits. To
- * chain them (arena header, guest's payload) would save the copy, and cost a descriptor
- * more each: in copy mode that is dearer (see above), and drivers in zero-copy mode that
- * have several pieces are none that this could be measured on.
+ * longest packet in segments of 1448 bytes, and ring slots for all of them, or it waits.
+ * Segments, and packets, of more than a frame are copied only as far as saves a descriptor.
  *
  * Peers in this machine leave checksums unfinished: port/rx_csum.h. Where frames may come
  * from there (rx_csum), each is looked at.
@@ -52,6 +49,7 @@
 #include "base/log.h"
 #include "bpf/steer.h"
 #include "port/copy.h"
+#include "port/layout.h"
 #include "port/link.h"
 #include "port/speed.h"
 #include "port/port.h"
@@ -66,7 +64,7 @@ struct xn_xdp_spec {
 	char ifname[IF_NAMESIZE];
 	unsigned queues, start, budget;
 	enum xn_xsk_mode mode;
-	bool bounce, filter_mac, nic_keep, by_arrival;
+	bool bounce, filter_mac, nic_keep, by_arrival, whole;
 	enum xn_attach attach;
 	enum xn_tx_multi tx;
 };
@@ -217,6 +215,7 @@ struct xn_xdpq {
 	uint32_t n_rx_frames, all_rx_frames;
 
 	/* -- transmit -- */
+	struct xn_layout_rules lay;      /* of packets that do not leave as they lie */
 	uint64_t *sent;
 	uint32_t tx_posted, tx_done;     /* free running: descriptors */
 	uint32_t tx_hint;                /* where the next completion is looked for first */
@@ -352,6 +351,8 @@ unsigned xn_xdp_rx_poll_sg_rss(struct xn_portq *q, struct xn_rx_done *done, unsi
 unsigned xn_xdp_rx_post_zc_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll_zc_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 /* port/xdp_tx.c */
+/* When x is bound: how its packets leave. fewest: in the fewest descriptors (tx=gather). */
+void     xn_xdp_tx_begin(struct xn_xdpq *x, bool fewest);
 unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
 			const struct xn_piece *pieces);
 unsigned xn_xdp_tx_post_zc(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,

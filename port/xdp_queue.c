@@ -14,8 +14,8 @@
 #include "port/xdp.h"
 
 #define MIN_RING      64u
-/* Descriptors of the TX ring where packets may be cut: any packet finds room (I7), and some
- * tens of long ones. */
+/* Descriptors of the TX ring where packets may take many, being cut or longer than a chunk: any
+ * packet finds room (I7), and some tens of long ones. */
 #define SEGMENTS_RING XN_OFFLOAD_SEGS_MAX
 #define RETRY_UP_NS   1000000l    /* a stuck TX ring is kicked again after 1 ms, */
 #define RETRY_DOWN_NS 10000000l   /* one on an interface that is down after 10 ms */
@@ -204,10 +204,18 @@ static const struct xn_portq_ops queue_ops[3][2] = {
 	    .tx_post = xn_xdp_tx_post, .tx_poll = xn_xdp_tx_poll } },
 };
 
-/* Arena frames to send from: one for each packet, or for each segment. */
-static uint32_t most_tx_frames(const struct xn_portq_cfg *c)
+/* May a packet take more descriptors than it has pieces? */
+static bool many_descs(const struct xn_xdpq *x)
 {
-	return c->segments ? XN_MAX(c->tx_heads, SEGMENTS_RING) : c->tx_heads;
+	return x->q.cfg.segments || x->q.port->max_frame > XN_CHUNK_BYTES;
+}
+
+/* Arena frames to send from: one for each packet, or for each segment. */
+static uint32_t most_tx_frames(const struct xn_xdpq *x)
+{
+	const uint32_t heads = x->q.cfg.tx_heads;
+
+	return many_descs(x) ? XN_MAX(heads, SEGMENTS_RING) : heads;
 }
 
 static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, uint32_t rx_frames)
@@ -219,8 +227,8 @@ static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size,
 	x->sent = calloc(tx_size, sizeof(*x->sent));
 	x->rx_all = calloc(rx_frames, sizeof(*x->rx_all));
 	x->rx_frames = calloc(rx_frames, sizeof(*x->rx_frames));
-	x->tx_frames = calloc(most_tx_frames(c), sizeof(*x->tx_frames));
-	x->tx_free = calloc(most_tx_frames(c), sizeof(*x->tx_free));
+	x->tx_frames = calloc(most_tx_frames(x), sizeof(*x->tx_frames));
+	x->tx_free = calloc(most_tx_frames(x), sizeof(*x->tx_free));
 	x->tx_ready = calloc(c->tx_heads, sizeof(*x->tx_ready));
 	x->retry_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (!x->lent || !x->sent || !x->rx_all || !x->rx_frames || !x->tx_frames ||
@@ -242,7 +250,7 @@ static int take_frames(struct xn_xdpq *x, uint32_t rx_frames)
 	xn_mem_get_info(x->mem, &mem);
 	share = mem.bounce_frames_free / (x->q.port->n_queues - c->index);
 	x->all_rx_frames = xn_mem_take_frames(x->mem, x->rx_all, XN_MIN(rx_frames, share / 2));
-	x->all_tx_frames = xn_mem_take_frames(x->mem, x->tx_frames, XN_MIN(most_tx_frames(c), share / 2));
+	x->all_tx_frames = xn_mem_take_frames(x->mem, x->tx_frames, XN_MIN(most_tx_frames(x), share / 2));
 	if (!x->all_rx_frames || !x->all_tx_frames)
 		return xn_fail(ENOBUFS, "no bounce frames left for queue pair %u: raise "
 			       "xn_mem_opts.bounce_frames (now %u)", c->index, mem.bounce_frames);
@@ -258,8 +266,8 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	const uint32_t keep = xn_xdp_mode_keeps(p);
 	/* For each buffer of the guest's, and for those that a driver always has to have. */
 	uint32_t fill_size = xn_pow2_up(XN_MAX(cfg->rx_heads + keep, MIN_RING));
-	uint32_t tx_size = xn_pow2_up(XN_MAX(cfg->tx_heads, cfg->segments ? SEGMENTS_RING : MIN_RING));
 	struct xn_xdpq *x = calloc(1, sizeof(*x));
+	uint32_t tx_size;
 	int err;
 
 	if (!x)
@@ -270,6 +278,7 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 		return err;
 	}
 	x->q = (struct xn_portq){ .port = &p->port, .cfg = *cfg };
+	tx_size = xn_pow2_up(XN_MAX(cfg->tx_heads, many_descs(x) ? SEGMENTS_RING : MIN_RING));
 	x->mem = cfg->mem;
 	x->xsk.fd = x->retry_fd = x->end_fd = -1;
 	x->host_queue = p->spec.start + cfg->index;
@@ -287,6 +296,7 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	x->q.ops = &queue_ops[x->map ? OPS_ZERO_COPY : x->sg ? OPS_PIECES : OPS_COPY][p->rss != NULL];
 	xn_xdp_learn_begin(x);
 	x->rx_csum = xn_xdp_soft_peer(p);
+	xn_xdp_tx_begin(x, p->spec.tx == XN_TX_GATHER || x->xsk.zero_copy);
 	err = xn_xdp_watch_begin(x);
 	if (!err && x->keep)   /* before a frame can come */
 		xn_xdp_keep_up(x);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Transmit half of the AF_XDP port: lend, gather or chain; kick; give back.
- * Theory in port/xdp.h.
+ * Transmit half of the AF_XDP port: packets that are lent as they lie; kick; give back. All
+ * other packets: port/xdp_send.c. Theory in port/xdp.h.
  */
 #include <errno.h>
 
-#include "port/segment.h"
-#include "port/xdp.h"
+#include "port/xdp_post.h"
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
@@ -30,147 +29,30 @@ unsigned xn_xdp_tx_room(struct xn_portq *q)
 	return XN_MIN(slots_free(x), x->q.cfg.tx_heads - x->n_tx_ready);
 }
 
+void xn_xdp_tx_begin(struct xn_xdpq *x, bool fewest)
+{
+	const bool pages = !x->xsk.zero_copy && !x->tx_copies;
+
+	x->lay = (struct xn_layout_rules){
+		.chunk = x->xsk.chunk_bytes,
+		.desc_bytes = x->chain_tx ? 0 : fewest ? XN_DESC_BYTES_ANY : XN_DESC_BYTES_COPY,
+		/* A device that sends the UMEM's pages has place for so many of them, whatever is
+		 * in how many descriptors, and none for a linear part (Linux net/xdp/xsk.c,
+		 * xsk_build_skb_zerocopy). */
+		.max = pages ? XN_MIN(x->tx_pieces, XN_TX_PIECES_MAX - 1) : x->tx_pieces,
+		.in_page = pages,
+		.map = x->tx_map,
+	};
+}
+
 bool xn_xdp_tx_stuck(const struct xn_xdpq *x)
 {
 	return x->tx_posted != xn_load_acquire32(x->xsk.tx.consumer);
 }
 
-/*
- * The TX ring and its shadow, in locals: what is copied out of the queue's struct the
- * compiler need not load again after each store to a ring.
- */
-struct post {
-	struct xdp_desc *ring;
-	uint64_t *sent;
-	uint32_t mask, posted, end;   /* free running; posted == end: no room */
-};
-
-static inline struct post post_begin(const struct xn_xdpq *x)
-{
-	return (struct post){ x->xsk.tx.ring, x->sent, x->xsk.tx.mask, x->tx_posted,
-			      x->tx_done + x->xsk.tx.size };
-}
-
-/* Writes one descriptor and its shadow; the caller knows that there is room. */
-static inline void put(struct post *w, uint64_t addr, uint32_t len, uint32_t options,
-		       uint16_t id, bool last, uint32_t frame)
-{
-	uint32_t slot = w->posted++ & w->mask;
-
-	w->ring[slot] = (struct xdp_desc){ .addr = addr, .len = len, .options = options };
-	w->sent[slot] = id | (last ? XN_SENT_LAST : 0) | (uint64_t)frame << XN_SENT_FRAME;
-}
-
-/*
- * Makes what was put visible: store-release of the producer index behind the
- * descriptors; pairs with the kernel's load-acquire in xskq_cons_peek_desc.
- */
-static inline void post_end(struct xn_xdpq *x, const struct post *w)
-{
-	if (w->posted != x->tx_posted)
-		xsk_ring_prod__submit(&x->xsk.tx, w->posted - x->tx_posted);
-	x->tx_posted = w->posted;
-}
-
-/* Is every piece where the kernel can read it, and no longer than a chunk? Why not: a
- * counter; XN_C_tx_lent: it is. */
-static enum xn_counter judge_pieces(const struct xn_xdpq *x, const struct xn_piece *p, unsigned n)
-{
-	enum xn_counter why = XN_C_tx_lent;
-
-	if (x->bounce)
-		return XN_C_tx_bounce_forced;
-	if (x->watch.tx_proof)
-		return XN_C_tx_bounce_probe;
-	for (unsigned i = 0; i < n; i++) {
-		if (!xn_mem_registered(x->mem, p[i].at, p[i].len) || p[i].len > x->xsk.chunk_bytes)
-			return XN_C_tx_bounce_window;
-		if (x->map && !xn_zc_whole_for_device(x->tx_map, p[i].at.v, p[i].len))
-			why = XN_C_tx_bounce_page;
-	}
-	return why;
-}
-
-/* Copies the packet into one arena frame. False: no frame or slot is free now. */
-static bool send_copied(struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
-			const struct xn_piece *pieces)
-{
-	uint32_t f;
-
-	if (!x->n_tx_free || w->posted == w->end)
-		return false;
-	f = x->tx_free[--x->n_tx_free];
-	xn_copy_packet(x->mem, xn_mem_at(x->mem, x->tx_frames[f]), p, pieces);
-	if (x->watch.tx_proof)
-		xn_xdp_tx_leaves(x, f);
-	put(w, x->tx_frames[f].v, p->bytes, 0, p->head, true, f + 1);
-	return true;
-}
-
-/* Lends all pieces, as one packet of several descriptors; all of them or none (I7). */
-static bool send_chained(struct post *w, const struct xn_chain *p, const struct xn_piece *piece)
-{
-	unsigned n = p->n_pieces;
-
-	if (w->end - w->posted < n)
-		return false;
-	for (unsigned i = 0; i < n; i++, piece++) {
-		bool last = i + 1 == n;
-
-		put(w, piece->at.v, piece->len, last ? 0 : XDP_PKT_CONTD, p->head, last, 0);
-	}
-	return true;
-}
-
-static inline void count_sent(struct xn_xdpq *x, uint64_t packets, uint64_t bytes)
-{
-	XN_COUNT(x->q.cfg.ctr, tx_packets, packets);
-	XN_COUNT(x->q.cfg.ctr, tx_bytes, bytes);
-}
-
-static bool drop(struct xn_xdpq *x, const struct xn_chain *p, enum xn_counter why)
-{
-	x->tx_ready[x->n_tx_ready++] = p->head;
-	xn_count_add(&x->q.cfg.ctr->v[why], 1);
-	return true;
-}
-
-/* Everything but the normal case. False: it does not fit now. */
-static __attribute__((noinline)) bool send_unusual(struct xn_xdpq *x, struct post *w,
-						   const struct xn_chain *p,
-						   const struct xn_piece *all)
-{
-	struct xn_counters *ctr = x->q.cfg.ctr;
-	struct xn_piece one;
-	const struct xn_piece *pieces = xn_chain_pieces(p, all, &one);
-	enum xn_counter why = judge_pieces(x, pieces, p->n_pieces);
-	enum xn_counter how = p->n_pieces > 1 ? XN_C_tx_gathered : XN_C_tx_bounced;
-
-	if (x->tx_down)
-		return drop(x, p, XN_C_tx_drop_down);
-	/* A first piece without the whole Ethernet header is what drivers stumble over. */
-	if (why == XN_C_tx_lent && p->n_pieces > 1 && p->n_pieces <= x->tx_pieces &&
-	    pieces[0].len >= XN_ETH_HDR_BYTES && (x->chain_tx || p->bytes > XN_CHUNK_BYTES)) {
-		if (!send_chained(w, p, pieces))
-			return false;
-		XN_COUNT(ctr, tx_chained, 1);
-		count_sent(x, 1, p->bytes);
-		return true;
-	}
-	if (p->bytes > XN_CHUNK_BYTES)   /* fits no frame, and cannot be chained */
-		return drop(x, p, XN_C_tx_drop_too_long);
-	if (!send_copied(x, w, p, all))
-		return false;
-	count_sent(x, 1, p->bytes);
-	xn_count_add(&ctr->v[how], 1);
-	if (why != XN_C_tx_lent)
-		xn_count_add(&ctr->v[why], 1);
-	return true;
-}
-
 /* Packets of one piece that can be lent: as many as there are in a row, and find room
  * in a row in the TX ring. */
-static ALWAYS_INLINE unsigned send_usual(const struct xn_xdpq *x, struct post *w,
+static ALWAYS_INLINE unsigned send_usual(const struct xn_xdpq *x, struct xn_post *w,
 					 const struct xn_chain *p, unsigned n, uint64_t *bytes,
 					 const bool zc)
 {
@@ -207,7 +89,7 @@ static ALWAYS_INLINE unsigned tx_post(struct xn_portq *q, const struct xn_chain 
 {
 	struct xn_xdpq *x = xdpq(q);
 	const struct xn_chain *p = pkts, *const end = pkts + n;
-	struct post w = post_begin(x);
+	struct xn_post w = xn_post_begin(x);
 	uint64_t bytes = 0, unusual = 0;
 
 	for (;;) {
@@ -216,17 +98,20 @@ static ALWAYS_INLINE unsigned tx_post(struct xn_portq *q, const struct xn_chain 
 		p += run;
 		if (XN_LIKELY(p == end))
 			break;
-		if (!run && !send_unusual(x, &w, p, pieces))
+		/* Long ones take the kernel microseconds each, and what has arrived waits: so many
+		 * descriptors a turn. */
+		if (!run && (w.posted - x->tx_posted >= XN_BATCH_MAX ||
+			     !xn_xdp_send(x, &w, p, pieces, NULL)))
 			break;
 		p += !run;
 		unusual += !run;
 	}
-	post_end(x, &w);
+	xn_post_end(x, &w);
 	if (zc && XN_UNLIKELY(x->tx_posted - x->watch.tx_looked > XN_XDP_LOOK_PKTS))
 		xn_xdp_tx_look(x);
 	n = (unsigned)(p - pkts);
 	XN_COUNT(q->cfg.ctr, tx_lent, n - unusual);
-	count_sent(x, n - unusual, bytes);
+	xn_count_sent(x, n - unusual, bytes);
 	return n;
 }
 
@@ -242,121 +127,20 @@ unsigned xn_xdp_tx_post_zc(struct xn_portq *q, const struct xn_chain *pkts, unsi
 	return tx_post(q, pkts, n, pieces, true);
 }
 
-/* ---- packets that ask for something ---- */
-
-/* An arena frame on its way to the ring: the caller knows that there is one. */
-static inline uint8_t *frame_take(struct xn_xdpq *x, uint32_t *f)
-{
-	*f = x->tx_free[--x->n_tx_free];
-	return xn_mem_at(x->mem, x->tx_frames[*f]);
-}
-
-/* Copied, with its checksum, into one arena frame. False: no frame or slot is free now. */
-static bool send_csum(struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
-		      const struct xn_piece *pieces, const struct xn_offload *o)
-{
-	uint8_t *at;
-	uint32_t f;
-
-	if (!x->n_tx_free || w->posted == w->end)
-		return false;
-	at = frame_take(x, &f);
-	xn_gather_csum(o, x->mem->base, pieces, &(struct xn_chunks){ &at, XN_CHUNK_BYTES });
-	if (x->watch.tx_proof)
-		xn_xdp_tx_leaves(x, f);
-	put(w, x->tx_frames[f].v, p->bytes, 0, p->head, true, f + 1);
-	return true;
-}
-
-/* Bytes from one segment to the next in an arena frame. */
-static inline uint32_t segment_room(const struct xn_offload *o)
-{
-	return (uint32_t)XN_ALIGN_UP(xn_offload_seg_bytes(o), XN_CACHE_LINE);
-}
-
-static inline uint32_t segments_in_frame(const struct xn_offload *o)
-{
-	return XN_MAX(XN_CHUNK_BYTES / segment_room(o), 1u);
-}
-
-/* The next segments, as many as one arena frame has room for. */
-static void send_frame_of_segments(struct xn_xdpq *x, struct post *w, struct xn_segs *s,
-				   uint16_t head)
-{
-	const uint32_t room = segment_room(s->o);
-	uint32_t f, at = 0, left = segments_in_frame(s->o);
-	uint8_t *frame = frame_take(x, &f);
-
-	for (; left && !xn_segs_done(s); left--, at += room) {
-		uint8_t *to = frame + at;
-		uint32_t bytes = xn_segs_gather(s, &(struct xn_chunks){ &to, XN_CHUNK_BYTES - at });
-		bool last = xn_segs_done(s);
-
-		/* The frame is free again when its last segment has left. */
-		put(w, x->tx_frames[f].v + at, bytes, 0, head, last, left == 1 || last ? f + 1 : 0);
-	}
-	if (x->watch.tx_proof)
-		xn_xdp_tx_leaves(x, f);
-}
-
-/* How many arena frames a packet's segments take. */
-static uint32_t frames_for(const struct xn_offload *o)
-{
-	const uint32_t in_frame = segments_in_frame(o);
-
-	return (o->segs + in_frame - 1) / in_frame;
-}
-
-/* All segments of a packet, or none of them (I7): false, if they do not fit now. */
-static bool send_segments(struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
-			  const struct xn_piece *pieces, const struct xn_offload *o)
-{
-	struct xn_counters *ctr = x->q.cfg.ctr;
-	struct xn_segs s;
-
-	if (frames_for(o) > x->n_tx_free || o->segs > w->end - w->posted)
-		return false;
-	xn_segs_begin(&s, o, x->mem->base, pieces);
-	while (!xn_segs_done(&s))
-		send_frame_of_segments(x, w, &s, p->head);
-	XN_COUNT(ctr, tx_segmented, 1);
-	XN_COUNT(ctr, tx_segments, o->segs);
-	return true;
-}
-
-/* False: it does not fit now. */
-static bool send_offload(struct xn_xdpq *x, struct post *w, const struct xn_chain *p,
-			 const struct xn_piece *all, const struct xn_offload *o)
-{
-	const bool cut = o->gso != XN_GSO_NONE;
-	struct xn_piece one;
-	const struct xn_piece *pieces = xn_chain_pieces(p, all, &one);
-
-	if (x->tx_down)
-		return drop(x, p, XN_C_tx_drop_down);
-	if (cut && frames_for(o) > x->all_tx_frames)   /* it would wait for ever */
-		return drop(x, p, XN_C_tx_drop_segments);
-	if (cut ? !send_segments(x, w, p, pieces, o) : !send_csum(x, w, p, pieces, o))
-		return false;
-	count_sent(x, 1, p->bytes);
-	XN_COUNT(x->q.cfg.ctr, tx_gathered, 1);
-	XN_COUNT(x->q.cfg.ctr, tx_csum, 1);
-	return true;
-}
-
+/* Packets that ask for something. */
 unsigned xn_xdp_tx_offload(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
 			   const struct xn_piece *pieces, const struct xn_offload *offloads)
 {
 	struct xn_xdpq *x = xdpq(q);
-	struct post w = post_begin(x);
+	struct xn_post w = xn_post_begin(x);
 	unsigned i = 0;
 
 	/* As many frames as a turn has packets, and the rest of one: sending them takes the kernel
 	 * microseconds each, and what has arrived waits meanwhile. */
 	while (i < n && w.posted - x->tx_posted < XN_BATCH_MAX &&
-	       send_offload(x, &w, &pkts[i], pieces, &offloads[i]))
+	       xn_xdp_send(x, &w, &pkts[i], pieces, &offloads[i]))
 		i++;
-	post_end(x, &w);
+	xn_post_end(x, &w);
 	return i;
 }
 
@@ -473,6 +257,7 @@ static void take_completions(struct xn_xdpq *x)
 /* Up to where the kernel is done with descriptors, in ring order. */
 static uint32_t done_up_to(const struct xn_xdpq *x)
 {
+	const struct xdp_desc *ring = x->xsk.tx.ring;
 	uint32_t end;
 
 	if (x->tx_gone)
@@ -482,8 +267,16 @@ static uint32_t done_up_to(const struct xn_xdpq *x)
 	 * memory goes back to the guest. Pairs with the kernel's store-release of the
 	 * consumer index in __xskq_cons_release.
 	 */
-	if (x->tx_copies)
-		return xn_load_acquire32(x->xsk.tx.consumer);
+	if (x->tx_copies) {
+		end = xn_load_acquire32(x->xsk.tx.consumer);
+		/* Whole packets only. A call may end inside of one; and when the device is busy at
+		 * its end, the next takes it back to its beginning, which it has copied (Linux
+		 * __xsk_generic_xmit, xskq_cons_cancel_n), and copies it again. */
+		while (end != x->tx_done &&
+		       ring[(end - 1) & x->xsk.tx.mask].options & XDP_PKT_CONTD)
+			end--;
+		return end;
+	}
 	for (end = x->tx_done; end != x->tx_posted; end++)
 		if (!(x->sent[end & x->xsk.tx.mask] & XN_SENT_DONE))
 			break;

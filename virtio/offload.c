@@ -103,7 +103,10 @@ static enum xn_offload_fault check_gso(const struct xn_offload_rules *r, const s
 	if (o->bytes - o->at.ip_at > IP_LENGTH_MAX + (o->at.version == 6 ? IP6_BYTES : 0))
 		return XN_OFFLOAD_gso_too_long;
 	/* As Linux does (virtio_net_hdr_to_skb): such a packet is none to be segmented. */
-	if (payload <= h->gso_size || (r->whole && o->bytes <= frame_limit(r, o)))
+	if (payload <= h->gso_size)
+		return XN_OFFLOAD_OK;
+	o->whole = r->whole && o->bytes <= frame_limit(r, o);
+	if (o->whole)
 		return XN_OFFLOAD_OK;
 	segs = (payload + h->gso_size - 1) / h->gso_size;
 	if (segs > k->max_segs)
@@ -124,7 +127,7 @@ enum xn_offload_fault xn_offload_check(const struct xn_offload_rules *r,
 	bool ecn;
 
 	o->bytes = bytes;
-	o->csum = false;
+	o->csum = o->whole = false;
 	o->gso = XN_GSO_NONE;
 	if (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
 		fault = check_csum(r, h, bytes, o);

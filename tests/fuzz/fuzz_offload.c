@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "port/layout.h"
 #include "port/rx_csum.h"
 #include "port/segment.h"
 #include "tests/fake/packet.h"
@@ -17,11 +18,12 @@
 
 struct setup {
 	uint8_t features;
-	uint8_t frame;           /* longest: 60 + 80 * this; bit 0 also: leave whole */
+	uint8_t frame;           /* longest: 60 + 80 * this, the highest 65553; bit 0 also: leave whole */
 	uint8_t chunk;           /* bytes: 256 + 16 * this */
 	uint8_t cut;             /* where pieces end */
 	uint16_t more;           /* bytes of packet behind those of the input */
-	struct virtio_net_hdr hdr;
+	struct virtio_net_hdr hdr;   /* hdr_len, at which nobody looks, also says how the packet
+				        is laid out: layout_rules */
 };
 
 static struct {
@@ -109,53 +111,120 @@ static void out_end(struct out *o, const uint8_t *want, uint32_t bytes)
 	must(!bytes);
 }
 
-static void check_segments(const struct xn_offload *o, uint32_t chunk)
+/* ---- packets over descriptors ---- */
+
+static struct xn_layout_rules layout_rules(uint32_t chunk, uint8_t bits)
+{
+	static const uint32_t prices[] = { 0, 300, XN_DESC_BYTES_COPY, XN_DESC_BYTES_ANY };
+
+	return (struct xn_layout_rules){ .chunk = chunk, .desc_bytes = prices[bits & 3],
+					 .max = 1 + bits % XN_TX_PIECES_MAX, .in_page = bits & 64 };
+}
+
+/* Frames exactly as long as the copies of a layout that keeps to its rules. */
+static void layout_frames(struct out *o, const struct xn_layout *l, const struct xn_layout_rules *r)
+{
+	must(l->n >= 1 && l->n <= r->max && l->part[0].len >= 14);
+	o->n = 0;
+	for (unsigned i = 0; i < l->n; i++) {
+		const struct xn_part *p = &l->part[i];
+
+		must(p->len && p->len <= r->chunk);
+		must(p->copy || !r->in_page || p->at.v % 4096 + p->len <= 4096);
+		if (p->copy)
+			o->at[o->n++] = take_exactly(NULL, p->len);
+	}
+	must(o->n == l->frames);
+}
+
+/* Compares what leaves, and frees. */
+static void layout_end(struct out *o, const struct xn_layout *l, const uint8_t *want, uint32_t bytes)
+{
+	uint32_t f = 0;
+
+	for (unsigned i = 0; i < l->n; i++) {
+		const struct xn_part *p = &l->part[i];
+
+		must(bytes >= p->len && !memcmp(p->copy ? o->at[f] : in.memory + p->at.v, want, p->len));
+		if (p->copy)
+			free(o->at[f++]);
+		want += p->len;
+		bytes -= p->len;
+	}
+	must(!bytes);
+}
+
+static void lay_segment(struct xn_segs *s, const struct xn_layout_rules *r, const uint8_t *want,
+			uint32_t bytes)
+{
+	const uint32_t from = s->o->payload_at;
+	struct xn_layout l;
+	struct out out;
+	xn_sum sum;
+
+	if (!xn_layout(&l, r, s->payload, bytes - from, from))
+		return;
+	layout_frames(&out, &l, r);
+	sum = xn_layout_fill(&l, &s->payload, out.at, from, from);
+	xn_segs_put_headers(s, out.at[0], sum);
+	layout_end(&out, &l, want, bytes);
+}
+
+static void lay_csum(const struct xn_offload *o, const struct xn_layout_rules *r, const uint8_t *want)
+{
+	const uint32_t head = o->csum ? XN_MAX(o->csum_at + 2, 14u) : 0;
+	struct xn_cursor c = xn_cursor_at(in.memory, in.pieces), rest = c;
+	struct xn_layout l;
+	struct out out;
+	xn_sum sum;
+
+	if (head >= in.bytes)
+		return;
+	xn_cursor_skip(&rest, head);
+	if (!xn_layout(&l, r, rest, in.bytes - head, head))
+		return;
+	layout_frames(&out, &l, r);
+	sum = xn_layout_fill(&l, &c, out.at, 0, o->csum ? o->csum_start : in.bytes);
+	if (o->csum)
+		xn_put_csum(out.at[0] + o->csum_at, sum);
+	layout_end(&out, &l, want, in.bytes);
+}
+
+static void check_segments(const struct xn_offload *o, const struct xn_layout_rules *r)
 {
 	static uint8_t want[PKT_MAX];
-	struct xn_segs s, chained;
-	struct xn_piece pieces[1024];
-	const struct xn_pieces list = { pieces, XN_ARRAY_SIZE(pieces), chunk };
-	uint8_t *head;
+	struct xn_segs s, laid;
 	struct out out;
 
 	must(o->segs >= 2 && o->segs <= XN_GSO_TCP_SEGS_MAX && o->payload_at <= XN_HEAD_BYTES);
 	xn_segs_begin(&s, o, in.memory, in.pieces);
 	for (uint32_t i = 0; i < o->segs; i++) {
 		const uint32_t n = o->payload_at + xn_seg_payload(o, i);
-		const struct xn_chunks to = out_begin(&out, n, chunk);
+		const struct xn_chunks to = out_begin(&out, n, r->chunk);
 
 		must(!xn_segs_done(&s));
-		chained = s;
+		laid = s;
 		must(xn_segs_gather(&s, &to) == n);
 		must(pkt_segment(in.packet, in.bytes, o->at.ip_at, o->at.l4_at, o->at.dst_at,
 				 o->gso == XN_GSO_UDP, o->gso_size, i, want) == n);
 		out_end(&out, want, n);
-		head = take_exactly(NULL, o->payload_at);
-		must(xn_segs_chain(&chained, head, &list) > 0);
-		must(!memcmp(head, want, o->payload_at));
-		free(head);
+		lay_segment(&laid, r, want, n);
 	}
 	must(xn_segs_done(&s));
 }
 
-static void check_csum(const struct xn_offload *o, uint32_t chunk)
+static void check_csum(const struct xn_offload *o, const struct xn_layout_rules *r)
 {
-	uint8_t *want = take_exactly(in.packet, in.bytes), *head = take_exactly(NULL, 4096);
+	uint8_t *want = take_exactly(in.packet, in.bytes);
 	const uint16_t sum = (uint16_t)~pkt_sum(want + o->csum_start, in.bytes - o->csum_start);
-	struct xn_piece pieces[1024];
-	const struct xn_pieces list = { pieces, XN_ARRAY_SIZE(pieces), chunk };
 	struct xn_chunks to;
 	struct out out;
-	unsigned k;
-	uint32_t n;
 
 	xn_put_be16(want + o->csum_at, sum ? sum : 0xffff);
-	to = out_begin(&out, in.bytes, chunk);
+	to = out_begin(&out, in.bytes, r->chunk);
 	xn_gather_csum(o, in.memory, in.pieces, &to);
 	out_end(&out, want, in.bytes);
-	n = xn_chain_csum(o, in.memory, in.pieces, 14, head, 4096, &list, &k);
-	must(n == 0 ? o->csum_at + 2 > 4096 : !memcmp(head, want, n));
-	free(head);
+	lay_csum(o, r, want);
 	free(want);
 }
 
@@ -182,8 +251,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct xn_offload off;
 	struct xn_offload_rules rules;
+	struct xn_layout_rules lay_rules;
 	struct setup s;
-	uint32_t chunk;
 
 	if (bytes < sizeof(s))
 		return 0;
@@ -196,17 +265,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	for (size_t i = bytes; i < in.bytes; i++)
 		in.packet[i] = (uint8_t)(i * 7 + (i >> 8));
 	lay(s.cut);
-	chunk = 256 + 16u * s.chunk;
-	rules = (struct xn_offload_rules){ features(s.features), 60 + 80u * s.frame, s.frame & 1 };
+	lay_rules = layout_rules(256 + 16u * s.chunk, (uint8_t)s.hdr.hdr_len);
+	rules = (struct xn_offload_rules){ features(s.features), s.frame > 253 ? 65553u : 60 + 80u * s.frame,
+					   s.frame & 1 };
 
 	xn_gather_head(in.memory, in.pieces, off.head, xn_offload_wants(&s.hdr, in.bytes));
 	if (xn_offload_check(&rules, &s.hdr, in.bytes, &off) == XN_OFFLOAD_OK) {
 		must(!off.csum || off.csum_at + 2 <= in.bytes);
 		if (off.gso != XN_GSO_NONE) {
 			must(xn_offload_seg_bytes(&off) <= rules.max_frame);
-			check_segments(&off, chunk);
-		} else if (off.csum) {
-			check_csum(&off, chunk);
+			check_segments(&off, &lay_rules);
+		} else if (!off.csum) {
+			lay_csum(&off, &lay_rules, in.packet);
+		} else {
+			check_csum(&off, &lay_rules);
 		}
 	}
 	check_received();
