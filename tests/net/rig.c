@@ -64,7 +64,7 @@ void rig_open(struct rig *r, const struct rig_cfg *cfg)
 
 	memset(r, 0, sizeof(*r));
 	r->pairs = cfg->pairs ? cfg->pairs : 1;
-	must(xn_lab_create(&r->lab, &(struct xn_lab_cfg){ .queues = r->pairs }), "xn_lab_create");
+	must(xn_lab_create(&r->lab, &(struct xn_lab_cfg){ .queues = r->pairs, .mtu = cfg->mtu }), "xn_lab_create");
 	drv_init(&r->drv, RIG_RAM, r->pairs);
 	make_mem(r, cfg);
 	r->far = rig_far_socket(&r->lab);

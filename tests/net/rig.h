@@ -13,6 +13,7 @@
 struct rig_cfg {
 	const char *options;        /* of the port, behind the interface: ",tx=chain" */
 	unsigned pairs;             /* 0: 1 */
+	unsigned mtu;               /* of both ends; 0: 1500 */
 	uint64_t features;          /* beside VERSION_1 */
 	struct xn_mem_opts mem;
 	unsigned n_regions;         /* 0: one, all of RAM */
