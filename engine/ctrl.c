@@ -26,19 +26,19 @@ unsigned xn_dev_ctrl_index(const struct xn_dev *dev)
 /* A driver that came from elsewhere (a migration) may have spoken of VLANs there, of which each
  * command tells of one: those that were not heard are not dropped. And of what it does not take
  * any more: until it speaks of that again it gets what every driver takes. */
-static void forget_elsewhere(struct xn_dev *dev)
+static void from_elsewhere(struct xn_dev *dev)
 {
 	dev->filter.vlan = false;
 	if (xn_dev_has(dev, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS))
 		xn_store_once64(&dev->guest_offloads, 0);
+	xn_dev_ask_to_announce(dev);
 }
 
 static void note_beginning(struct xn_dev *dev, const struct xn_ring_setup *r)
 {
-	if (xn_ring_is_new(dev, r))
-		dev->ctrl.heard = true;
-	else if (!dev->ctrl.heard)
-		forget_elsewhere(dev);
+	if (!dev->ctrl.came && !xn_ring_is_new(dev, r))
+		from_elsewhere(dev);
+	dev->ctrl.came = true;
 }
 
 int xn_dev_ctrl_start(struct xn_dev *dev)

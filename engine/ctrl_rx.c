@@ -57,7 +57,6 @@ void xn_dev_forget_filter(struct xn_dev *dev)
 		mac = info.mac;
 	}
 	xn_rx_mode_reset(&dev->filter, &rules, mac);
-	dev->ctrl.heard = false;
 	if (dev->port->ops->set_rx_filter)
 		dev->port->ops->set_rx_filter(dev->port, NULL);
 }

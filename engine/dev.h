@@ -36,7 +36,8 @@ struct xn_ctrl {
 	struct xn_piece *pieces;   /* max_pieces entries */
 	uint32_t max_pieces;
 	uint8_t copy[2 + XN_CTRL_DATA_MAX];   /* of a command */
-	bool heard;                /* every command of this driver */
+	bool came;                 /* a driver, and has not been reset since */
+	bool announce;             /* it is to announce itself, and has not yet */
 	bool running;
 	struct xn_counters ctr;
 };
@@ -112,6 +113,8 @@ static inline uint32_t xn_dev_hdr_bytes(const struct xn_dev *dev)
 int  xn_dev_steer(struct xn_dev *dev);
 /* engine/steer.c: what is hashed for reports now: what RSS hashes, else what HASH_CONFIG said. */
 void xn_dev_report_hashes(struct xn_dev *dev);
+/* engine/ctrl_announce.c: the driver has come from elsewhere. */
+void xn_dev_ask_to_announce(struct xn_dev *dev);
 /* engine/ctrl_rx.c: every frame is wanted again; the address is what it was. */
 void xn_dev_forget_filter(struct xn_dev *dev);
 /* What the driver has said is forgotten; all pairs are in use. */

@@ -92,6 +92,7 @@ void xn_dev_forget_driver(struct xn_dev *dev)
 	xn_dev_report_hashes(dev);
 	xn_dev_forget_filter(dev);
 	xn_hold_forget(dev);
+	dev->ctrl.came = dev->ctrl.announce = false;
 	xn_store_once64(&dev->guest_offloads, dev->features);
 }
 

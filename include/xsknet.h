@@ -328,6 +328,9 @@ enum xn_event_kind {
 	/* ... and could not be started again: as after an xn_queue_stop, which may still be
 	 * called, and says whether its memory is still written. */
 	XN_EVENT_QUEUE_STOPPED,
+	/* Configuration space says something else than before, and it is not the link
+	 * (xn_dev_get_status). */
+	XN_EVENT_CONFIG,
 };
 struct xn_event {
 	enum xn_event_kind kind;
@@ -341,8 +344,8 @@ struct xn_dev_opts {
 	/* Tells the guest that vring `index` has used buffers. NULL: only call_fd. */
 	void (*irq)(void *arg, unsigned index);
 	/* Called in the queue thread for QUEUE_BROKEN, QUEUE_RESTARTED and QUEUE_STOPPED, in that
-	 * of xn_dev_ctrl_run for PAIRS and the control queue's QUEUE_BROKEN, else in that of
-	 * xn_dev_handle_events. */
+	 * of xn_dev_ctrl_run for PAIRS and the control queue's QUEUE_BROKEN, in that of xn_dev_ctrl_start
+	 * for CONFIG, else in that of xn_dev_handle_events. */
 	void (*event)(void *arg, const struct xn_event *e);
 	void *arg;
 	/* The guest's address, which the driver's receive filter begins with; all 0: the port's. */
@@ -629,6 +632,11 @@ unsigned xn_dev_ctrl_run(struct xn_dev *dev);
  * reset, else xn_dev_opts.mac. What configuration space should say. The thread of
  * xn_dev_ctrl_run. */
 void xn_dev_get_mac(const struct xn_dev *dev, uint8_t mac[6]);
+/* `status` of configuration space (VIRTIO 1.3, 5.1.4): LINK_UP (1); ANNOUNCE (2), if the driver is
+ * to announce itself and has not said that it has: one with GUEST_ANNOUNCE whose control queue
+ * begins elsewhere than at its beginning has come from elsewhere (a migration). The thread of
+ * xn_dev_handle_events; and of xn_dev_ctrl_run, or later. */
+uint16_t xn_dev_get_status(const struct xn_dev *dev);
 /* The kick fd of the control queue, in its duplicate; -1: not started, or none. */
 int xn_dev_ctrl_fd(const struct xn_dev *dev);
 

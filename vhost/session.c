@@ -90,7 +90,7 @@ static const struct request requests[XN_VU_REQUEST_END] = {
 static void on_event(void *arg, const struct xn_event *e)
 {
 	if (e->kind == XN_EVENT_LINK_UP || e->kind == XN_EVENT_LINK_DOWN ||
-	    e->kind == XN_EVENT_PORT_GONE)
+	    e->kind == XN_EVENT_PORT_GONE || e->kind == XN_EVENT_CONFIG)
 		xn_session_config_changed(arg);
 }
 

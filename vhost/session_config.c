@@ -31,7 +31,7 @@ static void fill_config(const struct xn_session *s, uint8_t out[XN_VU_CONFIG_BYT
 	c.supported_hash_types = rss.hash_types;
 	xn_dev_get_mac(xn_vdev_dev(s->v), c.mac);
 	c.max_virtqueue_pairs = (uint16_t)xn_vdev_opts(s->v)->pairs;
-	c.status = port.link_up ? VIRTIO_NET_S_LINK_UP : 0;
+	c.status = xn_dev_get_status(xn_vdev_dev(s->v));
 	if (port.speed) {
 		c.speed = port.speed;
 		c.duplex = port.full_duplex ? FULL_DUPLEX : 0;

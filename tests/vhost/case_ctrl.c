@@ -4,8 +4,11 @@
  * and announcements are understood, all else is answered with an error. A command is a
  * chain of class, command, data, which are read, and a byte that is written.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/vhost/rig.h"
 
@@ -339,6 +342,50 @@ static void broken_ctrl(const void *arg)
 	CHECK(run(g, one_pair, 4) == VIRTIO_NET_OK, "does not work when set up again");
 }
 
+/* A driver whose control queue goes on elsewhere than at its beginning was somewhere else: it is
+ * to announce itself, until it says that it has. */
+static bool is_asked_to_announce(struct guest *g)
+{
+	const struct xn_vu_config m = { .size = 24 };
+	struct xn_vu_config back;
+	struct virtio_net_config c;
+	size_t got;
+
+	CHECK(!front_get(&g->front, XN_VU_GET_CONFIG, &m, 12 + 24, &back, sizeof(back), &got, NULL) &&
+	      got == 12 + 24, "GET_CONFIG: %s", g->front.error);
+	memcpy(&c, back.data, 24);
+	CHECK(c.status & VIRTIO_NET_S_LINK_UP, "no link");
+	return c.status & VIRTIO_NET_S_ANNOUNCE;
+}
+
+static void came_from_elsewhere(const void *arg)
+{
+	const uint8_t acked[] = { 3, 0 };
+	struct guest *g = guest_open(&(struct guest_cfg){
+		.stage = MEMORY, .pairs = 2, .ctrl = true, .base = 7,
+		.features = BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) });
+	struct xn_vu_header h;
+	struct pollfd p;
+	int back[2];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, back), "socketpair");
+	own_fd(back[0]);
+	check_accepted(ask(g, XN_VU_SET_BACKEND_REQ_FD, NULL, 0, &back[1], 1));
+	close(back[1]);
+	CHECK(!is_asked_to_announce(g), "asked before its rings are there");
+	CHECK(!guest_start_rings(g) && !guest_enable(g), "%s", g->front.error);
+	p = (struct pollfd){ .fd = back[0], .events = POLLIN };
+	CHECK(poll(&p, 1, 2000) == 1 && read(back[0], &h, sizeof(h)) == sizeof(h) &&
+	      h.request == XN_VU_BACK_CONFIG_CHANGE_MSG, "nobody says that the configuration has changed");
+	CHECK(is_asked_to_announce(g), "not asked");
+	CHECK(run(g, acked, 2) == VIRTIO_NET_OK, "the driver may not answer");
+	CHECK(!is_asked_to_announce(g), "asked on");
+	check_loop(g, 8);
+	/* Neither is one that begins here. */
+	guest_close(g);
+	CHECK(!is_asked_to_announce(open_ctrl()), "a new driver is asked");
+}
+
 void add_ctrl_cases(void)
 {
 	static const uint16_t heads[] = { 256, 65535 };
@@ -350,6 +397,7 @@ void add_ctrl_cases(void)
 	add_case(many_commands, NULL, "C7", "control: 1000 commands");
 	add_case(full_queue, NULL, "C7", "control: 128 commands at once");
 	add_case(while_disabled, NULL, "C7", "control: commands while the rings are disabled");
+	add_case(came_from_elsewhere, NULL, "C11", "control: a driver that comes from elsewhere announces itself");
 	for (unsigned i = 0; i < ARRAY_SIZE(heads); i++)
 		add_case(broken_ctrl, &heads[i], "C8", "control: head %u: BROKEN", heads[i]);
 }
