@@ -98,12 +98,12 @@ void xn_mail_wake(struct xn_mail *m)
 		signal_fd(m);
 }
 
-void xn_mail_arm(struct xn_mail *m, bool busy)
+void xn_mail_arm(struct xn_mail *m, bool busy, enum xn_mail_for what)
 {
 	if (m->armed)
 		xn_mail_disarm(m);
 	m->armed = 1;
-	xn_store_once32(&m->asleep, 1);
+	xn_store_once32(&m->asleep, what);
 	/* asleep, before the look for mail; pairs with that in xn_mail_send. */
 	xn_fence_full();
 	if (!busy && !xn_load_once64(&m->from))

@@ -35,6 +35,9 @@
  *
  * At least one of the two sees what the other has written. Who writes to the eventfd is who
  * turned asleep to 0; the sleeper counts these, and reads as much out of it.
+ *
+ * Buffers that come back wake only an owner that has few left: one that has enough finds
+ * them when the next frame wakes it.
  */
 #ifndef XN_PORT_CROSS_H
 #define XN_PORT_CROSS_H
@@ -131,9 +134,12 @@ unsigned xn_cross_listen(struct xn_cross *c, bool on);
 
 /* ---- mail ---- */
 
+/* What a sleeper is woken for. */
+enum xn_mail_for { XN_MAIL_FOR_FRAMES = 1, XN_MAIL_FOR_BUFFERS_TOO };
+
 struct xn_mail {
 	XN_CACHE_ALIGNED uint64_t from;   /* bits of those who have sent some */
-	uint32_t asleep;
+	uint32_t asleep;                  /* 0, or enum xn_mail_for */
 	/* The owner's thread: */
 	XN_CACHE_ALIGNED uint32_t armed;
 	uint32_t signals;                 /* writes to fd that were not read out of it yet */
@@ -155,6 +161,14 @@ static inline void xn_mail_send(struct xn_mail *m, unsigned from)
 		xn_mail_wake(m);
 }
 
+/* The same, for buffers that are given back. */
+static inline void xn_mail_send_back(struct xn_mail *m, unsigned from)
+{
+	xn_or_full64(&m->from, 1ull << from);
+	if (XN_UNLIKELY(xn_load_once32(&m->asleep) == XN_MAIL_FOR_BUFFERS_TOO))
+		xn_mail_wake(m);
+}
+
 /* The owner: who has sent mail since the last time? */
 static inline uint64_t xn_mail_take(struct xn_mail *m)
 {
@@ -164,7 +178,7 @@ static inline uint64_t xn_mail_take(struct xn_mail *m)
 
 /* The owner is about to sleep on fd, which is readable if he must not: since `busy`, or since
  * there is mail. */
-void xn_mail_arm(struct xn_mail *m, bool busy);
+void xn_mail_arm(struct xn_mail *m, bool busy, enum xn_mail_for what);
 void xn_mail_disarm(struct xn_mail *m);
 
 /* The owner does not sleep any more. */

@@ -348,7 +348,10 @@ void xn_xdp_rss_end(struct xn_xdpq *x)
 
 void xn_xdp_rss_arm(struct xn_xdpq *x)
 {
-	xn_mail_arm(mail(x, x->q.cfg.index), x->away->in != 0);
+	const bool few = rx_outstanding(x) < x->away->crossing;
+
+	xn_mail_arm(mail(x, x->q.cfg.index), x->away->in != 0,
+		    few ? XN_MAIL_FOR_BUFFERS_TOO : XN_MAIL_FOR_FRAMES);
 }
 
 int xn_xdp_rss_fd(const struct xn_xdpq *x)
@@ -579,7 +582,7 @@ static bool cross_from(struct xn_xdpq *x, unsigned h, struct xn_rx_done *done, u
 	xn_cross_done(c, taken);
 	xn_cross_unclaim(c);
 	if (taken)
-		xn_mail_send(mail(x, h), x->q.cfg.index);
+		xn_mail_send_back(mail(x, h), x->q.cfg.index);
 	return xn_cross_waiting(c);
 }
 

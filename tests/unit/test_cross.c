@@ -135,8 +135,8 @@ static void who_sleeps_is_woken_once_and_not_for_what_he_has_seen(void **state)
 	assert_int_equal(xn_mail_take(&m), 1ull << 3 | 1ull << 63);
 	assert_int_equal(xn_mail_take(&m), 0);
 	for (unsigned i = 0; i < 3; i++) {
-		xn_mail_arm(&m, false);
-		xn_mail_arm(&m, false);             /* twice is once */
+		xn_mail_arm(&m, false, XN_MAIL_FOR_FRAMES);
+		xn_mail_arm(&m, false, XN_MAIL_FOR_FRAMES); /* twice is once */
 		assert_false(readable(&m));
 		xn_mail_send(&m, 1);
 		xn_mail_send(&m, 2);
@@ -147,24 +147,49 @@ static void who_sleeps_is_woken_once_and_not_for_what_he_has_seen(void **state)
 	}
 	/* What came before he slept keeps him awake, and so does what he says himself. */
 	xn_mail_send(&m, 1);
-	xn_mail_arm(&m, false);
+	xn_mail_arm(&m, false, XN_MAIL_FOR_FRAMES);
 	assert_true(readable(&m));
 	xn_mail_awake(&m);
 	assert_int_equal(xn_mail_take(&m), 2);
-	xn_mail_arm(&m, true);
+	xn_mail_arm(&m, true, XN_MAIL_FOR_FRAMES);
 	assert_true(readable(&m));
 	xn_mail_awake(&m);
 	assert_false(readable(&m));
 	/* A write that comes late is read the next time, and disturbs one sleep only. */
-	xn_mail_arm(&m, false);
+	xn_mail_arm(&m, false, XN_MAIL_FOR_FRAMES);
 	m.asleep = 0;                               /* somebody is about to write */
 	xn_mail_awake(&m);
 	assert_int_equal(write(m.fd, &(uint64_t){ 1 }, 8), 8);
-	xn_mail_arm(&m, false);
+	xn_mail_arm(&m, false, XN_MAIL_FOR_FRAMES);
 	assert_true(readable(&m));
 	xn_mail_awake(&m);
-	xn_mail_arm(&m, false);
+	xn_mail_arm(&m, false, XN_MAIL_FOR_FRAMES);
 	assert_false(readable(&m));
+	xn_mail_close(&m);
+}
+
+static void buffers_wake_only_who_has_few(void **state)
+{
+	struct xn_mail m;
+
+	(void)state;
+	assert_int_equal(xn_mail_open(&m), 0);
+	xn_mail_arm(&m, false, XN_MAIL_FOR_FRAMES);
+	xn_mail_send_back(&m, 5);
+	assert_false(readable(&m));
+	xn_mail_awake(&m);
+	assert_int_equal(xn_mail_take(&m), 1ull << 5);      /* but it is not forgotten */
+	xn_mail_arm(&m, false, XN_MAIL_FOR_FRAMES);
+	xn_mail_send_back(&m, 5);
+	xn_mail_send(&m, 6);
+	assert_true(readable(&m));
+	xn_mail_awake(&m);
+	assert_int_equal(xn_mail_take(&m), 3ull << 5);
+	xn_mail_arm(&m, false, XN_MAIL_FOR_BUFFERS_TOO);
+	xn_mail_send_back(&m, 5);
+	assert_true(readable(&m));
+	xn_mail_awake(&m);
+	assert_int_equal(xn_mail_take(&m), 1ull << 5);
 	xn_mail_close(&m);
 }
 
@@ -188,7 +213,7 @@ static void *sleeper(void *arg)
 			seen = xn_load_once32(&post.work);
 			continue;
 		}
-		xn_mail_arm(&post.m, false);
+		xn_mail_arm(&post.m, false, XN_MAIL_FOR_BUFFERS_TOO);
 		if (!poll(&p, 1, 5000))
 			xn_store_once32(&post.missed, 1);
 		xn_mail_awake(&post.m);
@@ -206,7 +231,7 @@ static void no_letter_is_missed_by_a_sleeper(void **state)
 	assert_int_equal(pthread_create(&t, NULL, sleeper, NULL), 0);
 	for (uint32_t i = 1; i <= LETTERS && !xn_load_once32(&post.missed); i++) {
 		xn_store_once32(&post.work, i);
-		xn_mail_send(&post.m, i % 64);
+		(i / 64 % 2 ? xn_mail_send : xn_mail_send_back)(&post.m, i % 64);
 		for (unsigned k = 0; k < i % 200; k++)
 			xn_relax();
 	}
@@ -318,6 +343,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_taken_where_nobody_listens_or_too_much_waits),
 		cmocka_unit_test(what_a_reader_has_left_behind_is_the_owners_again),
 		cmocka_unit_test(who_sleeps_is_woken_once_and_not_for_what_he_has_seen),
+		cmocka_unit_test(buffers_wake_only_who_has_few),
 		cmocka_unit_test(no_letter_is_missed_by_a_sleeper),
 		cmocka_unit_test(each_frame_is_copied_or_dropped_once_and_its_buffer_comes_back_once),
 	};
