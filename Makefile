@@ -16,6 +16,7 @@
 #:   instr      instructions for each packet, counted by callgrind
 #:   cost       nanoseconds for each packet, against the fake kernel
 #:   cost-offload  nanoseconds for checksums and segments, against memcpy
+#:   bench-cost  what a copy and a further descriptor cost here, and how packets leave for it (root)
 #:   layers     who may include whom, and where atomics may be
 #:   lists      every C file is in a list of the Makefile: no test is forgotten
 #:   symbols    shared object, symbol map and xsknet.h name the same functions
@@ -366,7 +367,7 @@ TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tes
               $(NET_TESTS:%=$(B)/tests/net/test_%.o) $(CTL_TESTS:%=$(B)/tests/ctl/test_%.o) \
               $(B)/tests/ctl/run.o
 ZC_BIN     := $(ZC_PROGS:%=$(B)/tests/zc/%)
-OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/bench/cost_offload.o $(B)/tests/smoke/check_json.o \
+OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/bench/cost_offload.o $(B)/bench/cost_tx.o $(B)/tests/smoke/check_json.o \
               $(B)/tests/vm/xfer.o $(ZC_PROGS:%=$(B)/tests/zc/%.o)
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
 SUITE_OBJ  := $(call obj,$(SUITE_SRC))
@@ -378,7 +379,7 @@ SO         := libxsknet.so.$(VERSION)
 .PHONY: all objects programs
 all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknetd $(B)/xsknetctl $(B)/xsknet-bench $(B)/examples/vmm
 objects: $(ALL_OBJ)
-programs: all $(TEST_BIN) $(B)/tests/vhost/vhost $(B)/cost $(B)/cost_offload $(B)/tests/smoke/check_json
+programs: all $(TEST_BIN) $(B)/tests/vhost/vhost $(B)/cost $(B)/cost_offload $(B)/cost_tx $(B)/tests/smoke/check_json
 
 link = $(Q)$(CC) $(XN_CFLAGS) $(XN_LDFLAGS) -o $@ $(1) $(filter %.o %.a,$^) $(LIBS)
 
@@ -419,6 +420,11 @@ $(B)/xsknetctl: $(B)/ctl/main.o $(B)/libctl.a $(B)/libxsknet.a
 
 $(B)/cost: LIBS += -lpthread -lm
 $(B)/cost: $(B)/bench/cost.o $(B)/librig.a $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link)
+
+$(B)/cost_tx: LIBS += -lpthread -lm
+$(B)/cost_tx: $(B)/bench/cost_tx.o $(B)/librig.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
 
@@ -496,7 +502,7 @@ $(B)/flags: FORCE
 # What the bench needs root for, it says itself if there is no sudo.
 ROOT = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: deps bench check unit kernel net ctl instr cost cost-offload layers lists symbols docs consumer smoke vm tidy cppcheck
+.PHONY: deps bench check unit kernel net ctl instr cost cost-offload bench-cost layers lists symbols docs consumer smoke vm tidy cppcheck
 deps:
 	$(Q)tests/deps build check
 
@@ -549,6 +555,8 @@ cost: $(B)/cost
 	$(Q)$(B)/cost $(ARGS)
 cost-offload: $(B)/cost_offload
 	$(Q)$(B)/cost_offload
+bench-cost: $(B)/cost_tx
+	$(Q)$(B)/cost_tx
 instr: $(B)/cost
 	$(Q)tests/instr $(B)/cost $(B)/instr
 
