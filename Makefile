@@ -146,6 +146,7 @@ LIB_SRC := \
     engine/dev.c \
     engine/queue.c \
     engine/rx.c \
+    engine/gro.c \
     engine/tx.c \
     engine/ctrl.c \
     engine/hold.c \
@@ -257,6 +258,7 @@ RIG_SRC := \
     tests/fake/driver.c \
     tests/fake/packet.c \
     tests/fake/rss.c \
+    tests/fake/segments.c \
     tests/fake/pairs.c \
     tests/fake/ethtool.c \
     tests/kernel/bed.c \
@@ -312,6 +314,7 @@ UNIT_TESTS   := \
     hash \
     offload_path \
     tx_jumbo \
+    gro \
     vq_order \
     vq_packed \
     vq_packed_hostile \

@@ -26,6 +26,9 @@
 	(XN_BIT(VIRTIO_NET_F_CTRL_RX) | XN_BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) | \
 	 XN_BIT(VIRTIO_NET_F_CTRL_VLAN))
 #define COAL_FEATURES (XN_BIT(XN_NET_F_NOTF_COAL) | XN_BIT(XN_NET_F_VQ_NOTF_COAL))
+#define GRO_FEATURES \
+	(XN_BIT(VIRTIO_NET_F_GUEST_TSO4) | XN_BIT(VIRTIO_NET_F_GUEST_TSO6) | \
+	 XN_BIT(VIRTIO_NET_F_GUEST_ECN))
 #define SEGMENT_FEATURES \
 	(XN_BIT(VIRTIO_NET_F_HOST_TSO4) | XN_BIT(VIRTIO_NET_F_HOST_TSO6) | XN_BIT(XN_NET_F_HOST_USO))
 
@@ -41,7 +44,7 @@ uint64_t xn_port_features(const struct xn_port *port)
 
 	if (filter && !port->fixed_mac)
 		filter |= XN_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR);
-	return DATA_PATH_FEATURES | VMM_FEATURES | port->features | filter |
+	return DATA_PATH_FEATURES | GRO_FEATURES | VMM_FEATURES | port->features | filter |
 	       XN_BIT(VIRTIO_NET_F_HASH_REPORT) | COAL_FEATURES |
 	       (port->ops->set_rss ? XN_BIT(VIRTIO_NET_F_RSS) : 0);
 }
@@ -187,7 +190,7 @@ int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
 	if (modern && !(features & XN_BIT(VIRTIO_F_VERSION_1)))
 		return xn_fail(EINVAL, "features 0x%llx need VIRTIO_F_VERSION_1",
 			       (unsigned long long)modern);
-	dev->features = dev->guest_offloads = features;
+	dev->features = features;
 	dev->features_set = true;
 	xn_dev_forget_driver(dev);
 	return 0;
@@ -417,6 +420,20 @@ static bool stands_by(const struct xn_dev *dev, const struct xn_queue *q)
 	return !dev->rings[q->rx.index].set && !dev->rings[q->tx.index].set;
 }
 
+/* What is not negotiated costs nothing. */
+static unsigned (*deliver_variant(const struct xn_queue *q))(struct xn_queue *, unsigned)
+{
+	const bool gro = xn_dev_gro(q->dev);
+
+	switch (q->hdr_bytes) {
+	case XN_NET_HDR_LEGACY_BYTES: return xn_rx_deliver_legacy;   /* buffers are not merged there */
+	case XN_NET_HDR_HASH_BYTES:
+		return gro ? xn_rx_deliver_gro_hashed : xn_rx_deliver_hashed;
+	default:
+		return gro ? xn_rx_deliver_gro : xn_rx_deliver;
+	}
+}
+
 static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 {
 	const struct xn_portq_cfg cfg = {
@@ -436,8 +453,7 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 
 	q->hdr_bytes = cfg.hdr_bytes;
 	q->keep_bytes = cfg.hdr_bytes + dev->port->max_frame;
-	q->deliver = q->hdr_bytes == XN_NET_HDR_BYTES ? xn_rx_deliver :
-		     q->hdr_bytes == XN_NET_HDR_HASH_BYTES ? xn_rx_deliver_hashed : xn_rx_deliver_legacy;
+	q->deliver = deliver_variant(q);
 	if (xn_dev_has(dev, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)) {
 		q->deliver_now = q->deliver;
 		q->deliver = xn_rx_deliver_switched;

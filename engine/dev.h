@@ -108,6 +108,14 @@ static inline uint32_t xn_dev_hdr_bytes(const struct xn_dev *dev)
 	       XN_NET_HDR_BYTES : XN_NET_HDR_LEGACY_BYTES;
 }
 
+/* Are segments put together, if what is in force now says so? (engine/gro.h) */
+static inline bool xn_dev_gro(const struct xn_dev *dev)
+{
+	return dev->features & (XN_BIT(VIRTIO_NET_F_GUEST_TSO4) | XN_BIT(VIRTIO_NET_F_GUEST_TSO6)) &&
+	       xn_dev_has(dev, VIRTIO_NET_F_GUEST_CSUM) && xn_dev_has(dev, VIRTIO_NET_F_MRG_RXBUF) &&
+	       !xn_dev_has(dev, VIRTIO_F_IN_ORDER);
+}
+
 /* engine/steer.c: tells the port how frames find their pairs now, unless it knows. 0 or
  * -errno, and what was before stays. */
 int  xn_dev_steer(struct xn_dev *dev);

@@ -28,7 +28,10 @@ int xn_queue_alloc(struct xn_queue *q, uint32_t rx_size, uint32_t tx_size)
 		if (q->hash)
 			q->hash->dev = &q->dev->hash;
 	}
+	if (xn_dev_gro(q->dev))
+		q->gro = xn_gro_create(q->dev->mem, q->hdr_bytes, rx_size, q->max_done);
 	if (!q->bufs || !q->rests || !q->done || !q->pieces || !q->offloads ||
+	    (xn_dev_gro(q->dev) && !q->gro) ||
 	    (xn_dev_has(q->dev, VIRTIO_NET_F_HASH_REPORT) && !q->hash))
 		return xn_fail(ENOMEM, "out of memory for rings of %u and %u descriptors",
 			       rx_size, tx_size);
@@ -47,6 +50,8 @@ void xn_queue_free(struct xn_queue *q)
 	free(q->pieces);
 	free(q->offloads);
 	free(q->hash);
+	xn_gro_destroy(q->gro);
+	q->gro = NULL;
 	q->hash = NULL;
 	q->bufs = NULL;
 	q->rests = NULL;

@@ -20,8 +20,9 @@
 #ifndef XN_ENGINE_QUEUE_H
 #define XN_ENGINE_QUEUE_H
 
-#include "engine/hold.h"
+#include "engine/gro.h"
 #include "engine/hash.h"
+#include "engine/hold.h"
 #include "port/port.h"
 #include "virtio/net.h"
 #include "virtio/offload.h"
@@ -55,6 +56,7 @@ struct xn_queue {
 	/* The same, if `deliver` is what has to be done before: xn_rx_deliver_switched. */
 	unsigned (*deliver_now)(struct xn_queue *q, unsigned budget);
 	struct xn_hash_report *hash;      /* NULL: hashes are not reported */
+	struct xn_gro *gro;               /* NULL: frames are given as they come */
 
 	struct xn_rx_buf *bufs;           /* by head */
 	struct xn_rx_rest *rests;         /* [0] unused */
@@ -85,6 +87,8 @@ struct xn_queue {
 unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget);
 unsigned xn_rx_deliver_hashed(struct xn_queue *q, unsigned budget);
 unsigned xn_rx_deliver_legacy(struct xn_queue *q, unsigned budget);
+unsigned xn_rx_deliver_gro(struct xn_queue *q, unsigned budget);
+unsigned xn_rx_deliver_gro_hashed(struct xn_queue *q, unsigned budget);
 unsigned xn_rx_refill(struct xn_queue *q);
 /* engine/guest_offloads.c: as the driver wants it now, for drivers that may change it */
 unsigned xn_rx_deliver_switched(struct xn_queue *q, unsigned budget);

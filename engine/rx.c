@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Receive: frames to the guest, free buffers to the port. Theory in engine/queue.h. */
-#include "engine/queue.h"
+#include "engine/dev.h"
 
 /* ---- free buffers: guest -> port ---- */
 
@@ -99,14 +99,31 @@ static unsigned post_chains(struct xn_queue *q, unsigned n)
 	return i;
 }
 
+/* Lends those again that came back and are empty. True: there is none left. */
+static bool relend(struct xn_queue *q)
+{
+	struct xn_gro *c = q->gro;
+	unsigned n = c->n_spares ? q->ops->rx_post(q->port, c->spares, c->n_spares) : 0;
+
+	c->n_spares -= n;
+	if (XN_UNLIKELY(c->n_spares))
+		memmove(c->spares, c->spares + n, c->n_spares * sizeof(*c->spares));
+	return !c->n_spares;
+}
+
 unsigned xn_rx_refill(struct xn_queue *q)
 {
 	struct xn_vq *vq = &q->rx.vq;
-	unsigned n = xn_vq_pop(vq, q->chains, XN_BATCH_MAX, q->pieces, q->max_pieces), settled;
+	unsigned n, settled;
 
-	q->rx_blocked = false;
+	q->rx_blocked = q->gro && !relend(q);
+	if (XN_UNLIKELY(q->rx_blocked))
+		return 0;
+	n = xn_vq_pop(vq, q->chains, XN_BATCH_MAX, q->pieces, q->max_pieces);
 	if (!n)
 		return 0;
+	if (q->gro)
+		xn_gro_note(q->gro, q->chains, n);
 	settled = post_chains(q, n);
 	q->rx_blocked = settled < n;
 	if (settled < n)
@@ -156,9 +173,10 @@ static void log_noted(struct xn_queue *q, const struct xn_rx_buf *b, uint32_t n)
 }
 
 /* The same for those of a batch that are of one piece: header and frame. */
-static __attribute__((noinline)) void log_plain(struct xn_queue *q, unsigned n)
+static __attribute__((noinline)) void log_plain(struct xn_queue *q, const struct xn_rx_done *done,
+						unsigned n)
 {
-	for (const struct xn_rx_done *d = q->done; d < q->done + n; d++)
+	for (const struct xn_rx_done *d = done; d < done + n; d++)
 		if (!(d->flags & XN_RX_NOTED))
 			xn_dirty_mark_at(q->log, q->mem, d->at, (uint64_t)q->hdr_bytes + d->len,
 					 &q->ctr.v[XN_C_dirty_log_missed]);
@@ -233,7 +251,10 @@ static void make_header(const struct xn_queue *q, const struct xn_rx_done *d, ui
 {
 	uint16_t report;
 
-	if (d->flags & XN_RX_CSUM)
+	if (d->flags & XN_RX_GSO)
+		xn_net_hdr_write_gso(hdr, frame_buffers(d), d->csum_start, d->csum_offset,
+				     d->gso_type, d->gso_size, d->headers);
+	else if (d->flags & XN_RX_CSUM)
 		xn_net_hdr_write_csum(hdr, frame_buffers(d), d->csum_start, d->csum_offset);
 	else
 		xn_net_hdr_write(hdr, frame_buffers(d));
@@ -254,6 +275,8 @@ static __attribute__((noinline)) uint32_t finish_unusual(struct xn_queue *q,
 	uint8_t hdr[XN_NET_HDR_MAX];
 
 	if (!(d->flags & XN_RX_NOTED)) {
+		if (!first)
+			return 0;
 		/* The frame lies right behind it. */
 		make_header(q, d, hdr);
 		memcpy(xn_mem_at(q->mem, d->at), hdr, bytes);
@@ -269,14 +292,30 @@ static __attribute__((noinline)) uint32_t finish_unusual(struct xn_queue *q,
 	return bytes;
 }
 
-/* hdr_bytes is a constant, q's: three routines come of it, of which none does anything for what is
- * not negotiated. */
+/* The n entries that rx_poll has returned, put together as far as the driver takes it now. */
+static const struct xn_rx_done *put_together(struct xn_queue *q, unsigned n)
+{
+	const struct xn_rx_done *done;
+
+	xn_gro_allow(q->gro, xn_load_once64(&q->dev->guest_offloads));
+	done = xn_gro_batch(q->gro, q->done, n);
+
+	XN_COUNT(&q->ctr, rx_coalesced, q->gro->joined + q->gro->packets);
+	XN_COUNT(&q->ctr, rx_coalesced_packets, q->gro->packets);
+	return done;
+}
+
+/* hdr_bytes is a constant, q's, and so is `gro`: of the routines that come of it none does
+ * anything for what is not negotiated. */
 static inline __attribute__((always_inline)) unsigned deliver(struct xn_queue *q, unsigned budget,
-							      const uint32_t hdr_bytes)
+							      const uint32_t hdr_bytes,
+							      const bool gro)
 {
 	const bool hashed = hdr_bytes == XN_NET_HDR_HASH_BYTES;
 	const unsigned n = q->ops->rx_poll(q->port, q->done, q->max_done, budget);
-	const struct xn_rx_done *d = q->done, *const end = q->done + n;
+	const struct xn_rx_done *const done = gro ? put_together(q, n) : q->done;
+	const unsigned entries = gro ? q->gro->entries : n;
+	const struct xn_rx_done *d = done, *const end = done + entries;
 	struct xn_vq_run used = xn_vq_begin(&q->rx.vq);
 	uint8_t *const base = q->mem->base;
 	uint64_t bytes = 0, continued = 0;
@@ -310,23 +349,37 @@ static inline __attribute__((always_inline)) unsigned deliver(struct xn_queue *q
 	}
 	xn_vq_end(&q->rx.vq, &used);
 	if (XN_UNLIKELY(q->log))
-		log_plain(q, n);
-	XN_COUNT(&q->ctr, rx_packets, n - continued);
+		log_plain(q, done, entries);
+	if (gro) {   /* counted are the frames that came */
+		continued -= q->gro->joined;
+		bytes += q->gro->header_bytes;
+	}
+	XN_COUNT(&q->ctr, rx_packets, entries - continued);
 	XN_COUNT(&q->ctr, rx_bytes, bytes);
 	return n;
 }
 
 unsigned xn_rx_deliver(struct xn_queue *q, unsigned budget)
 {
-	return deliver(q, budget, XN_NET_HDR_BYTES);
+	return deliver(q, budget, XN_NET_HDR_BYTES, false);
 }
 
 unsigned xn_rx_deliver_hashed(struct xn_queue *q, unsigned budget)
 {
-	return deliver(q, budget, XN_NET_HDR_HASH_BYTES);
+	return deliver(q, budget, XN_NET_HDR_HASH_BYTES, false);
 }
 
 unsigned xn_rx_deliver_legacy(struct xn_queue *q, unsigned budget)
 {
-	return deliver(q, budget, XN_NET_HDR_LEGACY_BYTES);
+	return deliver(q, budget, XN_NET_HDR_LEGACY_BYTES, false);
+}
+
+unsigned xn_rx_deliver_gro(struct xn_queue *q, unsigned budget)
+{
+	return deliver(q, budget, XN_NET_HDR_BYTES, true);
+}
+
+unsigned xn_rx_deliver_gro_hashed(struct xn_queue *q, unsigned budget)
+{
+	return deliver(q, budget, XN_NET_HDR_HASH_BYTES, true);
 }

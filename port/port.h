@@ -60,7 +60,7 @@ struct xn_rx_rest {
 /*
  * A receive buffer that comes back. A frame that is spread over several buffers
  * comes back as that many entries in a row, all but the last with XN_RX_MORE; a batch
- * never ends inside a frame.
+ * never ends inside a frame. No flags: a whole frame in a buffer that was plainly lent.
  */
 struct xn_rx_done {
 	xn_uoff  at;       /* of the buffer's first byte, without XN_RX_NOTED */
@@ -72,11 +72,15 @@ struct xn_rx_done {
 	/* With XN_RX_CSUM, of the frame: where its checksum begins, and where it belongs from
 	 * there on (VIRTIO 1.2, 5.1.6.4.1). */
 	uint16_t csum_start, csum_offset;
-	uint32_t pad;
+	/* With XN_RX_GSO: payload of each segment, VIRTIO_NET_HDR_GSO_, bytes of headers. */
+	uint16_t gso_size;
+	uint8_t  gso_type, headers;
 };
 #define XN_RX_MORE  1u   /* the frame goes on in the next entry */
 #define XN_RX_NOTED 2u   /* the buffer stands in the table, and may have several pieces */
 #define XN_RX_CSUM  4u   /* a frame's first entry: its checksum is unfinished; cfg.guest_csum */
+#define XN_RX_REST  16u  /* goes on with the frame of the entry before, which has XN_RX_MORE */
+#define XN_RX_GSO   8u   /* a packet's first entry: made of segments (engine/gro.h); CSUM too */
 
 /* Sum of `n` fields over batches goes to the counters once a batch. */
 #define XN_COUNT(ctr, name, n) xn_count_add(&(ctr)->v[XN_C_##name], (n))

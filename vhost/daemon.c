@@ -268,7 +268,7 @@ static int settle_in(struct daemon *d)
 {
 	const struct xn_daemon_opts *o = d->o;
 	struct xn_vdev_opts vo = {
-		.pairs = d->pairs, .mtu = d->mtu,
+		.pairs = d->pairs, .mtu = d->mtu, .gro = o->gro,
 		.worker = { .poll = o->poll, .cpus = o->cpus, .n_cpus = o->n_cpus },
 	};
 	struct xn_sandbox box;

@@ -39,6 +39,8 @@ static const char usage_text[] =
 "  --rss-key KEY          how frames find the guest's queues, if its driver does not say: 40\n"
 "                         to 64 bytes in hex, symmetric or random\n"
 "  --rss-table LIST       likewise: queue pairs by hash, 0,1,2,3 or equal:N\n"
+"  --gro on|off           segments of a TCP connection that arrive together are given to the\n"
+"                         guest as one packet, if its driver takes that (default off)\n"
 "  --user NAME            become this user\n"
 "  --socket-group GROUP   who may connect (default: the group of this process)\n"
 "  --socket-mode MODE     mode of the sockets (default 0660)\n"
@@ -51,7 +53,7 @@ static const char usage_text[] =
 
 enum {
 	O_SOCKET = 256, O_FD, O_CLIENT, O_PORT, O_CTL, O_MTU, O_MAC, O_CPUS, O_POLL, O_SPARES,
-	O_RSS_KEY, O_RSS_TABLE, O_USER, O_GROUP, O_MODE, O_SANDBOX, O_HELP, O_VERSION,
+	O_RSS_KEY, O_RSS_TABLE, O_GRO, O_USER, O_GROUP, O_MODE, O_SANDBOX, O_HELP, O_VERSION,
 };
 
 static const struct option long_opts[] = {
@@ -68,6 +70,7 @@ static const struct option long_opts[] = {
 	{ "spare-sockets", required_argument, NULL, O_SPARES },
 	{ "rss-key", required_argument, NULL, O_RSS_KEY },
 	{ "rss-table", required_argument, NULL, O_RSS_TABLE },
+	{ "gro", required_argument, NULL, O_GRO },
 	{ "user", required_argument, NULL, O_USER },
 	{ "socket-group", required_argument, NULL, O_GROUP },
 	{ "socket-mode", required_argument, NULL, O_MODE },
@@ -194,6 +197,7 @@ static const char **text_of(struct xn_daemon_opts *o, int c)
 static bool take(struct xn_daemon_opts *o, int c, const char *arg)
 {
 	static const char *const polls[] = { "adaptive", "busy", "sleep", NULL };
+	static const char *const switches[] = { "off", "on", NULL };
 	static const char *const boxes[] = { "on", "off", "log", NULL };
 	const char **text = text_of(o, c);
 	unsigned v = 0;
@@ -230,6 +234,10 @@ static bool take(struct xn_daemon_opts *o, int c, const char *arg)
 	case O_POLL:
 		good = take_word("poll", arg, polls, &v);
 		o->poll = (enum xn_poll)v;
+		return good;
+	case O_GRO:
+		good = take_word("gro", arg, switches, &v);
+		o->gro = v;
 		return good;
 	default:
 		good = take_word("sandbox", arg, boxes, &v);

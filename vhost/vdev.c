@@ -167,6 +167,9 @@ uint64_t xn_vdev_offered(const struct xn_vdev *v)
 	 * guest uses for something else. */
 	f &= ~XN_BIT(VIRTIO_F_RING_RESET);
 
+	if (!v->opts.gro)
+		f &= ~(XN_BIT(VIRTIO_NET_F_GUEST_TSO4) | XN_BIT(VIRTIO_NET_F_GUEST_TSO6) |
+		       XN_BIT(VIRTIO_NET_F_GUEST_ECN));
 	if (v->opts.pairs == 1)
 		f &= ~(XN_BIT(VIRTIO_NET_F_MQ) | XN_BIT(VIRTIO_NET_F_RSS));
 	return f | XN_BIT(XN_VU_F_LOG_ALL) | XN_BIT(XN_VU_F_PROTOCOL_FEATURES);

@@ -46,6 +46,7 @@ struct xn_vdev_opts {
 	unsigned pairs;                 /* 1..the port's queues */
 	uint8_t  mac[6];                /* of the guest's configuration space */
 	uint16_t mtu;                   /* likewise */
+	bool     gro;                   /* GUEST_TSO4, _TSO6 and _ECN are offered */
 	struct xn_worker_opts worker;   /* polling, processors */
 };
 

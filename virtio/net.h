@@ -65,6 +65,19 @@ static inline void xn_net_hdr_write_csum(void *g_hdr, uint16_t buffers, uint16_t
 	__builtin_memcpy(g_hdr, &h, sizeof(h));
 }
 
+/* The same of a packet that was made of segments of `size` bytes of payload; GUEST_TSO4 or _TSO6,
+ * and with VIRTIO_NET_HDR_GSO_ECN in `type` GUEST_ECN. `headers`: of the packet's own, bytes. */
+static inline void xn_net_hdr_write_gso(void *g_hdr, uint16_t buffers, uint16_t start, uint16_t offset,
+					uint8_t type, uint16_t size, uint16_t headers)
+{
+	const struct virtio_net_hdr_v1 h = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = start, .csum_offset = offset,
+		.gso_type = type, .gso_size = size, .hdr_len = headers, .num_buffers = buffers,
+	};
+
+	__builtin_memcpy(g_hdr, &h, sizeof(h));
+}
+
 /* What follows it with HASH_REPORT. */
 static inline void xn_net_hdr_write_hash(void *g_hdr, uint32_t hash, uint16_t report)
 {

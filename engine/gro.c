@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Segments of a TCP connection put together. Theory in engine/gro.h. */
+#include <arpa/inet.h>
+#include <linux/virtio_net.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/csum.h"
+#include "engine/gro.h"
+
+#define IP_AT     14u
+#define IP4_BYTES 20u
+#define IP6_BYTES 40u
+#define TCP_CSUM  16u
+#define L3_MOST   65535u
+/* Less than so much room behind what is in a buffer is left alone. */
+#define SPLIT_LEAST 256u
+
+#define TCP_FIN 0x01u
+#define TCP_PSH 0x08u
+#define TCP_ACK 0x10u
+#define TCP_ECE 0x40u
+#define TCP_CWR 0x80u
+#define LAST_ONLY (TCP_FIN | TCP_PSH)
+
+/* Only here: the entry belongs behind the one that it has joined; next[] says which one belongs
+ * behind this one. */
+#define JOINED 0x4000u
+#define LINKED 0x8000u
+
+/* ---- what a frame is ---- */
+
+/* Of the headers, what has to be equal. */
+#define ALL 0xff
+#define TCP_MASK (uint8_t)~(LAST_ONLY | TCP_CWR)
+static const uint8_t equal4[XN_GRO_LEAST] = {
+	[0 ... 15] = ALL,                               /* IPv4: length, identification */
+	[20 ... 23] = ALL,                              /* checksum */
+	[26 ... 37] = ALL,                              /* TCP: sequence number */
+	[42 ... 46] = ALL, [47] = TCP_MASK, [48 ... 49] = ALL,   /* checksum */
+	[52 ... XN_GRO_LEAST - 1] = ALL,
+};
+static const uint8_t equal6[XN_GRO_LEAST] = {
+	[0 ... 17] = ALL,                               /* IPv6: length */
+	[20 ... 57] = ALL,                              /* the same of TCP */
+	[62 ... 66] = ALL, [67] = TCP_MASK, [68 ... 69] = ALL,
+	[72 ... XN_GRO_LEAST - 1] = ALL,
+};
+
+static inline uint64_t word_at(const uint8_t *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return w;
+}
+
+/* Do all headers say the same, where they should? */
+static bool equal_headers(const struct xn_segment_run *a, const struct xn_segment_run *b)
+{
+	const uint8_t *const mask = a->v6 ? equal6 : equal4;
+	const uint32_t n = a->payload_at;
+	uint64_t differ = 0;
+	uint32_t i;
+
+	if (b->payload_at != n)
+		return false;
+	for (i = 0; i + 8 <= n; i += 8)
+		differ |= (word_at(a->head + i) ^ word_at(b->head + i)) & word_at(mask + i);
+	if (n & 7)   /* the last word begins earlier: all heads are longer than 8 bytes */
+		differ |= (word_at(a->head + n - 8) ^ word_at(b->head + n - 8)) & word_at(mask + n - 8);
+	return !differ;
+}
+
+/* Addresses and ports, which lie in a row. */
+static bool same_connection(const struct xn_segment_run *a, const struct xn_segment_run *b)
+{
+	const uint32_t at = b->v6 ? IP_AT + 8 : IP_AT + 12;
+
+	if (a->v6 != b->v6 || word_at(a->head + at + 4) != word_at(b->head + at + 4))
+		return false;
+	return !memcmp(a->head + at, b->head + at, b->v6 ? 36 : 12);
+}
+
+static bool parse_ip4(struct xn_segment_run *s, uint32_t l3_bytes)
+{
+	const uint8_t *ip = s->head + IP_AT;
+	const uint16_t frag = xn_be16(ip + 6);
+
+	if (ip[9] != IPPROTO_TCP || xn_be16(ip + 2) != l3_bytes || frag & ~0x4000u ||
+	    xn_sum_fold(xn_sum_address(ip, IP4_BYTES)) != 0xffff)
+		return false;
+	s->df = frag;
+	s->id = xn_be16(ip + 4);
+	s->l4_at = IP_AT + IP4_BYTES;
+	return true;
+}
+
+static bool parse_ip6(struct xn_segment_run *s, uint32_t l3_bytes)
+{
+	const uint8_t *ip = s->head + IP_AT;
+
+	if (ip[0] >> 4 != 6 || ip[6] != IPPROTO_TCP || xn_be16(ip + 4) + IP6_BYTES != l3_bytes)
+		return false;
+	s->l4_at = IP_AT + IP6_BYTES;
+	return true;
+}
+
+/* Can segments join this frame, or it others? s: it alone; all but places. */
+static bool parse(const struct xn_gro *c, struct xn_segment_run *s, const uint8_t *frame,
+		  uint32_t bytes)
+{
+	const uint8_t *tcp;
+	uint32_t type;
+
+	/* The guest may write there: all that follows is about this copy. */
+	memcpy(s->head, frame, XN_GRO_LEAST / 2);
+	memcpy(&type, s->head + IP_AT - 2, sizeof(type));
+	s->v6 = (type & 0xffff) == htons(0x86dd);
+	if (s->v6 ? !c->tcp6 || !parse_ip6(s, bytes - IP_AT) :
+	    (type & 0xffffff) != 0x450008 || !c->tcp4 || !parse_ip4(s, bytes - IP_AT))
+		return false;
+	memcpy(s->head + XN_GRO_LEAST / 2, frame + XN_GRO_LEAST / 2, XN_GRO_LEAST / 2);
+	tcp = s->head + s->l4_at;
+	s->payload_at = (uint8_t)(s->l4_at + (tcp[12] >> 4) * 4u);
+	s->flags = tcp[13];
+	if (tcp[12] >> 4 < 5 || s->payload_at > XN_GRO_LEAST || s->payload_at >= bytes ||
+	    (s->flags & ~(LAST_ONLY | TCP_ECE | TCP_CWR)) != TCP_ACK)
+		return false;
+	s->size = (uint16_t)(bytes - s->payload_at);
+	s->seq = xn_be32(tcp + 4) + s->size;
+	s->l3_bytes = bytes - IP_AT;
+	return true;
+}
+
+/* ---- checksums ---- */
+
+/* Addresses, protocol and length of TCP, as the checksum has them. */
+static xn_sum pseudo_sum(const struct xn_segment_run *r, uint32_t l4_bytes)
+{
+	const uint8_t *ip = r->head + IP_AT;
+
+	return xn_sum_add(r->v6 ? xn_sum_address(ip + 8, 32) : xn_sum_address(ip + 12, 8),
+			  XN_SUM((uint32_t)htons(IPPROTO_TCP) + htons((uint16_t)l4_bytes)));
+}
+
+/* Is the checksum of this one frame right? `payload` is the sum of its payload. */
+static bool is_good(const struct xn_segment_run *s, xn_sum payload)
+{
+	/* TCP's header is of whole words. */
+	const xn_sum l4 = xn_sum_add(xn_sum_address(s->head + s->l4_at, s->payload_at - s->l4_at), payload);
+
+	return xn_sum_fold(xn_sum_add(l4, pseudo_sum(s, s->l3_bytes + IP_AT - s->l4_at))) == 0xffff;
+}
+
+/* A frame that the port has found unfinished, and all of TCP as it says. */
+static bool unfinished(const struct xn_rx_done *d, const struct xn_segment_run *s)
+{
+	return d->flags & XN_RX_CSUM && d->csum_start == s->l4_at && d->csum_offset == TCP_CSUM;
+}
+
+static uint8_t *frame_of(const struct xn_gro *c, const struct xn_rx_done *d)
+{
+	return (uint8_t *)xn_mem_at(c->mem, d->at) + c->hdr_bytes;
+}
+
+/* The first of a run, when another one is about to join it. */
+static bool first_is_good(const struct xn_gro *c, struct xn_segment_run *r,
+			  const struct xn_rx_done *d)
+{
+	if (!r->good)
+		r->good = unfinished(d, r) ||
+			  is_good(r, xn_sum_bytes(frame_of(c, d) + r->payload_at, r->size));
+	return r->good;
+}
+
+/* ---- joining ---- */
+
+static bool id_follows(const struct xn_segment_run *r, const struct xn_segment_run *s)
+{
+	const uint16_t ahead = (uint16_t)(s->id - r->id);
+
+	if (r->v6)
+		return true;
+	if (r->count == 1)
+		return ahead == 1 || (ahead == 0 && r->df);
+	return ahead == (r->fixed_id ? 0 : r->count);
+}
+
+/* s, which is of the same connection. */
+static bool follows(const struct xn_segment_run *r, const struct xn_segment_run *s)
+{
+	const uint32_t before = s->seq - s->size;
+
+	return !r->ended && before == r->seq && s->size <= r->size && !(s->flags & TCP_CWR) &&
+	       r->l3_bytes + s->size <= L3_MOST && id_follows(r, s) && equal_headers(r, s);
+}
+
+/* Copies payload, wherever it goes; with its sum, if somebody wants it. */
+static xn_sum copy(uint8_t *to, const uint8_t *from, uint32_t n, bool sum)
+{
+	if (sum)
+		return xn_sum_copy(to, from, n);
+	memmove(to, from, n);
+	return XN_SUM(0);
+}
+
+/* Bytes that are left in the buffer of the entry that a run ends with, behind what is in it. */
+static uint8_t *room_behind(const struct xn_gro *c, const struct xn_segment_run *r,
+			    const struct xn_rx_done *last, uint32_t *room)
+{
+	const uint32_t used = last->len + (r->last == r->first ? c->hdr_bytes : 0);
+	const uint32_t bytes = c->buf_bytes[last->id];
+
+	*room = bytes > used ? bytes - used : 0;
+	return (uint8_t *)xn_mem_at(c->mem, last->at) + used;
+}
+
+/*
+ * Moves the payload of a frame to behind a run, and what has no room there to where its own buffer
+ * begins: *left. False: its checksum is wrong, and all is as it was. (That second copy goes
+ * downwards: what it has not read yet, it has not written either.)
+ */
+static bool move_payload(const struct xn_gro *c, const struct xn_segment_run *r,
+			 const struct xn_segment_run *s, const struct xn_rx_done *done, uint16_t i,
+			 uint32_t *left)
+{
+	uint8_t *const buf = xn_mem_at(c->mem, done[i].at), *const frame = buf + c->hdr_bytes;
+	uint8_t *const payload = frame + s->payload_at, *behind;
+	const bool check = !unfinished(&done[i], s);
+	uint32_t n;
+	xn_sum sum;
+
+	behind = room_behind(c, r, &done[r->last], &n);
+	n = n >= s->size ? s->size : n >= SPLIT_LEAST ? n : 0;
+	*left = s->size - n;
+	sum = copy(behind, payload, n, check);
+	sum = xn_sum_add(sum, xn_sum_at(copy(buf, payload + n, *left, check), n));
+	if (!check || XN_LIKELY(is_good(s, sum)))
+		return true;
+	memmove(payload + n, buf, *left);
+	memmove(payload, behind, n);
+	memcpy(frame, s->head, s->payload_at);
+	return false;
+}
+
+/* Nothing is in the buffer of this entry any more. */
+static void give_up(struct xn_gro *c, const struct xn_rx_done *d)
+{
+	c->spares[c->n_spares++] = (struct xn_chain){
+		.at = d->at, .bytes = c->buf_bytes[d->id], .head = d->id, .n_pieces = 1, .slots = 1,
+	};
+	c->entries--;
+}
+
+/* s has joined r, and has left so many bytes of payload in its own buffer. */
+static void join(struct xn_gro *c, struct xn_segment_run *r, const struct xn_segment_run *s,
+		 struct xn_rx_done *done, uint16_t i, uint32_t left)
+{
+	done[r->last].len += s->size - left;
+	done[i].flags = XN_RX_REST | JOINED;
+	if (left) {
+		done[r->last].flags |= LINKED;
+		c->next[r->last] = i;
+		done[i].len = left;
+		r->last = i;
+	} else {
+		give_up(c, &done[i]);
+	}
+	r->fixed_id = r->fixed_id || (r->count == 1 && s->id == r->id);
+	r->count++;
+	r->seq = s->seq;
+	r->l3_bytes += s->size;
+	r->flags |= s->flags;
+	r->ended = s->flags & LAST_ONLY || s->size < r->size || r->count == XN_GRO_MAX;
+	c->joined++;
+	c->header_bytes += s->payload_at;
+}
+
+/* ---- runs ---- */
+
+/* Nothing joins it any more: its first frame's headers say what it is now. */
+static void run_end(struct xn_gro *c, const struct xn_segment_run *r, struct xn_rx_done *done)
+{
+	struct xn_rx_done *d = &done[r->first];
+	uint8_t *frame = frame_of(c, d), ip[IP4_BYTES];
+	uint16_t csum = xn_sum_fold(pseudo_sum(r, r->l3_bytes + IP_AT - r->l4_at));
+
+	if (r->count == 1)
+		return;
+	if (r->v6) {
+		xn_put_be16(frame + IP_AT + 4, (uint16_t)(r->l3_bytes - IP6_BYTES));
+	} else {
+		memcpy(ip, r->head + IP_AT, sizeof(ip));
+		xn_put_be16(ip + 2, (uint16_t)r->l3_bytes);
+		memset(ip + 10, 0, 2);
+		csum = xn_sum_csum(xn_sum_address(ip, sizeof(ip)));
+		memcpy(ip + 10, &csum, sizeof(csum));
+		memcpy(frame + IP_AT, ip, sizeof(ip));
+		csum = xn_sum_fold(pseudo_sum(r, r->l3_bytes + IP_AT - r->l4_at));
+	}
+	frame[r->l4_at + 13] = r->flags;
+	memcpy(frame + r->l4_at + TCP_CSUM, &csum, sizeof(csum));
+	d->flags |= XN_RX_CSUM | XN_RX_GSO;
+	d->csum_start = r->l4_at;
+	d->csum_offset = TCP_CSUM;
+	d->gso_size = r->size;
+	d->gso_type = r->v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+	if (r->flags & TCP_CWR)
+		d->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+	d->headers = r->payload_at;
+	c->packets++;
+}
+
+/* The spare one, which has been parsed, takes this place. */
+static void run_begin(struct xn_gro *c, unsigned slot, uint16_t i)
+{
+	struct xn_segment_run *r = c->spare;
+
+	c->spare = c->open[slot];
+	c->open[slot] = r;
+	r->first = r->last = i;
+	r->count = 1;
+	r->good = false;
+	r->fixed_id = false;
+	r->ended = r->flags & LAST_ONLY || (r->flags & TCP_CWR && !c->ecn);
+}
+
+static void take_frame(struct xn_gro *c, struct xn_rx_done *done, uint16_t i)
+{
+	struct xn_segment_run *s = c->spare, *r;
+	uint32_t left;
+	unsigned k;
+
+	if (!parse(c, s, frame_of(c, &done[i]), done[i].len))
+		return;
+	for (k = 0; k < c->n_open && !same_connection(c->open[k], s); k++)
+		;
+	if (k < c->n_open) {
+		r = c->open[k];
+		if (follows(r, s) && first_is_good(c, r, &done[r->first])) {
+			if (move_payload(c, r, s, done, i, &left))
+				join(c, r, s, done, i, left);
+			else
+				r->ended = true;   /* later ones must not overtake it */
+			return;
+		}
+		run_end(c, r, done);
+	} else if (c->n_open < XN_GRO_RUNS) {
+		c->n_open++;
+	} else {
+		k = c->evict++ % XN_GRO_RUNS;
+		run_end(c, c->open[k], done);
+	}
+	run_begin(c, k, i);
+}
+
+/* The entries of one packet in a row, packets in the order of their first frames. */
+static struct xn_rx_done *sort(struct xn_gro *c, const struct xn_rx_done *done, unsigned n)
+{
+	struct xn_rx_done *out = c->out;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned k = i;
+
+		if (done[i].flags & JOINED)
+			continue;
+		for (;; k = c->next[k], out++) {
+			*out = done[k];
+			out->flags &= (uint16_t)~(JOINED | LINKED);
+			if (!(done[k].flags & LINKED))
+				break;
+			out->flags |= XN_RX_MORE;
+		}
+		out++;
+	}
+	return c->out;
+}
+
+struct xn_rx_done *xn_gro_batch(struct xn_gro *c, struct xn_rx_done *done, unsigned n)
+{
+	bool goes_on = false;   /* from the entry before */
+
+	c->n_open = 0;
+	c->joined = c->packets = c->header_bytes = 0;
+	c->entries = n;
+	for (unsigned i = 0; i < n; i++) {
+		const struct xn_rx_done *d = &done[i];
+
+		if (!goes_on && d->len >= XN_GRO_LEAST && !(d->flags & ~XN_RX_CSUM))
+			take_frame(c, done, (uint16_t)i);
+		else
+			goes_on = d->flags & XN_RX_MORE;
+	}
+	if (!c->joined)
+		return done;
+	for (unsigned k = 0; k < c->n_open; k++)
+		run_end(c, c->open[k], done);
+	return sort(c, done, n);
+}
+
+/* ---- life ---- */
+
+struct xn_gro *xn_gro_create(const struct xn_mem *mem, uint32_t hdr_bytes,
+				       uint32_t heads, uint32_t max_done)
+{
+	struct xn_gro *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->mem = mem;
+	c->hdr_bytes = hdr_bytes;
+	for (unsigned i = 0; i < XN_GRO_RUNS; i++)
+		c->open[i] = &c->runs[i];
+	c->spare = &c->runs[XN_GRO_RUNS];
+	c->next = calloc(max_done, sizeof(*c->next));
+	c->out = calloc(max_done, sizeof(*c->out));
+	c->spares = calloc(heads, sizeof(*c->spares));
+	c->buf_bytes = calloc(heads, sizeof(*c->buf_bytes));
+	if (c->next && c->out && c->spares && c->buf_bytes)
+		return c;
+	xn_gro_destroy(c);
+	return NULL;
+}
+
+void xn_gro_destroy(struct xn_gro *c)
+{
+	if (!c)
+		return;
+	free(c->next);
+	free(c->out);
+	free(c->spares);
+	free(c->buf_bytes);
+	free(c);
+}
