@@ -255,6 +255,7 @@ BPF_SRC := bpf/steer.bpf.c bpf/peer.bpf.c bench/gen.bpf.c bench/sink.bpf.c tests
 RIG_SRC := \
     tests/fake/kernel.c \
     tests/fake/nic.c \
+    tests/fake/sg.c \
     tests/fake/driver.c \
     tests/fake/packet.c \
     tests/fake/rss.c \
@@ -276,6 +277,7 @@ UNIT_TESTS   := \
     nic \
     nic_keeper \
     port_nic \
+    port_pieces \
     port_flow \
     csum \
     offload \

@@ -19,13 +19,16 @@ static void claim_surely(struct xn_cross *c)
 	}
 }
 
-/* Claimed: nothing waits any more. */
+/* Claimed: nothing waits any more. How many frames that were, of those whose end was there. */
 static unsigned drop_all(struct xn_cross *c)
 {
-	uint32_t n = xn_cross_waiting(c);
+	const uint32_t n = xn_cross_waiting(c);
+	unsigned frames = 0;
 
+	for (uint32_t i = 0; i < n; i++)
+		frames += !(xn_cross_at(c, i)->len & XN_CROSS_MORE);
 	xn_cross_done(c, n);
-	return n;
+	return frames;
 }
 
 unsigned xn_cross_reclaim(struct xn_cross *c, struct xn_cross_frame *out, unsigned n,

@@ -48,13 +48,15 @@
 #include "base/types.h"
 
 #define XN_CROSS_SLOTS 256u
+#define XN_CROSS_MORE  (1u << 31)
 
 /* A frame, and what its owner needs to know when it comes back. */
 struct xn_cross_frame {
 	uint64_t data;       /* where the frame lies, UMEM offset */
-	uint32_t len;
+	uint32_t len;        /* XN_CROSS_MORE: it goes on in the next one */
 	uint32_t id_kind;    /* the owner's, as in struct xn_lent */
 	uint64_t fill;       /* likewise */
+	uint32_t buf_len;    /* likewise: its `len` */
 };
 
 struct xn_cross {
@@ -70,16 +72,17 @@ struct xn_cross {
 
 /* ---- the owner ---- */
 
-/* Hands a frame over. False: nobody reads there, or too much waits; it is still the
+/* Hands a frame over, which lies in n pieces: all of them at once. False: nobody reads there, or too much waits; it is still the
  * owner's then, to be dropped. */
-static inline bool xn_cross_push(struct xn_cross *c, const struct xn_cross_frame *f)
+static inline bool xn_cross_push(struct xn_cross *c, const struct xn_cross_frame *f, unsigned n)
 {
-	if (!xn_load_once32(&c->open) || c->pushed - c->reclaimed == XN_CROSS_SLOTS)
+	if (!xn_load_once32(&c->open) || c->pushed - c->reclaimed + n > XN_CROSS_SLOTS)
 		return false;
-	c->slots[c->pushed % XN_CROSS_SLOTS] = *f;
-	/* The slot, and the frame's bytes (the kernel's release and our acquire of the RX ring
+	for (unsigned i = 0; i < n; i++)
+		c->slots[(c->pushed + i) % XN_CROSS_SLOTS] = f[i];
+	/* The slots, and the frame's bytes (the kernel's release and our acquire of the RX ring
 	 * come before), are visible before the index; pairs with xn_cross_waiting. */
-	xn_store_release32(&c->pushed, c->pushed + 1);
+	xn_store_release32(&c->pushed, c->pushed + n);
 	return true;
 }
 

@@ -144,11 +144,31 @@ unsigned xn_rx_csum_unfinished(struct xn_rx_csum c[2], const uint8_t *head, uint
 	return n;
 }
 
+/* Of bytes [start, end) of what lies in n pieces. */
+static xn_sum sum_pieces(const struct xn_rx_piece *p, unsigned n, uint32_t start, uint32_t end)
+{
+	xn_sum s = XN_SUM(0);
+	uint32_t at = 0;
+
+	for (const struct xn_rx_piece *const stop = p + n; p < stop && at < end; at += p++->len) {
+		const uint32_t from = XN_MAX(start, at), to = XN_MIN(end, at + p->len);
+
+		if (from < to)
+			s = xn_sum_add(s, xn_sum_at(xn_sum_bytes(p->at + (from - at), to - from), from - start));
+	}
+	return s;
+}
+
+static void finish_pieces(const struct xn_rx_csum *c, const struct xn_rx_piece *p, unsigned n)
+{
+	const uint16_t v = xn_rx_csum_finished(sum_pieces(p, n, c->start, c->end));
+
+	memcpy(p->at + c->at, &v, sizeof(v));
+}
+
 void xn_rx_csum_finish(const struct xn_rx_csum *c, uint8_t *frame)
 {
-	const uint16_t v = xn_rx_csum_finished(xn_sum_bytes(frame + c->start, c->end - c->start));
-
-	memcpy(frame + c->at, &v, sizeof(v));
+	finish_pieces(c, &(struct xn_rx_piece){ frame, c->end }, 1);
 }
 
 /* ---- each frame ---- */
@@ -182,22 +202,29 @@ bool xn_rx_csum_suspect_other(const uint8_t *frame, uint32_t bytes)
 bool xn_rx_csum_settle(struct xn_rx_csum *c, uint8_t *frame, uint32_t bytes, bool guest_csum,
 		       uint64_t *finished)
 {
+	return xn_rx_csum_settle_pieces(c, &(struct xn_rx_piece){ frame, bytes }, 1, bytes, guest_csum,
+					finished);
+}
+
+bool xn_rx_csum_settle_pieces(struct xn_rx_csum *c, const struct xn_rx_piece *p, unsigned n_pieces,
+			      uint32_t bytes, bool guest_csum, uint64_t *finished)
+{
 	const uint32_t have = XN_MIN(bytes, XN_HEAD_BYTES);
 	uint8_t head[XN_HEAD_BYTES];
 	struct xn_rx_csum both[2];
 	unsigned n;
 	bool hand;
 
-	memcpy(head, frame, have);
+	memcpy(head, p->at, have);
 	n = xn_rx_csum_unfinished(both, head, have, bytes);
 	if (!n)
 		return false;
 	*c = both[n - 1];
 	hand = guest_csum && c->end == bytes;
 	if (n == 2)   /* by chance, in a tunnel */
-		xn_rx_csum_finish(&both[0], frame);
+		finish_pieces(&both[0], p, n_pieces);
 	if (!hand)
-		xn_rx_csum_finish(c, frame);
+		finish_pieces(c, p, n_pieces);
 	*finished += !hand;
 	return hand;
 }

@@ -132,6 +132,12 @@ static inline bool xn_rx_csum_suspect(const uint8_t *frame, uint32_t bytes)
 				     0xffff - (20u << 8));
 }
 
+/* A frame that does not lie in a row lies in several pieces. */
+struct xn_rx_piece {
+	uint8_t *at;
+	uint32_t len;
+};
+
 /*
  * A suspect frame, which lies in a row, and may be written (by its guest, too, meanwhile): is
  * finished, if it is unfinished, as far as the guest must not have it so. True: *c is of
@@ -140,6 +146,11 @@ static inline bool xn_rx_csum_suspect(const uint8_t *frame, uint32_t bytes)
  */
 bool xn_rx_csum_settle(struct xn_rx_csum *c, uint8_t *frame, uint32_t bytes, bool guest_csum,
 		       uint64_t *finished);
+
+/* The same of a frame in n pieces, which are `bytes` together. If there are several, the first
+ * has XN_HEAD_BYTES at least. */
+bool xn_rx_csum_settle_pieces(struct xn_rx_csum *c, const struct xn_rx_piece *p, unsigned n,
+			      uint32_t bytes, bool guest_csum, uint64_t *finished);
 
 /* What belongs in an unfinished field, as it lies in memory. `sum` is of bytes [start, end)
  * as they are, the field among them. */

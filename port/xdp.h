@@ -126,7 +126,10 @@ extern const struct xn_xdp_sys xn_xdp_sys_linux;
 struct xn_lent {
 	uint64_t fill;      /* address as posted */
 	uint32_t id_kind;   /* head, and XN_LENT_* << 16 */
-	uint32_t no;        /* its number: of rx_posted (zero-copy mode) */
+	union {
+		uint32_t no;    /* its number: of rx_posted (zero-copy mode) */
+		uint32_t len;   /* of a buffer of one piece: its bytes (frames of several pieces) */
+	};
 };
 #define XN_LENT_PLAIN  0u   /* a buffer of one piece: it begins at fill + rule.fill_before */
 #define XN_LENT_NOTED  1u   /* a buffer of several pieces, in the table of bufs */
@@ -193,10 +196,11 @@ struct xn_xdpq {
 	struct xn_xsk xsk;
 	bool bounce;             /* nothing is lent */
 	bool tx_copies;          /* consumed means copied */
-	bool sg;                 /* frames may come in several pieces */
+	bool sg;                 /* frames may come in several pieces: port/xdp_pieces.c */
+	uint32_t pieces;         /* ... so many at most; else 1 */
 	bool chain_tx;           /* several pieces are chained where possible */
 	uint16_t tx_pieces;      /* ... so many at most */
-	uint32_t longest;        /* frame that is received; longer ones have no place */
+	uint32_t longest;        /* frame, or piece of one, that is received; longer ones have no place */
 	uint32_t reach;          /* bytes from a landing on that the kernel or the NIC may write */
 
 	/* -- receive -- */
@@ -213,6 +217,7 @@ struct xn_xdpq {
 	xn_uoff *rx_frames;              /* stack of free bounce frames */
 	xn_uoff *rx_all;                 /* all of them, for the stop */
 	uint32_t n_rx_frames, all_rx_frames;
+	uint8_t *aside;                  /* sg: where a frame is copied that lies in both kinds */
 
 	/* -- transmit -- */
 	struct xn_layout_rules lay;      /* of packets that do not leave as they lie */
@@ -346,6 +351,8 @@ unsigned xn_xdp_rx_post_zc(struct xn_portq *q, const struct xn_chain *bufs, unsi
 unsigned xn_xdp_rx_poll_zc(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 unsigned xn_xdp_rx_post_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
+unsigned xn_xdp_rx_post_sg(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
+unsigned xn_xdp_rx_post_sg_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll_sg(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 unsigned xn_xdp_rx_poll_sg_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 unsigned xn_xdp_rx_post_zc_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
@@ -369,12 +376,17 @@ void     xn_xdp_keep_up(struct xn_xdpq *x);
 bool     xn_xdp_tx_stuck(const struct xn_xdpq *x);
 void     xn_xdp_tx_give_up(struct xn_portq *q);
 
+/* port/xdp_pieces.c: frames in an RX ring, those of several pieces counted once. */
+uint32_t xn_xdp_frames_in(struct xsk_ring_cons *rx);
+
 /* port/xdp_mode.c: in what mode queues are bound */
 /* When the port is opened: chooses the shape of a bind in zero-copy mode. -EINVAL: what was
  * asked for cannot be. */
 int  xn_xdp_mode_choose(struct xn_xdp_port *p);
 /* How many fill entries there may have to be, beside the guest's: 0 in copy mode. */
 uint32_t xn_xdp_mode_keeps(const struct xn_xdp_port *p);
+/* In how many pieces the longest frame comes. */
+uint32_t xn_xdp_mode_pieces(const struct xn_xdp_port *p);
 /* Longest frame, or piece of one, that the XDP program has to let through. */
 uint32_t xn_xdp_mode_passes(const struct xn_xdp_port *p);
 /* What the XDP program's attachment says to that. 0 or -EOPNOTSUPP. */

@@ -17,6 +17,7 @@
 /* Descriptors of the TX ring where packets may take many, being cut or longer than a chunk: any
  * packet finds room (I7), and some tens of long ones. */
 #define SEGMENTS_RING XN_OFFLOAD_SEGS_MAX
+#define LONG_FRAMES   8u
 #define RETRY_UP_NS   1000000l    /* a stuck TX ring is kicked again after 1 ms, */
 #define RETRY_DOWN_NS 10000000l   /* one on an interface that is down after 10 ms */
 
@@ -133,8 +134,7 @@ static int end(struct xn_xdpq *x)
 	if (x->xsk.fd >= 0) {
 		xn_xdp_steer_off(x);
 		if (x->xsk.rx.ring)   /* what a drain had no time for */
-			XN_COUNT(x->q.cfg.ctr, rx_drop_stopped,
-				 xsk_cons_nb_avail(&x->xsk.rx, x->xsk.rx.size));
+			XN_COUNT(x->q.cfg.ctr, rx_drop_stopped, xn_xdp_frames_in(&x->xsk.rx));
 	}
 	xn_xdp_rss_stop(x);
 	take_out(x);
@@ -153,6 +153,7 @@ static int end(struct xn_xdpq *x)
 	free(x->tx_frames);
 	free(x->rx_frames);
 	free(x->rx_all);
+	free(x->aside);
 	free(x);
 	return err;
 }
@@ -198,10 +199,10 @@ static const struct xn_portq_ops queue_ops[3][2] = {
 	  { COMMON_OPS, .arm = arm_rss, .rx_post = xn_xdp_rx_post_zc_rss,
 	    .rx_poll = xn_xdp_rx_poll_zc_rss, .tx_post = xn_xdp_tx_post_zc,
 	    .tx_poll = xn_xdp_tx_poll_zc } },
-	{ { COMMON_OPS, .arm = arm, .rx_post = xn_xdp_rx_post, .rx_poll = xn_xdp_rx_poll_sg,
+	{ { COMMON_OPS, .arm = arm, .rx_post = xn_xdp_rx_post_sg, .rx_poll = xn_xdp_rx_poll_sg,
 	    .tx_post = xn_xdp_tx_post, .tx_poll = xn_xdp_tx_poll },
-	  { COMMON_OPS, .arm = arm_rss, .rx_post = xn_xdp_rx_post_rss, .rx_poll = xn_xdp_rx_poll_sg_rss,
-	    .tx_post = xn_xdp_tx_post, .tx_poll = xn_xdp_tx_poll } },
+	  { COMMON_OPS, .arm = arm_rss, .rx_post = xn_xdp_rx_post_sg_rss,
+	    .rx_poll = xn_xdp_rx_poll_sg_rss, .tx_post = xn_xdp_tx_post, .tx_poll = xn_xdp_tx_poll } },
 };
 
 /* May a packet take more descriptors than it has pieces? */
@@ -231,7 +232,8 @@ static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size,
 	x->tx_free = calloc(most_tx_frames(x), sizeof(*x->tx_free));
 	x->tx_ready = calloc(c->tx_heads, sizeof(*x->tx_ready));
 	x->retry_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (!x->lent || !x->sent || !x->rx_all || !x->rx_frames || !x->tx_frames ||
+	x->aside = malloc(x->q.port->max_frame);
+	if (!x->aside || !x->lent || !x->sent || !x->rx_all || !x->rx_frames || !x->tx_frames ||
 	    !x->tx_free || !x->tx_ready || xn_id_fifo_init(&x->held, c->rx_heads))
 		return xn_fail(ENOMEM, "out of memory for a queue of %u and %u descriptors",
 			       c->rx_heads, c->tx_heads);
@@ -245,13 +247,14 @@ static int take_frames(struct xn_xdpq *x, uint32_t rx_frames)
 {
 	const struct xn_portq_cfg *c = &x->q.cfg;
 	struct xn_mem_info mem;
+	const uint32_t least = x->q.cfg.merge ? 1 : xn_xdp_mode_pieces(xdp_port(x));
 	uint32_t share;
 
 	xn_mem_get_info(x->mem, &mem);
 	share = mem.bounce_frames_free / (x->q.port->n_queues - c->index);
 	x->all_rx_frames = xn_mem_take_frames(x->mem, x->rx_all, XN_MIN(rx_frames, share / 2));
 	x->all_tx_frames = xn_mem_take_frames(x->mem, x->tx_frames, XN_MIN(most_tx_frames(x), share / 2));
-	if (!x->all_rx_frames || !x->all_tx_frames)
+	if (x->all_rx_frames < least || !x->all_tx_frames)
 		return xn_fail(ENOBUFS, "no bounce frames left for queue pair %u: raise "
 			       "xn_mem_opts.bounce_frames (now %u)", c->index, mem.bounce_frames);
 	memcpy(x->rx_frames, x->rx_all, x->all_rx_frames * sizeof(*x->rx_frames));
@@ -261,11 +264,19 @@ static int take_frames(struct xn_xdpq *x, uint32_t rx_frames)
 	return 0;
 }
 
+/* How many bounce frames it takes for some of the longest frames, where nothing else is lent:
+ * without merging each of the guest's buffers takes one frame, in as many pieces as it has. */
+static uint32_t bounced_pieces(const struct xn_xdp_port *p, const struct xn_portq_cfg *cfg)
+{
+	return p->sg && !cfg->merge ? LONG_FRAMES * xn_xdp_mode_pieces(p) : 0;
+}
+
 static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct xn_portq **q)
 {
 	const uint32_t keep = xn_xdp_mode_keeps(p);
+	const uint32_t rx_frames = XN_MAX(cfg->rx_heads, XN_MAX(keep, bounced_pieces(p, cfg)));
 	/* For each buffer of the guest's, and for those that a driver always has to have. */
-	uint32_t fill_size = xn_pow2_up(XN_MAX(cfg->rx_heads + keep, MIN_RING));
+	uint32_t fill_size = xn_pow2_up(XN_MAX(rx_frames, XN_MAX(cfg->rx_heads + keep, MIN_RING)));
 	struct xn_xdpq *x = calloc(1, sizeof(*x));
 	uint32_t tx_size;
 	int err;
@@ -283,9 +294,9 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	x->xsk.fd = x->retry_fd = x->end_fd = -1;
 	x->host_queue = p->spec.start + cfg->index;
 
-	err = alloc_tables(x, fill_size, tx_size, XN_MAX(cfg->rx_heads, keep));
+	err = alloc_tables(x, fill_size, tx_size, rx_frames);
 	if (!err)
-		err = take_frames(x, XN_MAX(cfg->rx_heads, keep));
+		err = take_frames(x, rx_frames);
 	if (!err)
 		err = xn_xdp_bind(x, fill_size, tx_size);
 	if (err)

@@ -330,7 +330,7 @@ void xn_xdp_rss_stop(struct xn_xdpq *x)
 			xn_mail_send(mail(x, h), me);
 	}
 	if (x->away->xsk.fd >= 0)
-		dropped += xsk_cons_nb_avail(&x->away->xsk.rx, x->away->xsk.rx.size);
+		dropped += xn_xdp_frames_in(&x->away->xsk.rx);
 	XN_COUNT(x->q.cfg.ctr, rx_drop_stopped, dropped);
 }
 
@@ -420,25 +420,46 @@ unsigned xn_xdp_named(struct xn_xdpq *x, uint64_t data, uint32_t bytes)
 	return to;
 }
 
+/* A frame, in n pieces. */
+static enum xn_counter push(struct xn_xdpq *x, unsigned to, const struct xn_cross_frame *f, unsigned n)
+{
+	struct xn_cross *c = cross(x, x->q.cfg.index, to);
+
+	if (!xn_cross_push(c, f, n))
+		return xn_load_once32(&c->open) ? XN_C_rx_drop_cross_full : XN_C_rx_drop_stopped;
+	x->away->crossing += n;
+	x->away->owed |= 1ull << to;
+	x->away->tell |= 1ull << to;
+	XN_COUNT(x->q.cfg.ctr, rss_handed_over, 1);
+	return XN_C_rss_handed_over;
+}
+
 enum xn_counter xn_xdp_hand_over(struct xn_xdpq *x, unsigned to, uint64_t data, uint32_t bytes,
 				 const struct xn_lent *l)
 {
 	const struct xn_cross_frame f = { .data = data, .len = bytes, .id_kind = l->id_kind,
-					  .fill = l->fill };
-	struct xn_cross *c = cross(x, x->q.cfg.index, to);
+					  .fill = l->fill, .buf_len = l->len };
 
 	/* A driver that always has to have so many gets them before the others do. */
 	if (x->keep && rx_outstanding(x) - 1 + x->n_rx_frames < x->keep)
 		return XN_C_rx_drop_cross_full;
 	if (XN_UNLIKELY(x->watch.rx_proof))
 		xn_xdp_prove_rx(x, l->fill);
-	if (!xn_cross_push(c, &f))
-		return xn_load_once32(&c->open) ? XN_C_rx_drop_cross_full : XN_C_rx_drop_stopped;
-	x->away->crossing++;
-	x->away->owed |= 1ull << to;
-	x->away->tell |= 1ull << to;
-	XN_COUNT(x->q.cfg.ctr, rss_handed_over, 1);
-	return XN_C_rss_handed_over;
+	return push(x, to, &f, 1);
+}
+
+enum xn_counter xn_xdp_hand_over_pieces(struct xn_xdpq *x, unsigned to, const struct xn_xdp_frame *f,
+					const struct xn_lent *lent)
+{
+	struct xn_cross_frame pieces[XN_RX_PIECES_MAX];
+
+	for (unsigned i = 0; i < f->n; i++)
+		pieces[i] = (struct xn_cross_frame){
+			.data = (uint64_t)(f->p[i].at - x->mem->base),
+			.len = f->p[i].len | (i + 1 < f->n ? XN_CROSS_MORE : 0),
+			.id_kind = lent[i].id_kind, .fill = lent[i].fill, .buf_len = lent[i].len,
+		};
+	return push(x, to, pieces, f->n);
 }
 
 void xn_xdp_rss_tell(struct xn_xdpq *x)
@@ -458,8 +479,11 @@ static void reclaim_from(struct xn_xdpq *x, struct fill *f, unsigned g)
 	do {
 		most = XN_MIN(fill_room(x, f), RECLAIM_BATCH);
 		n = xn_cross_reclaim(c, back, most, &dropped);
-		for (unsigned i = 0; i < n; i++)
+		for (unsigned i = 0; i < n; i++) {
 			fill_put(f, back[i].fill, (uint16_t)back[i].id_kind, (uint16_t)(back[i].id_kind >> 16));
+			if (x->sg)
+				fill_last(f)->len = back[i].buf_len;
+		}
 		x->away->crossing -= n;
 	} while (n == RECLAIM_BATCH);
 	if (c->pushed == c->reclaimed)
@@ -539,17 +563,41 @@ struct copied {
 	uint64_t frames, no_buffer, too_small;
 };
 
-/* Frames of one ring, of which we have the claim. How many of them are done with. */
+/* The frame that begins with the i-th that waits: in how many pieces it is, all of which are there;
+ * `used` entries of done have it, if it is OK. */
+static uint32_t spread(struct xn_xdpq *x, const struct xn_cross *c, uint32_t i, struct xn_rx_done *done,
+		       unsigned n, unsigned *used, enum xn_spread *how)
+{
+	const struct xn_cross_frame *f = xn_cross_at(c, i);
+	struct xn_xdp_frame pieces = { 0 };
+
+	if (XN_LIKELY(!(f->len & XN_CROSS_MORE))) {
+		*how = xn_xdp_spread(x, f->data, f->len, done, n, used);
+		return 1;
+	}
+	for (;; f = xn_cross_at(c, ++i)) {
+		xn_xdp_frame_add(&pieces, x->mem, f->data, f->len & ~XN_CROSS_MORE);
+		if (!(f->len & XN_CROSS_MORE))
+			break;
+	}
+	i = pieces.n;
+	*how = xn_xdp_spread_pieces(x, &pieces, done, n, used);
+	return i;
+}
+
+/* Frames of one ring, of which we have the claim. How many of its slots are done with. */
 static uint32_t copy_in(struct xn_xdpq *x, const struct xn_cross *c, struct xn_rx_done *done, unsigned n,
 			unsigned frames, struct copied *k)
 {
-	const uint32_t waiting = XN_MIN(xn_cross_waiting(c), frames);
+	const uint32_t waiting = xn_cross_waiting(c);
+	uint32_t i = 0, next;
 
-	for (uint32_t i = 0; i < waiting; i++) {
-		const struct xn_cross_frame *f = xn_cross_at(c, i);
+	for (; i < waiting && frames; i = next, frames--) {
+		enum xn_spread how;
 		unsigned used = 0;
 
-		switch (xn_xdp_spread(x, f->data, f->len, done + k->out, n - k->out, &used)) {
+		next = i + spread(x, c, i, done + k->out, n - k->out, &used, &how);
+		switch (how) {
 		case XN_SPREAD_OK:
 			k->frames++;
 			k->out += used;
@@ -564,7 +612,7 @@ static uint32_t copy_in(struct xn_xdpq *x, const struct xn_cross *c, struct xn_r
 			return i;
 		}
 	}
-	return waiting;
+	return i;
 }
 
 /* Frames that came on host queue h. Are there more? */

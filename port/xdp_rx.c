@@ -27,6 +27,8 @@ static uint32_t bounce_limit(struct xn_xdpq *x, const struct fill *f, const bool
 {
 	if (x->held_stale && x->bounce_posted >= x->held_frames)
 		held_recount(x);
+	if (x->sg && !x->q.cfg.merge)   /* nothing is lent: none waits behind them */
+		return x->pieces * (rss ? xn_xdp_beside_reserve(x, f->posted) : x->held_frames);
 	if (x->held_frames || !xn_id_fifo_count(&x->held))
 		return rss ? xn_xdp_beside_reserve(x, f->posted) : x->held_frames;
 	return f->posted == x->rx_taken;
@@ -100,7 +102,7 @@ static enum xn_counter judge(const struct xn_xdpq *x, const struct fill *f, cons
 	uint32_t before, room = landing(&x->q.cfg, b, at, &before);
 
 	if (x->bounce)
-		return XN_C_rx_bounce_forced;
+		return x->sg && !x->q.cfg.merge ? XN_C_rx_bounce_pieces : XN_C_rx_bounce_forced;
 	if (room < x->reach || before < x->front)   /* the one invariant of the engine (I1) */
 		return XN_C_rx_bounce_short;
 	if (!xn_mem_registered(x->mem, *at, x->reach))
@@ -129,13 +131,15 @@ static __attribute__((noinline)) bool post_unusual(struct xn_xdpq *x, struct fil
 	if (!fill_room(x, f))
 		return false;
 	fill_put(f, at.v - x->xsk.land, b->head, b->n_pieces > 1 ? XN_LENT_NOTED : XN_LENT_PLAIN);
+	if (x->sg)
+		fill_last(f)->len = b->bytes;
 	return true;
 }
 
 /* Buffers of one piece that can be lent: as many as there are in a row, and find room
  * in a row in the fill ring. */
 static ALWAYS_INLINE unsigned post_usual(struct xn_xdpq *x, struct fill *f, const struct xn_chain *b,
-					 unsigned n, const bool zc)
+					 unsigned n, const bool zc, const bool sg)
 {
 	const struct xn_lend_rule rule = x->rule;
 	const struct xn_zc_map map = zc ? *x->map : (struct xn_zc_map){ 0 };
@@ -156,6 +160,8 @@ static ALWAYS_INLINE unsigned post_usual(struct xn_xdpq *x, struct fill *f, cons
 		lent->id_kind = b->head;   /* XN_LENT_PLAIN */
 		if (zc)
 			lent->no = f->posted + (uint32_t)(b - first);
+		if (sg)
+			lent->len = b->bytes;
 	}
 	f->posted += (uint32_t)(b - first);
 	return (unsigned)(b - first);
@@ -175,7 +181,7 @@ static unsigned post_reserve(struct xn_xdpq *x, const struct fill *f, const stru
 }
 
 static ALWAYS_INLINE unsigned rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n,
-				      const bool zc, const bool rss)
+				      const bool zc, const bool rss, const bool sg)
 {
 	struct xn_xdpq *x = xdpq(q);
 	const struct xn_chain *b = bufs, *const end = bufs + n;
@@ -188,7 +194,7 @@ static ALWAYS_INLINE unsigned rx_post(struct xn_portq *q, const struct xn_chain 
 	}
 	for (;;) {
 		unsigned most = zc && holds_next(x) ? 0 : (unsigned)(end - b);
-		unsigned run = post_usual(x, &f, b, most, zc);
+		unsigned run = post_usual(x, &f, b, most, zc, sg);
 
 		b += run;
 		if (XN_LIKELY(b == end))
@@ -205,34 +211,44 @@ static ALWAYS_INLINE unsigned rx_post(struct xn_portq *q, const struct xn_chain 
 
 unsigned xn_xdp_rx_post(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
 {
-	return rx_post(q, bufs, n, false, false);
+	return rx_post(q, bufs, n, false, false, false);
+}
+
+unsigned xn_xdp_rx_post_sg(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
+{
+	return rx_post(q, bufs, n, false, false, true);
+}
+
+unsigned xn_xdp_rx_post_sg_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
+{
+	return rx_post(q, bufs, n, false, true, true);
 }
 
 unsigned xn_xdp_rx_post_zc(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
 {
-	return rx_post(q, bufs, n, true, false);
+	return rx_post(q, bufs, n, true, false, false);
 }
 
 unsigned xn_xdp_rx_post_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
 {
-	return rx_post(q, bufs, n, false, true);
+	return rx_post(q, bufs, n, false, true, false);
 }
 
 unsigned xn_xdp_rx_post_zc_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n)
 {
-	return rx_post(q, bufs, n, true, true);
+	return rx_post(q, bufs, n, true, true, false);
 }
 
 /*
- * The frame at `addr` is not that of the oldest entry: finds its own, and puts the
- * oldest in its place, so that the shadow stays in step. NULL: an address that was
- * never posted or came twice; nothing is taken then.
+ * The frame at `addr` is not that of the oldest entry (of those behind `ahead` others): finds
+ * its own, and puts the oldest in its place, so that the shadow stays in step. NULL: an address
+ * that was never posted or came twice; nothing is taken then.
  */
-static struct xn_lent *find_lent(struct xn_xdpq *x, uint64_t addr)
+static struct xn_lent *find_lent(struct xn_xdpq *x, uint32_t ahead, uint64_t addr)
 {
-	struct xn_lent *oldest = &x->lent[x->rx_taken & x->lent_mask];
+	struct xn_lent *oldest = &x->lent[(x->rx_taken + ahead) & x->lent_mask];
 
-	for (uint32_t i = 1; i < rx_outstanding(x); i++) {
+	for (uint32_t i = ahead + 1; i < rx_outstanding(x); i++) {
 		struct xn_lent *l = &x->lent[(x->rx_taken + i) & x->lent_mask];
 
 		if (l->fill == addr) {
@@ -297,7 +313,7 @@ enum xn_spread xn_xdp_spread(struct xn_xdpq *x, uint64_t data, uint32_t bytes,
 	done[0].csum_offset = csum.csum_offset;
 	XN_COUNT(x->q.cfg.ctr, rx_csum_handed, csum.flags / XN_RX_CSUM);
 	XN_COUNT(x->q.cfg.ctr, rx_merged, *used > 1);
-	held_take(x);
+	held_take(x, 1);
 	return how;
 }
 
@@ -336,6 +352,8 @@ void xn_xdp_post_again(struct xn_xdpq *x)
 	struct fill f = fill_begin(x);
 
 	fill_put(&f, l.fill, (uint16_t)l.id_kind, (uint16_t)XN_LENT_KIND(&l));
+	if (x->sg)
+		fill_last(&f)->len = l.len;
 	fill_end(x, &f);
 }
 
@@ -389,13 +407,24 @@ static void move_to_landing(struct xn_xdpq *x, uint64_t addr, const struct xdp_d
 	XN_COUNT(x->q.cfg.ctr, rx_moved, 1);
 }
 
-struct xn_lent *xn_xdp_entry_of(struct xn_xdpq *x, const struct xdp_desc *d)
+struct xn_lent *xn_xdp_entry_at(struct xn_xdpq *x, uint32_t ahead, uint64_t addr)
+{
+	struct xn_lent *l = &x->lent[(x->rx_taken + ahead) & x->lent_mask];
+
+	return rx_outstanding(x) > ahead && l->fill == addr ? l : find_lent(x, ahead, addr);
+}
+
+/*
+ * The entry that a frame has come in, which is the oldest then. NULL: it is no frame that can
+ * be given to anybody; that is counted, and done with.
+ */
+static struct xn_lent *entry_of(struct xn_xdpq *x, const struct xdp_desc *d)
 {
 	uint64_t addr = xsk_umem__extract_addr(d->addr);
 	struct xn_lent *l = &x->lent[x->rx_taken & x->lent_mask];
 
 	if (!rx_outstanding(x) || l->fill != addr)
-		l = find_lent(x, addr);
+		l = find_lent(x, 0, addr);
 	if (!l) {
 		XN_COUNT(x->q.cfg.ctr, rx_drop_error, 1);
 		if (x->known)
@@ -453,9 +482,20 @@ static bool deliver(struct xn_xdpq *x, const struct xdp_desc *d, const struct xn
 static __attribute__((noinline)) bool poll_unusual(struct xn_xdpq *x, const struct xdp_desc *d,
 						   struct xn_rx_done *done, unsigned max, unsigned *out)
 {
-	const struct xn_lent *l = xn_xdp_entry_of(x, d);
+	const struct xn_lent *l = entry_of(x, d);
 
 	return !l || deliver(x, d, l, done, max, out);
+}
+
+/*
+ * Frames of several pieces: a frame may have more of them than frames are wanted. The kernel's
+ * index is looked at each time, even if entries are left from the last one: they may be a frame
+ * that lacks its end. Acquire, as in xsk_cons_nb_avail.
+ */
+static uint32_t peek_all(struct xsk_ring_cons *rx, uint32_t *idx)
+{
+	rx->cached_prod = xn_load_acquire32(rx->producer);
+	return (uint32_t)xsk_ring_cons__peek(rx, rx->size, idx);
 }
 
 /* ---- RSS: the second socket ---- */
@@ -472,7 +512,7 @@ struct away {
 static bool away_frame(struct xn_xdpq *x, const struct xdp_desc *d, struct xn_rx_done *done,
 		       unsigned max, unsigned *out)
 {
-	const struct xn_lent *l = xn_xdp_entry_of(x, d);
+	const struct xn_lent *l = entry_of(x, d);
 	const uint64_t data = xsk_umem__add_offset_to_addr(d->addr);
 	enum xn_counter what;
 	unsigned to;
@@ -507,8 +547,8 @@ static bool away_poll(struct xn_xdpq *x, struct away *a, bool any, struct xn_rx_
 			     x->lent[x->rx_taken & x->lent_mask].fill))
 			break;
 		if (d->options & XDP_PKT_CONTD) {
-			uint32_t k = xn_xdp_take_pieces(x, &x->away->xsk.rx, a->idx + a->i,
-							a->avail - a->i, done, max, out);
+			uint32_t k = xn_xdp_take_away_pieces(x, a->idx + a->i, a->avail - a->i, done,
+							     max, out);
 
 			if (!k)
 				break;
@@ -526,8 +566,8 @@ static struct away away_begin(struct xn_xdpq *x, unsigned frames)
 	struct away a = { 0 };
 
 	if (x->away->xsk.fd >= 0)
-		a.avail = xsk_ring_cons__peek(&x->away->xsk.rx, x->sg ? x->away->xsk.rx.size : frames,
-					      &a.idx);
+		a.avail = x->sg ? peek_all(&x->away->xsk.rx, &a.idx) :
+				  xsk_ring_cons__peek(&x->away->xsk.rx, frames, &a.idx);
 	return a;
 }
 
@@ -633,8 +673,8 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 				      unsigned frames, const bool zc, const bool rss, const bool sg)
 {
 	struct xn_xdpq *x = xdpq(q);
-	/* (A frame may have more pieces than frames are wanted.) */
-	uint32_t idx = 0, avail = xsk_ring_cons__peek(&x->xsk.rx, sg ? x->xsk.rx.size : frames, &idx), i = 0;
+	uint32_t idx = 0, avail = sg ? peek_all(&x->xsk.rx, &idx) : xsk_ring_cons__peek(&x->xsk.rx, frames, &idx);
+	uint32_t i = 0;
 	struct away a = { 0 };
 	unsigned out = 0;
 	uint64_t lent = 0, spread = 0;

@@ -5,7 +5,11 @@
 
 #include <sys/socket.h>
 
+#include "port/rx_csum.h"
 #include "port/xdp.h"
+
+/* Of the longest frame: what port/xdp_mode.c chooses for an MTU of 65535. */
+#define XN_RX_PIECES_MAX 18u
 
 static inline struct xn_xdpq *xdpq(struct xn_portq *q)
 {
@@ -50,6 +54,12 @@ static inline void fill_put(struct fill *f, uint64_t fill, uint16_t id, uint16_t
 	f->lent[slot].no = f->posted - 1;
 }
 
+/* The entry that was put last. */
+static inline struct xn_lent *fill_last(const struct fill *f)
+{
+	return &f->lent[(f->posted - 1) & f->mask];
+}
+
 static inline void wake(const struct xn_xdpq *x)
 {
 	(void)recvfrom(x->xsk.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
@@ -87,14 +97,13 @@ static inline void held_add(struct xn_xdpq *x, uint32_t bytes)
 }
 
 /*
- * A frame has taken buffers from the front: at most those that were counted for the first
- * longest frame. All behind them still hold what they held, so one less is never too
+ * So many frames, or pieces of one, have taken buffers from the front: at most those that were
+ * counted for as many longest ones. All behind them still hold what they held, so one less is never too
  * many; a short frame leaves more than that, which is counted anew when it is wanted.
  */
-static inline void held_take(struct xn_xdpq *x)
+static inline void held_take(struct xn_xdpq *x, uint32_t frames)
 {
-	if (x->held_frames)
-		x->held_frames--;
+	x->held_frames -= XN_MIN(x->held_frames, frames);
 	x->held_stale = true;
 }
 
@@ -105,9 +114,9 @@ static inline void xn_xdp_take_bounce_frame(struct xn_xdpq *x, uint64_t fill)
 	x->bounce_posted--;
 }
 
-/* port/xdp_rx.c: the entry that a frame has come in, or a piece of one, which is the oldest then.
- * NULL: it is nothing that can be given to anybody; that is counted, and done with. */
-struct xn_lent *xn_xdp_entry_of(struct xn_xdpq *x, const struct xdp_desc *d);
+/* port/xdp_rx.c: the entry posted with this address, which is the oldest behind `ahead` others
+ * then. NULL: there is none. */
+struct xn_lent *xn_xdp_entry_at(struct xn_xdpq *x, uint32_t ahead, uint64_t addr);
 /* The oldest entry is posted once more: nothing of use has come in it. */
 void xn_xdp_post_again(struct xn_xdpq *x);
 
@@ -116,6 +125,27 @@ void xn_xdp_post_again(struct xn_xdpq *x);
  * `done` at *out, up to max. */
 unsigned xn_xdp_take_pieces(struct xn_xdpq *x, const struct xsk_ring_cons *rx, uint32_t idx,
 			    uint32_t avail, struct xn_rx_done *done, unsigned max, unsigned *out);
+
+/* The same of the second socket's RX ring, where a frame may be for another guest queue. */
+unsigned xn_xdp_take_away_pieces(struct xn_xdpq *x, uint32_t idx, uint32_t avail, struct xn_rx_done *done,
+				 unsigned max, unsigned *out);
+
+/* A frame that lies in several pieces, none of which is empty. */
+struct xn_xdp_frame {
+	struct xn_rx_piece p[XN_RX_PIECES_MAX];
+	unsigned n;
+	uint32_t bytes;
+};
+
+/* One more piece: there is room. */
+void xn_xdp_frame_add(struct xn_xdp_frame *f, const struct xn_mem *mem, uint64_t data, uint32_t bytes);
+/* As xn_xdp_spread, of such a frame, whose pieces are not x's; f is of no use afterwards. */
+enum xn_spread xn_xdp_spread_pieces(struct xn_xdpq *x, struct xn_xdp_frame *f, struct xn_rx_done *done,
+				    unsigned max, unsigned *used);
+/* port/xdp_rss.c: as xn_xdp_hand_over, of such a frame: all of it or nothing. lent[i]: the entry
+ * that piece i came in. */
+enum xn_counter xn_xdp_hand_over_pieces(struct xn_xdpq *x, unsigned to, const struct xn_xdp_frame *f,
+					const struct xn_lent *lent);
 
 /* port/xdp_rx.c: a frame, wherever it lies in the registered memory, goes to held buffers; as
  * xn_spread_frame. An unfinished checksum is seen to. */

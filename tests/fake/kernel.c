@@ -60,7 +60,7 @@ void fk_init(struct fk *k, struct xn_xsk *x, const struct xn_xsk_cfg *cfg)
 		.umem = cfg->mem->base, .umem_bytes = cfg->mem->umem_bytes,
 		.chunk_bytes = chunk_bytes, .frame_bytes = cfg->frame_bytes,
 		.land = chunk_bytes - cfg->frame_bytes,
-		.zero_copy = cfg->mode == XN_XSK_ZERO_COPY,
+		.zero_copy = cfg->mode == XN_XSK_ZERO_COPY, .sg = cfg->sg,
 		.capture = true, .budget = cfg->tx_budget ? cfg->tx_budget : FK_BUDGET,
 		.random = 0x9e3779b97f4a7c15ull,
 	};
@@ -136,7 +136,7 @@ bool fk_fill_take(struct fk *k, uint32_t *level, uint64_t *addr)
 
 /* As xp_alloc: what lies on the free list first. With `reorder` the list is kept
  * filled, and any of it is taken. */
-static bool entry_take(struct fk *k, uint64_t *addr)
+bool fk_entry_take(struct fk *k, uint64_t *addr)
 {
 	unsigned want = XN_MIN(XN_MAX(k->reorder, 1u), FK_AHEAD_MAX), pick;
 	uint32_t level = fk_ring_level(&k->fill);
@@ -154,16 +154,11 @@ static bool entry_take(struct fk *k, uint64_t *addr)
 	return true;
 }
 
-static inline struct fk_ring *rx_ring(struct fk *k)
-{
-	return k->to ? k->to : &k->rx;
-}
-
 bool fk_rx_room(struct fk *k)
 {
-	if (fk_ring_room(rx_ring(k)))
+	if (fk_ring_room(fk_rx_ring(k)))
 		return true;
-	if (rx_ring(k) == &k->rx)
+	if (fk_rx_ring(k) == &k->rx)
 		k->stat.rx_ring_full++;
 	else
 		k->away_full++;
@@ -183,7 +178,7 @@ static inline void rx_put(struct fk *k, struct fk_ring *r, uint64_t fill, uint64
 
 void fk_rx_put(struct fk *k, uint64_t fill, uint64_t at, uint32_t bytes)
 {
-	struct fk_ring *r = rx_ring(k);
+	struct fk_ring *r = fk_rx_ring(k);
 
 	rx_put(k, r, fill, at, bytes);
 	fk_ring_publish(r, &r->producer);
@@ -193,11 +188,13 @@ int fk_rx(struct fk *k, const void *frame, uint32_t bytes)
 {
 	uint64_t fill, at;
 
+	if (bytes > k->frame_bytes && k->sg)
+		return fk_sg_rx(k, frame, bytes);
 	if (bytes > k->frame_bytes) {   /* xsk_rcv_check */
 		k->stat.rx_dropped++;
 		return -ENOSPC;
 	}
-	if (!entry_take(k, &fill)) {
+	if (!fk_entry_take(k, &fill)) {
 		k->stat.rx_dropped++;
 		return -ENOMEM;
 	}

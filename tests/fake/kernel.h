@@ -102,7 +102,7 @@ struct fk {
 	uint8_t *umem;
 	uint64_t umem_bytes;
 	uint32_t chunk_bytes, frame_bytes, land;
-	bool zero_copy;
+	bool zero_copy, sg;
 
 	/* -- modes: receive -- */
 	/* May the engine have lent [at, at + bytes)? Called with all that the kernel

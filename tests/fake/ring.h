@@ -40,6 +40,15 @@ static inline void fk_ring_publish(const struct fk_ring *r, uint32_t *word)
 uint64_t fk_random(struct fk *k);
 /* Next valid entry of the fill ring; invalid ones are gone. False: the ring is empty. */
 bool fk_fill_take(struct fk *k, uint32_t *level, uint64_t *addr);
+/* The entry that the next frame is written to. False: there is none. */
+bool fk_entry_take(struct fk *k, uint64_t *addr);
+/* Where it goes. */
+static inline struct fk_ring *fk_rx_ring(struct fk *k)
+{
+	return k->to ? k->to : &k->rx;
+}
+/* tests/fake/sg.c: one longer than a chunk takes. As fk_rx. */
+int fk_sg_rx(struct fk *k, const uint8_t *frame, uint32_t bytes);
 /* Has the RX ring room where the next frame goes? Counted, if not. */
 bool fk_rx_room(struct fk *k);
 /* A frame in the RX ring: at `at`, in the buffer of this fill entry. */

@@ -37,7 +37,7 @@ static void frames_come_out_in_order_and_go_back_in_order(void **state)
 		struct xn_cross_frame f = frame_of(next_in);
 		uint32_t n;
 
-		for (unsigned i = (unsigned)rand() % 40; i && xn_cross_push(&c, &f); i--)
+		for (unsigned i = (unsigned)rand() % 40; i && xn_cross_push(&c, &f, 1); i--)
 			f = frame_of(++next_in);
 		assert_true(next_in - next_back <= XN_CROSS_SLOTS);
 		assert_int_equal(xn_cross_waiting(&c), next_in - next_out);
@@ -66,20 +66,20 @@ static void nothing_is_taken_where_nobody_listens_or_too_much_waits(void **state
 
 	(void)state;
 	memset(&c, 0, sizeof(c));
-	assert_false(xn_cross_push(&c, &f));
+	assert_false(xn_cross_push(&c, &f, 1));
 	xn_cross_listen(&c, true);
 	for (unsigned i = 0; i < XN_CROSS_SLOTS; i++)
-		assert_true(xn_cross_push(&c, &f));
-	assert_false(xn_cross_push(&c, &f));
+		assert_true(xn_cross_push(&c, &f, 1));
+	assert_false(xn_cross_push(&c, &f, 1));
 	/* A slot is free when it is reclaimed, not when it is taken. */
 	assert_true(xn_cross_claim(&c));
 	xn_cross_done(&c, 1);
 	xn_cross_unclaim(&c);
-	assert_false(xn_cross_push(&c, &f));
+	assert_false(xn_cross_push(&c, &f, 1));
 	assert_int_equal(xn_cross_reclaim(&c, out, XN_CROSS_SLOTS, &dropped), 1);
-	assert_true(xn_cross_push(&c, &f));
+	assert_true(xn_cross_push(&c, &f, 1));
 	assert_int_equal(xn_cross_listen(&c, false), XN_CROSS_SLOTS);
-	assert_false(xn_cross_push(&c, &f));
+	assert_false(xn_cross_push(&c, &f, 1));
 	assert_int_equal(xn_cross_reclaim(&c, out, XN_CROSS_SLOTS, &dropped), XN_CROSS_SLOTS);
 	assert_int_equal(dropped, 0);      /* listen has told them */
 }
@@ -94,7 +94,7 @@ static void what_a_reader_has_left_behind_is_the_owners_again(void **state)
 	(void)state;
 	memset(&c, 0, sizeof(c));
 	xn_cross_listen(&c, true);
-	assert_true(xn_cross_push(&c, &f));
+	assert_true(xn_cross_push(&c, &f, 1));
 	xn_store_once32(&c.open, 0);       /* gone, and has not seen it */
 	assert_true(xn_cross_claim(&c));   /* ... and is just going */
 	assert_int_equal(xn_cross_reclaim(&c, out, 4, &dropped), 0);
@@ -106,7 +106,7 @@ static void what_a_reader_has_left_behind_is_the_owners_again(void **state)
 
 	/* One that comes back does not find what was sent to the one before. */
 	xn_cross_listen(&c, true);
-	assert_true(xn_cross_push(&c, &f));
+	assert_true(xn_cross_push(&c, &f, 1));
 	xn_store_once32(&c.open, 0);
 	assert_int_equal(xn_cross_listen(&c, true), 1);
 	assert_int_equal(xn_cross_waiting(&c), 0);
@@ -308,7 +308,7 @@ static void each_frame_is_copied_or_dropped_once_and_its_buffer_comes_back_once(
 			struct xn_cross_frame f = { .data = b, .fill = number };
 
 			w.memory[b] = number++;
-			if (xn_cross_push(&w.c, &f)) {
+			if (xn_cross_push(&w.c, &f, 1)) {
 				lent[b] = true;
 				pushed++;
 			} else {
