@@ -80,10 +80,10 @@ static void serve(struct xn_dev *dev, struct guest *guest)
 
 static void print_stats(struct xn_dev *dev)
 {
-	struct xn_stat s[128];
-	unsigned n = xn_dev_stats(dev, XN_ALL_PAIRS, s, 128);
+	struct xn_stat s[256];
+	unsigned n = xn_dev_stats(dev, XN_ALL_PAIRS, s, 256);
 
-	for (unsigned i = 0; i < n && i < 128; i++)
+	for (unsigned i = 0; i < n && i < 256; i++)
 		if (s[i].value)
 			printf("  %-20s %10llu %s\n", s[i].name, (unsigned long long)s[i].value,
 			       s[i].unit);

@@ -334,10 +334,10 @@ bool drv_is_to_kick(const struct drv *d, unsigned q)
 
 uint64_t drv_stat(struct xn_dev *dev, unsigned pair, const char *name)
 {
-	struct xn_stat s[128];
-	unsigned n = xn_dev_stats(dev, pair, s, 128);
+	struct xn_stat s[256];
+	unsigned n = xn_dev_stats(dev, pair, s, 256);
 
-	assert(n <= 128);
+	assert(n <= 256);
 	for (unsigned i = 0; i < n; i++)
 		if (!strcmp(s[i].name, name))
 			return s[i].value;

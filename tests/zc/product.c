@@ -39,7 +39,7 @@
 				   * looks every 2 s for interrupts that it has missed.) */
 #define STUCK_US     30000000u    /* ... and so long: for ever */
 #define FEATURES     (1ull << 32 | 1ull << 15)   /* VERSION_1, MRG_RXBUF */
-#define STATS        160u
+#define STATS        256u
 #define SHAPES       8u
 #define STOP_FRAMES  4000u        /* that move before each stop */
 #define STOP_US      20000000u    /* and how long they may take */
