@@ -11,6 +11,7 @@
 #:   net        the real thing on a veth pair; root
 #:   ctl        xsknetctl: against a fake daemon, and on interfaces with faults; root
 #:   vm         real guests and other drivers through xsknetd; root (ARGS: which tests)
+#:   vm-matrix  of these the offloads, with every kind of device that changes them
 #:   fuzz       every fuzz target for FUZZ_SECS seconds each (clang)
 #:   vhost      hostile front ends and guests against xsknetd; no root needed
 #:   instr      instructions for each packet, counted by callgrind
@@ -589,6 +590,9 @@ $(B)/tests/vm/xfer: tests/vm/xfer.c $(B)/flags
 # (What sanitizers do when threads and processes end, the sandbox of xsknetd does not allow.)
 vm: $(B)/xsknetd $(B)/tests/vm/xfer
 	$(Q)$(if $(SAN),ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0 )VM_BUILD=$(B) tests/vm/run $(ARGS)
+.PHONY: vm-matrix
+vm-matrix:
+	$(Q)$(MAKE) --no-print-directory vm ARGS=--matrix
 
 # These run in a machine whose kernel has zero-copy drivers.
 .PHONY: zc check-zc zc-rss

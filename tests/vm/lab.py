@@ -41,7 +41,7 @@ MAC = "52:54:00:12:34:56"
 # Counters that may be more than 0: traffic, ways to send it, and frames that came while nobody
 # was there to take them.
 USUAL = (r"[rt]x_(packets|bytes|lent|buf_lent|kicks|kick_again|chained|gathered)$|irqs_|"
-         r"[rt]x_(csum|csum_handed|csum_finished|segmented|segments)$|"
+         r"[rt]x_(csum|csum_handed|csum_finished|segmented|segments|copied_bytes|descs)$|"
          r"steer_to_guest$|steer_no_socket$|rx_drop_stopped$|ctrl_commands$")
 # With several queues frames on another one than theirs are copied, into buffers kept for them.
 STEERED = (r"|rss_(missteered|handed_over|configs)$|steer_(missteered|unclassified)$|rx_bounced$|rx_bounce_reserve$|"
@@ -573,7 +573,7 @@ class Lab:
         for n in ports:
             sh(f"ip link set p{n} master br0")
 
-    def wire(self, n=0, queues=1, address=HOST):
+    def wire(self, n=0, queues=1, address=HOST, mtu=1500):
         """A veth pair h<n>, p<n>. (Or a tap p<n>, to try the laboratory without xsknetd.)"""
         h, p = f"h{n}", f"p{n}"
         self.queues[n] = queues
@@ -582,7 +582,7 @@ class Lab:
             sh(f"ip tuntap add {p} mode tap" + (" multi_queue" if queues > 1 else ""))
         else:
             q = f"numtxqueues {queues} numrxqueues {queues}"
-            sh(f"ip link add {h} {q} type veth peer name {p} {q} && ip link set {h} up")
+            sh(f"ip link add {h} {q} mtu {mtu} type veth peer name {p} {q} mtu {mtu} && ip link set {h} up")
         sh(f"ip link set {p} up" + (f" && ip addr add {address}/24 dev {p}" if address else ""))
 
     def daemon(self, n=0, extra=()):
@@ -634,6 +634,10 @@ class Lab:
 
     def get(self, megabytes, secs=90):
         return sh(XFER + ["get", GUEST, "5001", str(megabytes << 20), "2"], secs).strip()
+
+    def train(self, n, size, times):
+        """So many trains of n UDP datagrams, each sent in one piece, there and back."""
+        return sh(XFER + ["train", GUEST, "8", str(n), str(size), str(times)], 60).strip()
 
     def bulk(self, way, ms):
         """The same for so long, beside whatever else happens."""

@@ -9,9 +9,16 @@
  *	xfer put ADDR PORT BYTES SEED [MS] sends BYTES, or for MS milliseconds
  *	xfer get ADDR PORT BYTES SEED [MS] has them sent
  *	xfer echo PORT                     sends each UDP datagram back
+ *	xfer trains PORT                   answers trains of UDP datagrams with the same train
+ *	xfer train ADDR PORT N SIZE TIMES  sends trains of N datagrams of SIZE bytes, the last one
+ *	                                   shorter, each in one piece that the kernel or the
+ *	                                   device cuts (UDP_SEGMENT)
  *	xfer queues DEV N MS               on which of the N receive queues of DEV each flow
  *	                                   from 198.18.X.Y arrives: after MS milliseconds lines
  *	                                   "X.Y QUEUE FRAMES"; "ready" when it has begun
+ *
+ * A datagram of a train that is not what was sent ends both sides with an error; trains of which
+ * something is lost are sent again. train prints how many were, beside those that were asked for.
  *
  * put and get print the bytes and the milliseconds that they took; status 0 only if the
  * receiver has compared as many bytes as the sender has sent.
@@ -242,6 +249,190 @@ static void __attribute__((noreturn)) echo(const char *port)
 	}
 }
 
+/* ---- trains ---- */
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#define TRAIN_MAX   64u
+#define TRAIN_BYTES 65000u
+#define ANSWER_MS   400
+#define AGAIN_MAX   20u
+
+/* In front of each datagram; what follows is drawn from seed and index. */
+struct car {
+	uint32_t seed;
+	uint16_t index, count, size, last;      /* bytes of the datagrams, and of the last one */
+};
+
+struct train {
+	struct car head;                        /* of its first car */
+	uint64_t there;                         /* cars, a bit each */
+	uint8_t bytes[TRAIN_BYTES + 8];         /* draw() writes eight at a time */
+};
+
+static unsigned car_bytes(const struct car *c)
+{
+	return c->index + 1u == c->count ? c->last : c->size;
+}
+
+static bool car_good(const struct car *c)
+{
+	return c->count && c->count <= TRAIN_MAX && c->index < c->count && c->last > sizeof(*c) &&
+	       c->last <= c->size && (uint32_t)c->count * c->size <= TRAIN_BYTES;
+}
+
+static void make_car(const struct car *c, uint8_t *to)
+{
+	uint64_t state = (uint64_t)c->seed << 16 | (c->index + 1u);
+
+	memcpy(to, c, sizeof(*c));
+	draw(&state, to + sizeof(*c), car_bytes(c) - sizeof(*c));
+}
+
+/* In one piece; in single ones where the kernel does not cut (Linux before 6.11, for an interface
+ * without checksums). */
+static void send_train(int fd, struct train *t, const struct sockaddr_in *to)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(uint16_t))];
+		struct cmsghdr h;
+	} c = { .h = { .cmsg_level = IPPROTO_UDP, .cmsg_type = UDP_SEGMENT, .cmsg_len = CMSG_LEN(sizeof(uint16_t)) } };
+	struct iovec iov = { .iov_base = t->bytes };
+	struct msghdr m = { .msg_name = (void *)(uintptr_t)to, .msg_namelen = to ? sizeof(*to) : 0,
+			    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c) };
+	struct car car = t->head;
+
+	for (car.index = 0; car.index < car.count; car.index++) {
+		make_car(&car, t->bytes + iov.iov_len);
+		iov.iov_len += car_bytes(&car);
+	}
+	memcpy(CMSG_DATA(&c.h), &car.size, sizeof(car.size));
+	if (sendmsg(fd, &m, 0) >= 0 || errno != EIO)
+		return;
+	m.msg_control = NULL;
+	m.msg_controllen = 0;
+	for (car.index = 0; car.index < car.count; car.index++) {
+		iov = (struct iovec){ t->bytes + car.index * car.size, car_bytes(&car) };
+		(void)!sendmsg(fd, &m, 0);
+	}
+}
+
+/* A datagram that has come. False: it is not what it says. */
+static bool take_car(struct train *t, const uint8_t *p, size_t n)
+{
+	static uint8_t want[TRAIN_BYTES + 8];
+	struct car c;
+
+	memcpy(&c, p, n < sizeof(c) ? 0 : sizeof(c));
+	if (n < sizeof(c) || !car_good(&c) || n != car_bytes(&c))
+		return false;
+	make_car(&c, want);
+	if (memcmp(want, p, n))
+		return false;
+	if (c.seed != t->head.seed) {
+		t->head = c;
+		t->there = 0;
+	}
+	t->there |= 1ull << c.index;
+	return true;
+}
+
+static bool train_there(const struct train *t)
+{
+	return t->head.count && t->there == ~0ull >> (64 - t->head.count);
+}
+
+static void __attribute__((noreturn)) trains(const char *port)
+{
+	static struct train t;
+	static uint8_t buf[TRAIN_BYTES];
+	int fd = bound(SOCK_DGRAM, port), room = 4 << 20;
+	struct sockaddr_in who;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	for (;;) {
+		socklen_t len = sizeof(who);
+		ssize_t n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&who, &len);
+
+		if (n < 0)
+			continue;
+		if (!take_car(&t, buf, (size_t)n)) {
+			fprintf(stderr, "a datagram of %zd bytes that nobody has sent\n", n);
+			exit(1);
+		}
+		if (!train_there(&t))
+			continue;
+		send_train(fd, &t, &who);
+		t.there = 0;                    /* sent again, it is answered again */
+	}
+}
+
+/* Sends one until all of it has come back. Returns how often; 0: something else has come, or nothing. */
+static unsigned train_round(int fd, struct train *t)
+{
+	static uint8_t buf[TRAIN_BYTES];
+	const struct car head = t->head;
+
+	for (unsigned tries = 1; tries <= AGAIN_MAX; tries++) {
+		struct pollfd p = { fd, POLLIN, 0 };
+
+		t->head = head;
+		send_train(fd, t, NULL);
+		while (poll(&p, 1, ANSWER_MS) == 1) {
+			ssize_t n = recv(fd, buf, sizeof(buf), 0);
+			struct car c;
+
+			if (n < 0)
+				continue;       /* nobody listens yet */
+			memcpy(&c, buf, (size_t)n < sizeof(c) ? 0 : sizeof(c));
+			if ((size_t)n >= sizeof(c) && c.seed < head.seed)
+				continue;       /* late, of the one before */
+			if (!take_car(t, buf, (size_t)n) || t->head.seed != head.seed) {
+				fprintf(stderr, "a datagram of %zd bytes that nobody has sent\n", n);
+				return 0;
+			}
+			if (train_there(t))
+				return tries;
+		}
+	}
+	fprintf(stderr, "no answer\n");
+	return 0;
+}
+
+static int train(char **argv)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])) };
+	const unsigned n = (unsigned)atoi(argv[2]), size = (unsigned)atoi(argv[3]), times = (unsigned)atoi(argv[4]);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), room = 4 << 20;
+	static struct train t;
+	unsigned again = 0;
+
+	inet_pton(AF_INET, argv[0], &to.sin_addr);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to))) {
+		perror(argv[0]);
+		return 1;
+	}
+	for (unsigned i = 0; i < times; i++) {
+		unsigned sent;
+
+		/* The seed tells trains apart, also from those of the process before. */
+		t.head = (struct car){ .seed = (uint32_t)(now_ms() & 0xffffff) << 8 | (i & 255),
+				       .count = (uint16_t)n, .size = (uint16_t)size,
+				       .last = (uint16_t)(size / 2 + sizeof(struct car) + i % 7) };
+		t.there = 0;
+		if (!car_good(&t.head))
+			return 2;
+		sent = train_round(fd, &t);
+		if (!sent)
+			return 1;
+		again += sent - 1;
+	}
+	printf("%u trains of %u datagrams of %u bytes, %u sent again\n", times, n, size, again);
+	return 0;
+}
+
 /* ---- which queue? ---- */
 
 #define QUEUES_MAX 16
@@ -307,8 +498,12 @@ int main(int argc, char **argv)
 		echo(argv[2]);
 	if ((!strcmp(what, "put") || !strcmp(what, "get")) && argc >= 6)
 		return client(*what == 'g', argv + 2, argc - 2);
+	if (!strcmp(what, "trains") && argc == 3)
+		trains(argv[2]);
+	if (!strcmp(what, "train") && argc == 7)
+		return train(argv + 2);
 	if (!strcmp(what, "queues") && argc == 5)
 		return queues(argv[2], (unsigned)atoi(argv[3]), strtoull(argv[4], NULL, 0));
-	fprintf(stderr, "usage: xfer queues DEV N MS | serve PORT [FILE] | echo PORT | put|get ADDR PORT BYTES SEED [MS]\n");
+	fprintf(stderr, "usage: xfer queues DEV N MS | trains PORT | train ADDR PORT N SIZE TIMES | serve PORT [FILE] | echo PORT | put|get ADDR PORT BYTES SEED [MS]\n");
 	return 2;
 }
