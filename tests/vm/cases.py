@@ -154,6 +154,10 @@ def in_any_combination(lab, d, g, mtu, names, guest_csum=True):
 
 def offloads_with(options, mtu):
     def body(lab):
+        if mtu > 1500:      # frames of several pieces
+            lab.usual += r"|rx_(pieces|shifted|merged)$|tx_mixed$"
+            if "mrg_rxbuf=off" in options:      # which have to be in one buffer
+                lab.usual += r"|rx_bounced$|rx_bounce_pieces$|tx_bounced$|tx_bounce_forced$"
         lab.wire(mtu=mtu)
         d = lab.daemon()
         g = lab.guest([lab.nic(device=",".join(options + [f"host_mtu={mtu}"] * (mtu != 1500)))])
@@ -181,7 +185,7 @@ ALWAYS = {(1500, ()), (1500, ("packed",)), (1500, ("mrg_rxbuf",)), (1500, ("mrg_
 
 
 def add_matrix():
-    for frame_bytes in (1500,):
+    for frame_bytes in 1500, 9000:
         for chosen in itertools.product((False, True), repeat=len(MATRIX)):
             keys = tuple(key for (key, _), yes in zip(MATRIX, chosen) if yes)
             words = [word for (_, word), yes in zip(MATRIX, chosen) if yes]
@@ -516,7 +520,7 @@ def a_guest_hears_of_its_address_its_mtu_and_its_link(lab):
     lab.ping(2)
 
 
-NOTF_COAL = 53
+CTRL_GUEST_OFFLOADS, NOTF_COAL = 2, 53
 
 
 @test(trees=("stable", "new"))
@@ -549,6 +553,26 @@ def a_guest_says_how_often_it_is_notified(lab):
     g.sh("ethtool -C eth0 rx-usecs 0 rx-frames 0 tx-usecs 0 tx-frames 1")
     check(notified()[1] == 0, "batches wait, though that was taken back")
     print(f">> {rate} notifications for 1000 frames, {less} with 64 frames or 2 ms")
+
+
+@test(trees=("stable", "new"))
+def a_guest_switches_what_is_put_together_for_it(lab):
+    nic = generic_nic(lab, 1)
+    d = lab.daemon(extra=["--gro", "on"])
+    lab.usual += r"|rx_coalesced(_packets)?$"
+    g = lab.guest([nic], qemu="new")
+    check_bit(g, CTRL_GUEST_OFFLOADS)
+    g.services()
+    for state in "on", "off", "on", "off":
+        commands = d.counters()["ctrl_commands"]
+        g.sh(f"ethtool -K eth0 rx-gro-hw {state}")
+        check(state == "on" or d.counters()["ctrl_commands"] > commands, "the driver has not said so")
+        before = d.counters()["rx_coalesced"]
+        lab.put(4)
+        more = d.counters()["rx_coalesced"] - before
+        check((more > 1000) == (state == "on"), f"{state}: {more} segments were put together")
+        lab.get(1)
+    check(wrong_checksums(g) == [0, 0], f"wrong checksums: TCP, UDP {wrong_checksums(g)}")
 
 
 # ---- receive-side scaling: the guest says which flow comes on which of its queues --------
