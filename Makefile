@@ -318,6 +318,7 @@ UNIT_TESTS   := \
     offload_path \
     tx_jumbo \
     gro \
+    gro_path \
     vq_order \
     vq_packed \
     vq_packed_hostile \
@@ -346,7 +347,7 @@ SUITE_SRC    := \
     tests/vhost/case_fault.c \
     tests/vhost/case_wait.c \
     tests/vhost/case_mutate.c
-FUZZ_TARGETS := rx tx rx_packed tx_packed ctrl inflight inflight_packed session offload rss
+FUZZ_TARGETS := rx tx rx_packed tx_packed ctrl inflight inflight_packed session offload rss gro
 FUZZ_RIG     := tests/fuzz/guest.c
 ZC_PROGS     := geometry stop product rings rss rss_port
 ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c

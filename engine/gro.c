@@ -13,8 +13,6 @@
 #define IP6_BYTES 40u
 #define TCP_CSUM  16u
 #define L3_MOST   65535u
-/* Less than so much room behind what is in a buffer is left alone. */
-#define SPLIT_LEAST 256u
 
 #define TCP_FIN 0x01u
 #define TCP_PSH 0x08u
@@ -218,8 +216,9 @@ static uint8_t *room_behind(const struct xn_gro *c, const struct xn_segment_run 
 
 /*
  * Moves the payload of a frame to behind a run, and what has no room there to where its own buffer
- * begins: *left. False: its checksum is wrong, and all is as it was. (That second copy goes
- * downwards: what it has not read yet, it has not written either.)
+ * begins: *left. (All buffers of a packet but the last are to be full: VIRTIO 1.3, 5.1.6.4.1.) False:
+ * its checksum is wrong, and all is as it was. (That second copy goes downwards: what it has not
+ * read yet, it has not written either.)
  */
 static bool move_payload(const struct xn_gro *c, const struct xn_segment_run *r,
 			 const struct xn_segment_run *s, const struct xn_rx_done *done, uint16_t i,
@@ -232,7 +231,7 @@ static bool move_payload(const struct xn_gro *c, const struct xn_segment_run *r,
 	xn_sum sum;
 
 	behind = room_behind(c, r, &done[r->last], &n);
-	n = n >= s->size ? s->size : n >= SPLIT_LEAST ? n : 0;
+	n = XN_MIN(n, s->size);
 	*left = s->size - n;
 	sum = copy(behind, payload, n, check);
 	sum = xn_sum_add(sum, xn_sum_at(copy(buf, payload + n, *left, check), n));
@@ -377,6 +376,15 @@ static struct xn_rx_done *sort(struct xn_gro *c, const struct xn_rx_done *done, 
 	return c->out;
 }
 
+/* A frame that was copied to a buffer of one piece lies there as if that had been lent. */
+static void look_up(const struct xn_gro *c, struct xn_rx_done *d)
+{
+	if ((d->flags & (XN_RX_NOTED | XN_RX_MORE)) != XN_RX_NOTED || !c->buf_bytes[d->id])
+		return;
+	d->at = c->bufs[d->id].at;
+	d->flags &= (uint16_t)~XN_RX_NOTED;
+}
+
 struct xn_rx_done *xn_gro_batch(struct xn_gro *c, struct xn_rx_done *done, unsigned n)
 {
 	bool goes_on = false;   /* from the entry before */
@@ -385,12 +393,16 @@ struct xn_rx_done *xn_gro_batch(struct xn_gro *c, struct xn_rx_done *done, unsig
 	c->joined = c->packets = c->header_bytes = 0;
 	c->entries = n;
 	for (unsigned i = 0; i < n; i++) {
-		const struct xn_rx_done *d = &done[i];
+		struct xn_rx_done *d = &done[i];
 
-		if (!goes_on && d->len >= XN_GRO_LEAST && !(d->flags & ~XN_RX_CSUM))
-			take_frame(c, done, (uint16_t)i);
-		else
-			goes_on = d->flags & XN_RX_MORE;
+		if (!goes_on && d->len >= XN_GRO_LEAST) {
+			look_up(c, d);
+			if (!(d->flags & ~XN_RX_CSUM)) {
+				take_frame(c, done, (uint16_t)i);
+				continue;
+			}
+		}
+		goes_on = d->flags & XN_RX_MORE;
 	}
 	if (!c->joined)
 		return done;
@@ -401,14 +413,15 @@ struct xn_rx_done *xn_gro_batch(struct xn_gro *c, struct xn_rx_done *done, unsig
 
 /* ---- life ---- */
 
-struct xn_gro *xn_gro_create(const struct xn_mem *mem, uint32_t hdr_bytes,
-				       uint32_t heads, uint32_t max_done)
+struct xn_gro *xn_gro_create(const struct xn_mem *mem, const struct xn_rx_buf *bufs,
+			     uint32_t hdr_bytes, uint32_t heads, uint32_t max_done)
 {
 	struct xn_gro *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
 	c->mem = mem;
+	c->bufs = bufs;
 	c->hdr_bytes = hdr_bytes;
 	for (unsigned i = 0; i < XN_GRO_RUNS; i++)
 		c->open[i] = &c->runs[i];

@@ -38,9 +38,8 @@
  * Frames lie in guest memory. Headers are read once, into locals, and no length is ever read from
  * there again: what a guest writes to frames meanwhile spoils its own data.
  *
- * Left alone: VLAN tags; frames in several buffers, or in such as were not plainly lent; frames
- * shorter than XN_GRO_LEAST, which nearly always hold no data: they are not even looked at;
- * and UDP: only a socket can say that it takes datagrams put together, for others the guest
+ * Left alone: VLAN tags; frames in several buffers, or in one of several pieces; frames shorter than
+ * XN_GRO_LEAST, which nearly always hold no data: they are not even looked at; and UDP: only a socket can say that it takes datagrams put together, for others the guest
  * would have to cut them up. Needs buffers that may be merged (MRG_RXBUF), and used in any order
  * (no IN_ORDER: buffers of a packet might not follow one another).
  */
@@ -74,6 +73,7 @@ struct xn_segment_run {
 
 struct xn_gro {
 	const struct xn_mem *mem;
+	const struct xn_rx_buf *bufs;      /* by head */
 	uint32_t hdr_bytes;                /* of the virtio-net header, in front of a frame */
 	bool tcp4, tcp6, ecn;              /* what the guest takes now */
 	/* Of the last batch: frames that have joined others, packets made of them, and the bytes
@@ -83,7 +83,7 @@ struct xn_gro {
 	/* Buffers that were emptied, and are to be lent again: n_spares of heads. */
 	struct xn_chain *spares;
 	unsigned n_spares;
-	uint32_t *buf_bytes;               /* of the buffer of each head, if it is of one piece */
+	uint32_t *buf_bytes;               /* of the buffer of each head; 0: of several pieces */
 
 	struct xn_segment_run *open[XN_GRO_RUNS], *spare;
 	unsigned n_open, evict;
@@ -93,15 +93,15 @@ struct xn_gro {
 };
 
 /* For batches of up to max_done entries, in buffers of heads below `heads`. NULL: out of memory. */
-struct xn_gro *xn_gro_create(const struct xn_mem *mem, uint32_t hdr_bytes,
-				       uint32_t heads, uint32_t max_done);
+struct xn_gro *xn_gro_create(const struct xn_mem *mem, const struct xn_rx_buf *bufs,
+			     uint32_t hdr_bytes, uint32_t heads, uint32_t max_done);
 void xn_gro_destroy(struct xn_gro *c);
 
 /* These buffers are about to be lent. */
 static inline void xn_gro_note(struct xn_gro *c, const struct xn_chain *bufs, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		c->buf_bytes[bufs[i].head] = bufs[i].bytes;
+		c->buf_bytes[bufs[i].head] = bufs[i].n_pieces == 1 ? bufs[i].bytes : 0;
 }
 
 /* From now on: what these bits (VIRTIO_NET_F_GUEST_) say. */

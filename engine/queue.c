@@ -28,8 +28,8 @@ int xn_queue_alloc(struct xn_queue *q, uint32_t rx_size, uint32_t tx_size)
 		if (q->hash)
 			q->hash->dev = &q->dev->hash;
 	}
-	if (xn_dev_gro(q->dev))
-		q->gro = xn_gro_create(q->dev->mem, q->hdr_bytes, rx_size, q->max_done);
+	if (xn_dev_gro(q->dev) && q->bufs)
+		q->gro = xn_gro_create(q->dev->mem, q->bufs, q->hdr_bytes, rx_size, q->max_done);
 	if (!q->bufs || !q->rests || !q->done || !q->pieces || !q->offloads ||
 	    (xn_dev_gro(q->dev) && !q->gro) ||
 	    (xn_dev_has(q->dev, VIRTIO_NET_F_HASH_REPORT) && !q->hash))

@@ -84,7 +84,7 @@ static void set_sums(struct seg_frame *f)
 /* ---- frames ---- */
 
 struct connection {
-	bool v6, fixed_id, unfinished;
+	bool v6, fixed_id, unfinished, copied;
 	uint8_t ports, ttl, tos, options;
 	uint16_t id, window, size;
 	uint32_t seq, ack, stamp;
@@ -141,6 +141,7 @@ static void make_frame(struct seg_frame *f, struct connection *c, uint32_t size,
 	for (uint32_t i = 0; i < size; i++)
 		tcp[20 + 4u * c->options + i] = (uint8_t)(c->seq + i * 7 + i / 256);
 	f->unfinished = c->unfinished;
+	f->copied = c->copied;
 	set_sums(f);
 	c->seq += size;
 	c->id = (uint16_t)(c->id + !c->fixed_id);
@@ -170,6 +171,7 @@ static void next_frame(struct seg_frame *f, struct connection *c, struct seg_dic
 	case 49: c->unfinished = !c->unfinished; break;
 	case 48: flags = (uint8_t)d->roll(d, 256); break;
 	case 47: size += 8; break;
+	case 45: c->copied = !c->copied; break;
 	case 46: c->size = (uint16_t)(1 + d->roll(d, 1400)); break;
 	default: break;
 	}
@@ -184,7 +186,7 @@ static void spoil(struct seg_frame *f, struct seg_dice *d)
 	case 1: f->bytes[24] ^= 1; break;        /* IPv4's checksum */
 	case 2: f->bytes[20] ^= 0x20; set_sums(f); break;   /* a fragment */
 	case 3: f->len += 4; break;              /* padding */
-	case 4: f->flags = XN_RX_NOTED; break;
+	case 4: f->copied = f->pieces = true; break;
 	case 5: f->bytes[20] ^= 0x40; set_sums(f); break;   /* may be cut, or may not */
 	case 6: f->len -= f->len > 60; break;
 	default: f->bytes[d->roll(d, XN_MIN(f->len, 140u))] ^= (uint8_t)(1 + d->roll(d, 255)); break;
@@ -225,7 +227,7 @@ static bool fit(const struct seg_batch *b, const struct seg_frame *f)
 	const uint8_t *ip = f->bytes + 14;
 	uint32_t l4;
 
-	if (f->flags || f->len < XN_GRO_LEAST)
+	if (f->pieces || f->len < XN_GRO_LEAST)
 		return false;
 	if (get(f->bytes + 12, 2) == 0x0800) {
 		if (!b->tcp4 || ip[0] != 0x45 || ip[9] != 6 || get(ip + 2, 2) != f->len - 14 ||
@@ -339,6 +341,8 @@ bool seg_model(const struct seg_batch *b, uint8_t next[SEG_FRAMES])
 
 /* ---- the judge ---- */
 
+struct xn_rx_buf seg_bufs[SEG_HEADS];
+
 struct laid {
 	struct xn_rx_done done[SEG_FRAMES];
 	struct xn_chain bufs[SEG_FRAMES];
@@ -360,7 +364,15 @@ static void lay(struct laid *l, const struct seg_batch *b, struct seg_dice *d)
 		l->bufs[i] = (struct xn_chain){ .at = XN_UOFF(at), .bytes = bytes, .n_pieces = 1,
 						.head = (uint16_t)((i * 37u + 5) % SEG_HEADS) };
 		l->done[i] = (struct xn_rx_done){ .at = XN_UOFF(at), .len = f->len,
-						  .id = l->bufs[i].head, .flags = f->flags };
+						  .id = l->bufs[i].head };
+		if (f->copied) {
+			/* Where it lies says the table, and nothing else. */
+			seg_bufs[l->bufs[i].head] = (struct xn_rx_buf){ .at = XN_UOFF(at), .len = bytes,
+									.bytes = bytes };
+			l->done[i].at = XN_UOFF(~0ull);
+			l->done[i].flags = XN_RX_NOTED;
+			l->bufs[i].n_pieces = f->pieces ? 2 : 1;
+		}
 		if (f->unfinished) {
 			l->done[i].flags |= XN_RX_CSUM;
 			l->done[i].csum_start = f->l4_at;
@@ -421,10 +433,12 @@ static const char *gather(struct laid *l, const struct seg_batch *b, const struc
 
 	for (*bytes = 0;; (*at)++, skip = 0) {
 		const struct xn_rx_done *d = *at;
+		xn_uoff from;
 
 		if (d == end)
 			return "a packet does not end";
-		if (!comes_back(l, b->n, d->id, d->at, &room))
+		from = d->flags & XN_RX_NOTED ? seg_bufs[d->id].at : d->at;
+		if (!comes_back(l, b->n, d->id, from, &room))
 			return "a buffer comes back twice, or was none";
 		if (skip + d->len > room || !d->len)
 			return "more bytes than the buffer has, or none";
@@ -432,10 +446,12 @@ static const char *gather(struct laid *l, const struct seg_batch *b, const struc
 			return "an entry that does not say what it is";
 		if (*bytes + d->len > PKT_MAX)
 			return "a packet of more than 64 KiB";
-		memcpy(data + *bytes, l->ram + d->at.v + skip, d->len);
+		memcpy(data + *bytes, l->ram + from.v + skip, d->len);
 		*bytes += d->len;
 		if (!(d->flags & XN_RX_MORE))
 			return NULL;
+		if (skip + d->len != room)
+			return "a buffer that is not full, and not the last";
 	}
 }
 

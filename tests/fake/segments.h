@@ -19,7 +19,8 @@ struct seg_frame {
 	uint32_t len;
 	uint16_t l4_at;
 	bool     unfinished;      /* its checksum; told by the port */
-	uint16_t flags;           /* others of XN_RX_: such a frame is left alone */
+	bool     copied;          /* to a buffer that is noted: XN_RX_NOTED */
+	bool     pieces;          /* which has several of them, so it is left alone */
 };
 
 struct seg_batch {
@@ -47,6 +48,9 @@ void seg_make(struct seg_batch *b, struct seg_dice *d, unsigned connections);
  * connections at a time than there is room for, so nothing is said.
  */
 bool seg_model(const struct seg_batch *b, uint8_t next[SEG_FRAMES]);
+
+/* The engine's table of buffers, by head. */
+extern struct xn_rx_buf seg_bufs[SEG_HEADS];
 
 /* Gives a batch to it, in buffers as the dice say, and looks at what comes: every frame once, in the order
  * of its connection, cut up again to what it was; written is nothing but these buffers; joined

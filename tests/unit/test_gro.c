@@ -27,7 +27,7 @@ static void setup(struct bench *t, uint32_t seed)
 	t->ram = malloc(SEG_RAM);
 	assert_non_null(t->ram);
 	t->mem.base = t->ram;
-	t->c = xn_gro_create(&t->mem, SEG_HDR, SEG_HEADS, SEG_FRAMES);
+	t->c = xn_gro_create(&t->mem, seg_bufs, SEG_HDR, SEG_HEADS, SEG_FRAMES);
 	assert_non_null(t->c);
 	t->dice = (struct seg_dice){ .roll = seg_roll_random, .state = seed };
 }

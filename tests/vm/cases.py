@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 
-from lab import GUEST, HOST, MAC, RUN, Guest, Held, Pulse, Testpmd, check, huge_pages, inside, sh, wait_for
+from lab import GUEST, HOST, MAC, RUN, XFER, Guest, Held, Process, Pulse, Testpmd, check, huge_pages, inside, sh, wait_for
 
 TESTS = {}
 
@@ -221,6 +221,61 @@ for label, opts, does in (
     fn = without_offloads(opts, does)
     fn.__name__ = "a_guest_that_" + label
     test()(fn)
+
+
+# ---- TCP that is put together (xsknetd --gro) --------------------------------------
+
+def tcp_put_together(device, does):
+    def body(lab):
+        lab.wire()
+        d = lab.daemon(extra=["--gro", "on"])
+        g = lab.guest([lab.nic(device=device)])
+        g.services()
+        for peer in True, False:
+            peer_leaves_checksums(peer)
+            for gro, hw in ((a, b) for a in ("on", "off") for b in ("on", "off")):
+                g.sh(f"ethtool -K eth0 gro {gro}; ethtool -K eth0 rx-gro-hw {hw}; true")
+                before = d.counters()
+                traffic(lab, 4)
+                more = {n: v - before[n] for n, v in d.counters().items()}
+                check((more["rx_coalesced"] > 1000) == does, more)
+                check(not does or more["rx_coalesced"] > 4 * more["rx_coalesced_packets"], more)
+        check(wrong_checksums(g) == [0, 0], f"wrong checksums: TCP, UDP {wrong_checksums(g)}")
+        errors = g.sh("cat /sys/class/net/eth0/statistics/rx_*errors /sys/class/net/eth0/statistics/rx_dropped")
+        check(not any(map(int, errors.split())), f"its driver has dropped packets: {errors}")
+    return body
+
+
+for label, opts, does in (("is_put_together_for_a_guest", "", True),
+                          ("is_put_together_in_packed_rings", "packed=on", True),
+                          ("is_left_as_it_comes_without_mergeable_buffers", "mrg_rxbuf=off", False),
+                          ("is_left_as_it_comes_for_guests_that_want_it_so", "guest_tso4=off,guest_tso6=off", False)):
+    fn = tcp_put_together(opts, does)
+    fn.__name__ = "tcp_" + label
+    test()(fn)
+
+
+@test()
+def a_guest_cuts_up_again_what_it_passes_on(lab):
+    """From one host interface through the guest to another, with TCP put together on the way in."""
+    lab.wire(0)
+    lab.wire(1, address=None)
+    d = [lab.daemon(n, ["--gro", "on"]) for n in (0, 1)]
+    g = lab.boot([lab.nic(0) + lab.nic(1, mac="52:54:00:12:34:57")]).booted()
+    g.network()
+    g.network("10.9.1.2", "eth1")
+    g.sh("echo 1 > /proc/sys/net/ipv4/ip_forward")
+    # The far end is a network namespace of its own, which ends with its program.
+    server = Process(lab, "far", ["unshare", "--net"] + XFER + ["serve", "5001"])
+    far = f"nsenter -t {server.p.pid} -n"
+    wait_for("the far end", lambda: server.must_live() and ":5001" in sh(f"{far} ss -ltn"))
+    sh(f"ip link set p1 netns {server.p.pid} && {far} ip addr add 10.9.1.1/24 dev p1 && {far} ip link set p1 up && "
+       f"{far} ip route add default via 10.9.1.2 && ip route add 10.9.1.0/24 via {GUEST}")
+    for way, seed in ("put", 1), ("get", 2):
+        sh(XFER + [way, "10.9.1.1", "5001", str(8 << 20), str(seed)], 60)
+    for n in 0, 1:
+        c = d[n].counters()
+        check(c["rx_coalesced"] > 1000 and c["tx_segments"] > 1000, c)
 
 
 @test(tap=True)

@@ -41,7 +41,7 @@ MAC = "52:54:00:12:34:56"
 # Counters that may be more than 0: traffic, ways to send it, and frames that came while nobody
 # was there to take them.
 USUAL = (r"[rt]x_(packets|bytes|lent|buf_lent|kicks|kick_again|chained|gathered)$|irqs_|"
-         r"[rt]x_(csum|csum_handed|csum_finished|segmented|segments|copied_bytes|descs)$|"
+         r"[rt]x_(csum|csum_handed|csum_finished|segmented|segments|coalesced|coalesced_packets|copied_bytes|descs)$|"
          r"steer_to_guest$|steer_no_socket$|rx_drop_stopped$|ctrl_commands$")
 # With several queues frames on another one than theirs are copied, into buffers kept for them.
 STEERED = (r"|rss_(missteered|handed_over|configs)$|steer_(missteered|unclassified)$|rx_bounced$|rx_bounce_reserve$|"
