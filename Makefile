@@ -326,7 +326,7 @@ UNIT_TESTS   := \
     inflight_packed \
     inflight_packed_kill
 KERNEL_TESTS := facts rss filter
-NET_TESTS    := veth jumbo_tx rss rss_port stand_by steer segments tcp faults privileges example xsknetd
+NET_TESTS    := veth jumbo_rx jumbo_tx rss rss_port stand_by steer segments tcp faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
 TSAN_TESTS   := vq_hostile vq_packed_hostile hold cross port_rss_threads worker session session_mem session_ring hash
 # The black-box suite of xsknetd.

@@ -443,6 +443,7 @@ static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 		.tx_heads = XN_MAX(dev->rings[q->tx.index].v.size, 1u),
 		.hdr_bytes = xn_dev_hdr_bytes(dev),
 		.merge = dev->features & XN_BIT(VIRTIO_NET_F_MRG_RXBUF),
+		.in_order = dev->features & XN_BIT(VIRTIO_F_IN_ORDER),
 		.rx_off = q->rx_off || stands_by(dev, q),
 		.guest_csum = dev->features & XN_BIT(VIRTIO_NET_F_GUEST_CSUM),
 		.segments = dev->features & SEGMENT_FEATURES,

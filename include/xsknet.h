@@ -261,7 +261,7 @@ struct xn_port_info {
 	const char *mode;       /* "zero-copy", "copy", "bounce" or "" */
 	uint32_t queues;        /* queue pairs it can serve */
 	uint32_t max_frame;     /* longest frame without FCS, bytes */
-	uint16_t mtu;
+	uint16_t mtu;           /* of the interface now, but at most as when the port was opened */
 	uint8_t  mac[6];
 	bool     link_up;
 	bool     full_duplex;
@@ -329,7 +329,7 @@ enum xn_event_kind {
 	 * called, and says whether its memory is still written. */
 	XN_EVENT_QUEUE_STOPPED,
 	/* Configuration space says something else than before, and it is not the link
-	 * (xn_dev_get_status). */
+	 * (xn_dev_get_status, and the port's mtu). */
 	XN_EVENT_CONFIG,
 };
 struct xn_event {

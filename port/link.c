@@ -64,6 +64,17 @@ int xn_link_fd(const struct xn_link *l)
 	return l->nl ? mnl_socket_get_fd(l->nl) : -1;
 }
 
+/* Its MTU, if the message has it; else what it was. */
+static uint32_t mtu_of(const struct nlmsghdr *nlh, uint32_t was)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, nlh, sizeof(struct ifinfomsg))
+		if (mnl_attr_get_type(a) == IFLA_MTU && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+			return mnl_attr_get_u32(a);
+	return was;
+}
+
 static void take(struct xn_link *l, const struct nlmsghdr *nlh)
 {
 	const struct ifinfomsg *ifi;
@@ -84,6 +95,7 @@ static void take(struct xn_link *l, const struct nlmsghdr *nlh)
 		up = (ifi->ifi_flags & IFF_UP) && (ifi->ifi_flags & LOWER_UP);
 		l->ups += up && !l->up;
 		l->up = up;
+		l->mtu = mtu_of(nlh, l->mtu);
 		/* Also sent when the interface moves to another namespace: gone from here. */
 		l->gone = l->gone || nlh->nlmsg_type == RTM_DELLINK;
 		break;

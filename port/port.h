@@ -101,6 +101,7 @@ struct xn_portq_cfg {
 	uint32_t rx_heads, tx_heads;    /* ids are below these: virtqueue sizes */
 	uint32_t hdr_bytes;             /* room in front of a frame in its first buffer */
 	bool merge;                     /* may a frame be spread over buffers? */
+	bool in_order;                  /* ... those of a frame follow each other then, as posted */
 	bool rx_off;                    /* starts as set_rx(q, false) leaves it */
 	bool guest_csum;                /* the guest takes frames with unfinished checksums;
 					   changes between two calls of a queue */

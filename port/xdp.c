@@ -225,7 +225,8 @@ static void get_info(const struct xn_port *port, struct xn_port_info *info)
 	pthread_mutex_lock(&p->lock);
 	info->mode = p->spec.bounce ? "bounce" : p->mode.zero_copy ? "zero-copy" : "copy";
 	pthread_mutex_unlock(&p->lock);
-	info->mtu = (uint16_t)XN_MIN(p->info.mtu, 65535u);
+	/* Now, and what the port was opened for. */
+	info->mtu = (uint16_t)(p->link.mtu ? XN_MIN(p->link.mtu, p->info.mtu) : p->info.mtu);
 	memcpy(info->mac, p->info.mac, sizeof(info->mac));
 	info->link_up = p->link.nl ? p->link.up : p->info.up;
 	info->speed = p->info.speed;
@@ -307,11 +308,27 @@ static int event_fd(const struct xn_port *port)
 	return xn_link_fd(&xdp_port(port)->link);
 }
 
+/*
+ * The longest frame is what it was when the port was opened: the XDP program drops what is
+ * longer, before anything is written, and the sockets are bound for that. Shorter ones only are
+ * fine.
+ */
+static void tell_mtu(const struct xn_xdp_port *p)
+{
+	if (p->link.mtu > p->info.mtu)
+		xn_log(XN_LOG_WARN, "%s: its MTU is %u now; until the port is opened again, the guest "
+		       "gets no frames of an MTU above %u (steer_too_long counts them)", p->spec.ifname,
+		       p->link.mtu, p->info.mtu);
+	else
+		xn_log(XN_LOG_INFO, "%s: its MTU is %u now", p->spec.ifname, p->link.mtu);
+}
+
 static void handle_events(struct xn_port *port, void (*event)(void *, const struct xn_event *),
 			  void *arg)
 {
 	struct xn_xdp_port *p = xdp_port(port);
 	bool was_up = p->link.up, was_gone = p->link.gone;
+	const uint32_t mtu = p->link.mtu;
 	unsigned ups = p->link.ups;
 	struct xn_event e = { .name = p->spec.ifname };
 
@@ -324,6 +341,11 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 		xn_xdp_nic_check(p);
 		/* Negotiated anew, perhaps. */
 		(void)xn_speed_read(&p->speed, p->info.ifindex, &p->info.speed, &p->info.full_duplex);
+	}
+	if (p->link.mtu != mtu) {
+		tell_mtu(p);
+		if (event)
+			event(arg, &(struct xn_event){ .kind = XN_EVENT_CONFIG, .name = p->spec.ifname });
 	}
 	if (p->link.gone && !was_gone) {
 		xn_log(XN_LOG_ERROR, "%s: the interface was deleted or moved away; the device "

@@ -195,6 +195,7 @@ struct xn_xdpq {
 	struct xn_portq q;
 	struct xn_xsk xsk;
 	bool bounce;             /* nothing is lent */
+	bool collect;            /* ... because of how the guest takes frames of several pieces */
 	bool tx_copies;          /* consumed means copied */
 	bool sg;                 /* frames may come in several pieces: port/xdp_pieces.c */
 	uint32_t pieces;         /* ... so many at most; else 1 */

@@ -235,7 +235,8 @@ static int bind_copy(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
 
 	if (err)
 		return err;
-	x->bounce = p->spec.bounce || (p->sg && !x->q.cfg.merge);
+	x->collect = p->sg && (!x->q.cfg.merge || x->q.cfg.in_order);
+	x->bounce = p->spec.bounce || x->collect;
 	x->tx_copies = xn_probe_tx_copies(p->info.driver);
 	x->chain_tx = p->spec.tx == XN_TX_CHAIN;
 	x->tx_pieces = XN_TX_PIECES_MAX;

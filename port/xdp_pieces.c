@@ -23,9 +23,12 @@
  * none is written over before it was read.
  *
  * Pieces in bounce frames go to held buffers, as whole frames do. If a frame has landed in both
- * kinds, it is copied aside first: that is seldom, guests post buffers of a kind. Without
- * merging a frame goes into one buffer, so there nothing is lent (rx_bounce_pieces): else each
- * long frame would take as many of the guest's buffers as it has pieces, to fill one.
+ * kinds, it is copied aside first: that is seldom, guests post buffers of a kind.
+ *
+ * Where nothing is lent (rx_bounce_pieces): without merging a frame goes into one buffer, and a
+ * long one would take as many of them as it has pieces, to fill one. And IN_ORDER, with which
+ * buffers that a frame has left empty would have to be used before those that came behind
+ * them: held buffers are used as they were posted.
  *
  * The kernel publishes all pieces of a frame together, and takes fill entries for all or none.
  * A frame whose end is not there yet waits for it all the same: nothing is ever given in part.

@@ -102,7 +102,7 @@ static enum xn_counter judge(const struct xn_xdpq *x, const struct fill *f, cons
 	uint32_t before, room = landing(&x->q.cfg, b, at, &before);
 
 	if (x->bounce)
-		return x->sg && !x->q.cfg.merge ? XN_C_rx_bounce_pieces : XN_C_rx_bounce_forced;
+		return x->collect ? XN_C_rx_bounce_pieces : XN_C_rx_bounce_forced;
 	if (room < x->reach || before < x->front)   /* the one invariant of the engine (I1) */
 		return XN_C_rx_bounce_short;
 	if (!xn_mem_registered(x->mem, *at, x->reach))

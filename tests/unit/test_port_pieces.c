@@ -18,6 +18,7 @@
 #define SLOTS_AT  0x80000u
 #define END_AT    0x700000u
 #define CSUM      (1ull << VIRTIO_NET_F_GUEST_CSUM)
+#define IN_ORDER  (1ull << 35)
 
 static unsigned seed = 5;
 static unsigned rnd(unsigned n) { return (unsigned)rand_r(&seed) % n; }
@@ -29,6 +30,9 @@ static struct {
 	uint8_t sent[FRAMES][LONGEST + 1];
 	uint8_t got[LONGEST + 8192];
 	uint32_t slot, slots, slot_bytes;
+	bool in_order;                   /* buffers have to come back as they were offered: */
+	uint16_t order[DRV_SIZE];
+	unsigned n_offered, n_back;
 } t;
 
 static bool offered_only(void *arg, uint64_t at, uint32_t bytes)
@@ -42,7 +46,8 @@ static bool offered_only(void *arg, uint64_t at, uint32_t bytes)
 static void open_with(const struct rig_opts *o, uint32_t slot_bytes)
 {
 	memset(t.out, 0, sizeof(t.out));
-	t.slot = 0;
+	t.slot = t.n_offered = t.n_back = 0;
+	t.in_order = o->features & IN_ORDER;
 	t.slot_bytes = slot_bytes;
 	t.slots = (END_AT - SLOTS_AT) / slot_bytes;
 	rig_open(&t.r, o);
@@ -80,6 +85,9 @@ static bool offer_marked(const struct drv_seg *segs, unsigned n)
 	if (t.r.drv.q[RX].n_free < n)
 		return false;
 	offer(&t.r, segs, n);
+	for (unsigned h = 0; h < DRV_SIZE; h++)
+		if (t.r.offered[h].n && t.r.offered[h].segs[0].at == segs[0].at)
+			t.order[t.n_offered++ % DRV_SIZE] = (uint16_t)h;
 	mark(segs, n, true);
 	return true;
 }
@@ -101,6 +109,9 @@ static uint32_t take(unsigned *buffers, struct virtio_net_hdr_v1 *hdr)
 			assert_int_equal(k, 0);
 			return 0;
 		}
+		if (t.in_order)
+			assert_int_equal(head, t.order[t.n_back % DRV_SIZE]);
+		t.n_back++;
 		b = &t.r.offered[head];
 		assert_true(b->n);
 		for (unsigned s = 0; s < b->n; all += b->segs[s++].len)
@@ -312,6 +323,16 @@ static void with_few_bounce_frames_too(void **state)
 				4000, 80, 4000, 0 };
 
 	receive_any(&k);
+}
+
+static void in_order_buffers_come_back_as_they_were_offered(void **state)
+{
+	const struct kind k = { { .features = MRG | IN_ORDER, .mtu = 9000 }, offer_any, 24576, 4000, 80, 4000, 0 },
+			  none = { { .features = IN_ORDER, .mtu = 9000 }, offer_big_in_one, 68000, 2000, 40,
+				   4000, 0 };
+
+	receive_any(&k);
+	receive_any(&none);
 }
 
 static void out_of_order_too(void **state)
@@ -539,6 +560,7 @@ int main(void)
 		cmocka_unit_test(in_bounce_mode_too),
 		cmocka_unit_test(with_a_small_window_too),
 		cmocka_unit_test(with_few_bounce_frames_too),
+		cmocka_unit_test(in_order_buffers_come_back_as_they_were_offered),
 		cmocka_unit_test(out_of_order_too),
 		cmocka_unit_test(ring_indices_wrap_at_2_32),
 		cmocka_unit_test(checksums_that_are_unfinished_are_handed_on_or_finished),
