@@ -287,6 +287,8 @@ UNIT_TESTS   := \
     rx_csum \
     mem \
     vq \
+    vq_both \
+    vq_both_hostile \
     vq_hostile \
     vq_oracle \
     inflight \

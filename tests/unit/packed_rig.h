@@ -44,6 +44,11 @@ static inline uint16_t place_base(struct place at)
 	return (uint16_t)(at.slot | (at.wrap ? 0x8000u : 0));
 }
 
+static inline struct place place_of(uint16_t base)
+{
+	return (struct place){ base & 0x7fff, base >> 15 };
+}
+
 /* Flags of a descriptor that is available there. */
 static inline uint16_t place_flags(struct place at)
 {

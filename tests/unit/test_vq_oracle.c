@@ -8,117 +8,38 @@
  *     indirect tables: flags x next x (address, length) classes
  *   - all indirect tables of up to 3 entries, with a smaller choice of entries
  *   - random rings and tables
- *
- * How all chains are enumerated: descriptors are chosen when the walker asks for them.
- * Each run replays the choices of the run before up to the last one that has another
- * alternative. So descriptors that no walker looks at are not multiplied; these hold
- * a trap, and whoever looks at them all the same comes to another verdict.
+ * (How they are enumerated: oracle.h.)
  */
 #include <stdlib.h>
 
-#include "tests/unit/vq_rig.h"
+#include "tests/unit/oracle.h"
 
-#define SIZE  4u
-#define NEXT  VRING_DESC_F_NEXT
-#define WRITE VRING_DESC_F_WRITE
-#define INDIR VRING_DESC_F_INDIRECT
-#define TABLE (BUF_GPA + 0x80000)
-
-/* Guest memory that nobody touches: large enough for sums beyond 32 bits. */
-#define GIANT       (1ull << 40)
-#define GIANT_BYTES (8ull << 30)
-
-static struct rig r;
-
-/* ---- choices ---- */
-
-static struct {
-	unsigned digit[64], base[64];
-	unsigned at, n;
-} odo;
-
-/* One of 0..n-1; over all runs, each. */
-static unsigned choose(unsigned n)
-{
-	if (odo.at == odo.n) {
-		assert_true(odo.n < XN_ARRAY_SIZE(odo.digit));
-		odo.digit[odo.n] = 0;
-		odo.base[odo.n++] = n;
-	}
-	return odo.digit[odo.at++];
-}
-
-/* The next run. False: all have been. */
-static bool choose_next(void)
-{
-	odo.at = 0;
-	while (odo.n && odo.digit[odo.n - 1] + 1 == odo.base[odo.n - 1])
-		odo.n--;
-	if (!odo.n)
-		return false;
-	odo.digit[odo.n - 1]++;
-	return true;
-}
-
-/* Where a descriptor comes from: chosen when it is asked for, or there already. */
-static bool enumerating;
-static unsigned table_entries;             /* 0: tables are not chosen entry by entry */
-static bool chosen[SIZE], entry_chosen[SIZE];
-
-struct where {
-	uint64_t at;
-	uint32_t len;
-};
-
-static const struct where buffers[] = {
-	{ BUF_GPA, 100 },                  /* good */
-	{ BUF_GPA, 0 },                    /* nothing */
-	{ UINT64_MAX, 0 },                 /* nothing, nowhere */
-	{ B_GPA - 40, 100 },               /* two pieces */
-	{ C_GPA - 40, 100 },               /* two spans, one piece */
-	{ B_GPA - 1, 0x10002 },            /* three spans, two pieces */
-	{ UINT64_MAX, 1 },                 /* the last byte there is */
-	{ GIANT, UINT32_MAX },             /* the longest */
-	{ C_END - 40, 41 },                /* one byte too long */
-	{ HOLE, 100 },
-	{ UINT64_MAX - 9, 11 },            /* wraps */
-};
-
-static const struct where tables[] = {
-	{ TABLE, 16 }, { TABLE, 32 }, { TABLE, 64 }, { B_GPA - 24, 64 }, { TABLE + 4, 32 },
-	{ TABLE, 0 }, { TABLE, 8 }, { TABLE, 40 }, { TABLE, 80 }, { TABLE, UINT32_MAX & ~15u },
-	{ HOLE, 32 }, { C_END - 16, 32 }, { UINT64_MAX - 15, 16 }, { UINT64_MAX - 15, 32 },
-};
+static bool chosen[SIZE];
 
 static const uint16_t nexts[] = { 0, 1, 2, 3, 4, 0xffff };
 
+static struct vring_desc choose_rest(uint16_t flags, struct where w)
+{
+	return (struct vring_desc){ .addr = w.at, .len = w.len, .flags = flags,
+				    .next = flags & NEXT ? nexts[choose(XN_ARRAY_SIZE(nexts))] : 0 };
+}
+
 static struct vring_desc choose_desc(void)
 {
-	static const uint16_t flags[] = { 0, NEXT, WRITE, WRITE | NEXT, 0x8008,
-					  INDIR, INDIR | WRITE, INDIR | NEXT };
-	struct vring_desc d = { .flags = flags[choose(XN_ARRAY_SIZE(flags))] };
-	struct where w;
+	static const uint16_t all[] = { 0, NEXT, WRITE, WRITE | NEXT, 0x8008,
+					INDIR, INDIR | WRITE, INDIR | NEXT };
+	const uint16_t flags = all[choose(XN_ARRAY_SIZE(all))];
 
-	if (d.flags & INDIR)
-		w = tables[choose(XN_ARRAY_SIZE(tables))];
-	else
-		w = buffers[choose(XN_ARRAY_SIZE(buffers))];
-	d.addr = w.at;
-	d.len = w.len;
-	d.next = d.flags & NEXT ? nexts[choose(XN_ARRAY_SIZE(nexts))] : 0;
-	return d;
+	return choose_rest(flags, flags & INDIR ? tables[choose(XN_ARRAY_SIZE(tables))] :
+						  buffers[choose(XN_ARRAY_SIZE(buffers))]);
 }
 
 static struct vring_desc choose_entry(void)
 {
-	static const uint16_t flags[] = { 0, NEXT, WRITE, WRITE | NEXT, INDIR };
-	struct vring_desc d = { .flags = flags[choose(XN_ARRAY_SIZE(flags))] };
-	struct where w = buffers[choose(XN_ARRAY_SIZE(buffers))];
+	static const uint16_t all[] = { 0, NEXT, WRITE, WRITE | NEXT, INDIR };
+	const uint16_t flags = all[choose(XN_ARRAY_SIZE(all))];
 
-	d.addr = w.at;
-	d.len = w.len;
-	d.next = d.flags & NEXT ? nexts[choose(XN_ARRAY_SIZE(nexts))] : 0;
-	return d;
+	return choose_rest(flags, buffers[choose(XN_ARRAY_SIZE(buffers))]);
 }
 
 /* ---- the walker ---- */
@@ -149,97 +70,27 @@ static struct vring_desc get_entry(uint64_t table, unsigned i)
 	return d;
 }
 
-static const struct xn_span *span_of(uint64_t gpa)
+static struct seg seg_of(struct vring_desc d)
 {
-	for (unsigned i = 0; i < r.mem.n_spans; i++)
-		if (gpa >= r.mem.spans[i].gpa && gpa - r.mem.spans[i].gpa < r.mem.spans[i].bytes)
-			return &r.mem.spans[i];
-	return NULL;
-}
-
-struct verdict {
-	enum xn_fault fault;
-	unsigned n;
-	uint64_t bytes;
-	struct xn_piece p[64];
-};
-
-/* Is every one of these bytes guest memory? */
-static bool is_guest(uint64_t at, uint64_t len)
-{
-	while (len) {
-		const struct xn_span *s = span_of(at);
-		uint64_t n;
-
-		if (!s)
-			return false;
-		n = s->bytes - (at - s->gpa);
-		if (n >= len)
-			return true;
-		at += n;
-		len -= n;
-		if (!at)
-			return false;    /* around the end of the address space */
-	}
-	return true;
-}
-
-/* Pieces of a buffer that is guest memory: cut at each span's end, then joined again
- * where two of this buffer's parts touch. */
-static void cut(struct verdict *v, uint64_t at, uint64_t len)
-{
-	unsigned first = v->n;
-
-	while (len) {
-		const struct xn_span *s = span_of(at);
-		uint64_t n = XN_MIN(len, s->bytes - (at - s->gpa)), uoff = s->uoff + (at - s->gpa);
-
-		if (v->n > first && v->p[v->n - 1].at.v + v->p[v->n - 1].len == uoff)
-			v->p[v->n - 1].len += (uint32_t)n;
-		else
-			v->p[v->n++] = (struct xn_piece){ { uoff }, (uint32_t)n, 0 };
-		at += n;
-		len -= n;
-	}
-}
-
-static enum xn_fault judge_buffer(struct verdict *v, struct vring_desc d)
-{
-	bool receive = r.vq.dir == XN_VQ_TO_GUEST, writable = d.flags & WRITE;
-
-	if (receive && !writable)
-		return XN_FAULT_readable;
-	if (!receive && writable)
-		return XN_FAULT_writable;
-	if (d.len == 0)
-		return XN_FAULT_NONE;
-	v->bytes += d.len;
-	if (v->bytes >= 1ull << 32)
-		return XN_FAULT_chain_bytes;
-	if (d.addr && (uint64_t)d.len > 0 - d.addr)
-		return XN_FAULT_addr_wrap;
-	if (!is_guest(d.addr, d.len))
-		return XN_FAULT_addr_unmapped;
-	cut(v, d.addr, d.len);
-	return XN_FAULT_NONE;
+	return (struct seg){ d.addr, d.len, d.flags };
 }
 
 static enum xn_fault judge_table(struct verdict *v, struct vring_desc t)
 {
+	enum xn_fault f;
 	unsigned n = t.len / 16, i = 0;
 
 	if (!r.vq.indirect)
 		return XN_FAULT_indirect_off;
 	if (t.flags & NEXT)
 		return XN_FAULT_indirect_next;
-	if (t.len == 0 || t.len % 16 || n > SIZE)
-		return XN_FAULT_indirect_size;
-	if (!is_guest(t.addr, t.len))
-		return XN_FAULT_indirect_unmapped;
+	f = judge_table_at(seg_of(t));
+	if (f)
+		return f;
 	for (unsigned seen = 0; seen < n; seen++) {
 		struct vring_desc d = get_entry(t.addr, i);
-		enum xn_fault f = d.flags & INDIR ? XN_FAULT_indirect_nested : judge_buffer(v, d);
 
+		f = d.flags & INDIR ? XN_FAULT_indirect_nested : judge_buffer(v, seg_of(d));
 		if (f || !(d.flags & NEXT))
 			return f;
 		if (d.next >= n)
@@ -255,7 +106,7 @@ static enum xn_fault judge_chain(struct verdict *v)
 
 	for (unsigned seen = 0; seen < SIZE; seen++) {
 		struct vring_desc d = get_desc(i);
-		enum xn_fault f = d.flags & INDIR ? judge_table(v, d) : judge_buffer(v, d);
+		enum xn_fault f = d.flags & INDIR ? judge_table(v, d) : judge_buffer(v, seg_of(d));
 
 		if (f || d.flags & INDIR || !(d.flags & NEXT))
 			return f;
@@ -268,16 +119,13 @@ static enum xn_fault judge_chain(struct verdict *v)
 
 static void judge(struct verdict *v)
 {
-	v->n = 0;
-	v->bytes = 0;
+	*v = (struct verdict){ .n = 0 };
 	v->fault = judge_chain(v);
 	if (!v->fault && !v->bytes)
 		v->fault = XN_FAULT_chain_empty;
 }
 
 /* ---- comparison ---- */
-
-static uint64_t verdicts[XN_FAULT_COUNT];
 
 static void differ(const struct verdict *v, const char *what)
 {
@@ -286,52 +134,26 @@ static void differ(const struct verdict *v, const char *what)
 		print_message("desc %u: addr %#llx len %#x flags %#x next %u\n", i,
 			      (unsigned long long)r.desc[i].addr, r.desc[i].len, r.desc[i].flags,
 			      r.desc[i].next);
-	for (unsigned i = XN_C_FAULTS; i < XN_C_COUNT; i++)
-		if (r.ctr.v[i])
-			print_message("the queue counted %s\n", xn_counter_name(i));
-	fail();
+	differ_in(what);
 }
 
 /* The queue takes the chain of head 0, which is written, and must agree. */
 static void compare(const struct verdict *v)
 {
-	const struct xn_piece *p;
 	uint32_t head, len;
-	unsigned n;
+	bool taken;
 
 	memset(&r.ctr, 0, sizeof(r.ctr));
 	rig_offer(&r, 0);
-	n = rig_pop(&r, 2);
-	verdicts[v->fault]++;
-	if (n != !v->fault)
-		differ(v, n ? "taken" : "not taken");
-	if (v->fault && rig_fault(&r, v->fault) != 1)
-		differ(v, "refused for another reason");
-	if (rig_all_faults(&r) != !!v->fault)
-		differ(v, "number of faults");
-	if (n) {
-		if (r.chains[0].n_pieces != v->n || r.chains[0].bytes != v->bytes ||
-		    r.chains[0].head != 0)
-			differ(v, "other pieces or bytes");
-		p = rig_pieces(&r, &r.chains[0]);
-		for (unsigned i = 0; i < v->n; i++)
-			if (p[i].at.v != v->p[i].at.v || p[i].len != v->p[i].len)
-				differ(v, "another piece");
+	taken = taken_as(v);
+	if (taken) {
+		check_pieces(v);
 		xn_vq_push(&r.vq, 0, 77);
 	}
 	xn_vq_publish(&r.vq);
-	if (!rig_used(&r, &head, &len) || head != 0 || len != (n ? 77u : 0) ||
+	if (!rig_used(&r, &head, &len) || head != 0 || len != (taken ? 77u : 0) ||
 	    rig_used(&r, &head, &len) || r.vq.outstanding || r.vq.broken)
 		differ(v, "not given back as it should be");
-}
-
-static void open_giant(enum xn_vq_dir dir, unsigned flags)
-{
-	rig_open(&r, SIZE, dir, flags, 65500);
-	/* Between C and D, so that the spans stay sorted. */
-	r.mem.spans[4] = r.mem.spans[3];
-	r.mem.spans[3] = (struct xn_span){ GIANT, GIANT_BYTES, GIANT };
-	r.mem.n_spans = 5;
 }
 
 /* Nobody looks at it, unless a choice points there. */
@@ -358,7 +180,7 @@ static uint64_t enumerate(enum xn_vq_dir dir, unsigned flags, unsigned entries)
 {
 	uint64_t n = 0;
 
-	open_giant(dir, flags);
+	open_giant(dir, flags, 65500);
 	enumerating = true;
 	table_entries = entries;
 	memset(&odo, 0, sizeof(odo));
@@ -399,56 +221,22 @@ static void all_tables_of_one_two_and_three(void **state)
 	print_message("%llu tables\n", (unsigned long long)n);
 }
 
-/* Each fault that a chain can have came up in what was enumerated. */
 static void every_verdict_came_up(void **state)
 {
-	for (unsigned f = 0; f < XN_FAULT_COUNT; f++) {
-		bool elsewhere = f == XN_FAULT_avail_jump || f == XN_FAULT_head_range ||
-				 f == XN_FAULT_head_busy || f == XN_FAULT_chain_pieces ||
-				 f == XN_FAULT_rx_header || f == XN_FAULT_order ||
-				 f == XN_FAULT_ctrl_no_ack;
+	static const enum xn_fault elsewhere[] = {
+		XN_FAULT_avail_jump, XN_FAULT_head_range, XN_FAULT_head_busy,
+		XN_FAULT_chain_pieces, XN_FAULT_rx_header, XN_FAULT_order, XN_FAULT_ctrl_no_ack,
+	};
 
-		if (!elsewhere && !verdicts[f])
-			fail_msg("never: %s", xn_fault_name((enum xn_fault)f));
-	}
-}
-
-static uint64_t seed = 0x9e3779b97f4a7c15ull;
-
-static uint32_t pick(uint32_t n)
-{
-	return rig_random(&seed) % n;
-}
-
-/* Near a border of the guest's memory, for the most part. */
-static uint64_t random_address(void)
-{
-	static const uint64_t at[] = { A_GPA, BUF_GPA, B_GPA, C_GPA, C_END, D_GPA, 0, GIANT,
-				       TABLE };
-
-	if (!pick(16))
-		return (uint64_t)rig_random(&seed) << 32 | rig_random(&seed);
-	return at[pick(XN_ARRAY_SIZE(at))] + pick(200) - 100;
+	every_one_came_up_but(elsewhere, XN_ARRAY_SIZE(elsewhere));
 }
 
 static struct vring_desc random_desc(bool in_table)
 {
-	struct vring_desc d = {
-		.addr = random_address(),
-		.len = pick(8) ? pick(200) : rig_random(&seed) >> pick(32),
-		.flags = (uint16_t)((pick(8) ? r.vq.expect_flags : pick(65536)) |
-				    (pick(4) ? NEXT : 0)),
-		.next = (uint16_t)(pick(16) ? pick(SIZE) : pick(65536)),
-	};
+	const struct seg s = random_seg(in_table, 9);
 
-	if (pick(in_table ? 16 : 3))
-		d.flags &= (uint16_t)~INDIR;
-	else {
-		d.flags = (uint16_t)((d.flags | INDIR) & ~(pick(8) ? NEXT : 0));
-		d.addr = pick(4) ? TABLE + pick(3) * 4 : B_GPA - pick(64);
-		d.len = pick(8) ? 16 * (1 + pick(SIZE)) : d.len;
-	}
-	return d;
+	return (struct vring_desc){ s.at, s.len, s.flags,
+				    (uint16_t)(pick(16) ? pick(SIZE) : pick(65536)) };
 }
 
 static void random_rings_and_tables(void **state)
@@ -459,7 +247,8 @@ static void random_rings_and_tables(void **state)
 		if (k % 50000 == 0) {
 			if (k)
 				rig_close(&r);
-			open_giant(k % 100000 ? XN_VQ_TO_GUEST : XN_VQ_FROM_GUEST, RIG_INDIRECT);
+			open_giant(k % 100000 ? XN_VQ_TO_GUEST : XN_VQ_FROM_GUEST, RIG_INDIRECT,
+				   65500);
 		}
 		for (unsigned i = 0; i < SIZE; i++) {
 			struct vring_desc d = random_desc(true);
@@ -478,10 +267,10 @@ static void random_rings_and_tables(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_chains_of_a_queue_of_four),
-		cmocka_unit_test(all_tables_of_one_two_and_three),
-		cmocka_unit_test(every_verdict_came_up),
-		cmocka_unit_test(random_rings_and_tables),
+		RING_TEST(all_chains_of_a_queue_of_four, split),
+		RING_TEST(all_tables_of_one_two_and_three, split),
+		RING_TEST(every_verdict_came_up, split),
+		RING_TEST(random_rings_and_tables, split),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,10 +15,12 @@
 #ifndef XN_TESTS_VQ_RIG_H
 #define XN_TESTS_VQ_RIG_H
 
+#include <errno.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/log.h"
 #include "tests/cmocka.h"
 #include "virtio/vq.h"
 
@@ -50,6 +52,7 @@ struct rig {
 	struct vring_used *used;
 	uint32_t size;
 	uint16_t next_avail, next_used;
+	uint16_t last_at;          /* where the last chain was offered; see ring.h */
 	struct xn_chain chains[XN_VQ_MAX_SIZE];
 	struct xn_piece pieces[RIG_PIECES], one;
 };
@@ -200,6 +203,35 @@ static inline unsigned rig_taken(const struct rig *r)
 	for (unsigned i = 0; i < r->size; i++)
 		n += r->vq.state[i] != 0;
 	return n;
+}
+
+/* Does set-up take this? Nothing is left of it. */
+static inline int rig_try(struct rig *r, const struct xn_vq_cfg *cfg)
+{
+	struct xn_vq vq;
+	int err = xn_vq_init(&vq, &r->mem, &r->ctr, cfg);
+
+	xn_vq_fini(&vq);
+	return err;
+}
+
+/* Where the three parts of a ring are, and a word of what set-up says to that (NULL: good). */
+struct rig_places {
+	uint64_t desc, avail, used;
+	const char *word;
+};
+
+static inline void rig_try_places(struct rig *r, struct xn_vq_cfg cfg, const struct rig_places *t,
+				  unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		cfg.desc.v = t[i].desc;
+		cfg.avail.v = t[i].avail;
+		cfg.used.v = t[i].used;
+		assert_int_equal(rig_try(r, &cfg), t[i].word ? -EINVAL : 0);
+		if (t[i].word)
+			assert_non_null(strstr(xn_last_error(), t[i].word));
+	}
 }
 
 /* xorshift: tests are the same every time. */
