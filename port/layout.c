@@ -26,16 +26,25 @@ static uint32_t slice(const struct xn_layout_rules *r, uint64_t at, uint32_t lef
 static uint32_t first_slice(const struct xn_layout_rules *r, const struct group *g, uint64_t at,
 			    uint32_t left)
 {
-	const uint32_t odd = left % r->chunk;
+	uint32_t odd;
 
-	if (g->slices && odd && g->bytes + odd <= r->chunk && !r->in_page && !r->map)
-		return odd;
-	return slice(r, at, left);
+	if (!g->slices || r->in_page || r->map)
+		return slice(r, at, left);
+	odd = left % r->chunk;
+	return odd && g->bytes + odd <= r->chunk ? odd : slice(r, at, left);
+}
+
+/* Bytes of the group that are not copied so far. */
+static uint32_t lent_in(const struct xn_layout *l, const struct group *g)
+{
+	return g->bytes - (g->head ? l->part[g->first].len : 0);
 }
 
 /* Makes one copy of the group's parts. */
 static void merge(struct xn_layout *l, struct group *g)
 {
+	l->copied += lent_in(l, g);
+	l->frames += !g->head;
 	l->part[g->first] = (struct xn_part){ .len = g->bytes, .copy = true };
 	l->n = g->first + 1;
 	g->slices = 1;
@@ -45,9 +54,7 @@ static void merge(struct xn_layout *l, struct group *g)
 /* It ends here: is it cheaper as one copy, or as it is? */
 static void close_group(struct xn_layout *l, struct group *g, const struct xn_layout_rules *r)
 {
-	const uint32_t lent = g->head ? g->bytes - l->part[g->first].len : g->bytes;
-
-	if (g->slices > 1 && (uint64_t)(l->n - g->first - 1) * r->desc_bytes > lent)
+	if (g->slices > 1 && (uint64_t)(l->n - g->first - 1) * r->desc_bytes > lent_in(l, g))
 		merge(l, g);
 	g->slices = 0;
 	g->bytes = 0;
@@ -115,8 +122,10 @@ bool xn_layout(struct xn_layout *l, const struct xn_layout_rules *r, struct xn_c
 	/* Often enough it is seen at once that nothing can be cheaper; nor with so long a head. */
 	if ((gathered == 1 && head && bytes < r->desc_bytes) || head > r->chunk)
 		return false;
-	l->n = 0;
+	l->n = l->frames = 0;
+	l->copied = head;
 	if (head) {
+		l->frames = 1;
 		l->part[l->n++] = (struct xn_part){ .len = head, .copy = true };
 		g = (struct group){ .slices = 1, .bytes = head, .head = true };
 	}
@@ -128,12 +137,6 @@ bool xn_layout(struct xn_layout *l, const struct xn_layout_rules *r, struct xn_c
 		left -= here;
 	}
 	close_group(l, &g, r);
-	l->copied = 0;
-	l->frames = 0;
-	for (unsigned i = 0; i < l->n; i++) {
-		l->frames += l->part[i].copy;
-		l->copied += l->part[i].copy ? l->part[i].len : 0;
-	}
 	return begins_well(l) &&
 	       (gathered > r->max || cost(r, l->n, l->copied) <= cost(r, gathered, all));
 }
