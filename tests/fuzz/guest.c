@@ -240,6 +240,9 @@ static void turn(struct xn_dev *dev, const struct setup *s, enum fuzz_side side)
 	if (side == FUZZ_RX)
 		frames_arrive(s);
 	xn_queue_run(q, 1 + s->turns);
+	/* What the kernel would refuse is never posted. */
+	if (fk_host.q[0].stat.tx_invalid_descs)
+		abort();
 	fk_complete(&fk_host.q[0], 100);
 	if (s->modes & 1)
 		xn_queue_arm(q);
@@ -268,6 +271,7 @@ void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 	void *inflight = NULL;
 	static const char *const options[] = { "fake0", "fake0,tx=chain", "fake0,mode=bounce",
 					       "fake0,tx=gather" };
+	static const uint32_t mtus[] = { 1500, 9000, 65535, 4079 };
 	const struct xn_port_opts none = { 0 };
 	struct xn_port *port;
 	struct xn_dev *dev;
@@ -292,6 +296,8 @@ void fuzz_guest(const uint8_t *data, size_t bytes, unsigned what)
 	fk_host.on_open = on_open;
 	if (s.modes & 2)
 		strcpy(fk_host.info.driver, "unknown");   /* heads go back at completion */
+	if (side == FUZZ_TX)
+		fk_host.info.mtu = mtus[s.modes >> 4 & 3];
 	if (xn_port_open_xdp_on(&port, options[s.modes >> 2 & 3], &none, &fk_host_sys) ||
 	    xn_dev_create(&dev, rig.mem, port, NULL) ||
 	    xn_dev_set_features(dev, 1ull << VIRTIO_F_VERSION_1 |

@@ -282,6 +282,85 @@ static void packets_to_be_cut_leave_whole_where_that_was_asked_for(void **state)
 	send_by_chance(&(struct setting){ .mtu = 9000, .options = ",gso=whole", .whole = true }, 1000);
 }
 
+/* ---- checksums of whatever the guest says, and lies ---- */
+
+/* Random bytes, whose checksum the header asks for from `start` on, to `at`; in any pieces. */
+static uint16_t post_range(struct rig *r, uint32_t bytes, uint32_t start, uint32_t at)
+{
+	sent[0] = (struct sent){ .mtu = 65535 };
+	sent[0].p.bytes = bytes;
+	for (uint32_t i = 0; i < bytes; i++)
+		sent[0].p.data[i] = (uint8_t)pkt_random(&chance);
+	sent[0].p.hdr = (struct virtio_net_hdr){
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = (uint16_t)start,
+		.csum_offset = (uint16_t)(at - start),
+	};
+	return post(r, &sent[0], 0);
+}
+
+static bool returned(struct rig *r, uint16_t head)
+{
+	uint16_t back;
+	uint32_t used;
+
+	for (unsigned i = 0; i < 4; i++)
+		xn_queue_run(r->q, 64);
+	return drv_used(&r->drv, TX, &back, &used) && back == head && !used;
+}
+
+static void any_range_of_a_long_packet_is_summed(void **state)
+{
+	static const char *const options[] = { "", ",tx=chain", ",mode=bounce" };
+	static uint8_t want[PKT_MAX];
+
+	for (unsigned k = 0; k < XN_ARRAY_SIZE(options); k++) {
+		const struct rig_opts o = { .features = ALL | IND, .bounce_frames = 4096, .mtu = 65535,
+					    .options = options[k] };
+		struct rig r;
+
+		rig_open(&r, &o);
+		for (unsigned i = 0; i < 1500; i++) {
+			const uint32_t bytes = 14 + rnd(i % 3 ? 12000 : 65549 - 13);
+			const uint32_t start = rnd(XN_MIN(bytes - 1, i % 4 ? 100u : 65535u));
+			const uint32_t at = start + rnd(XN_MIN(bytes - 1 - start, i % 4 ? 100u : 65535u));
+			uint16_t sum;
+
+			assert_true(returned(&r, post_range(&r, bytes, start, at)));
+			memcpy(want, sent[0].p.data, bytes);
+			sum = (uint16_t)~pkt_sum(want + start, bytes - start);
+			sum = sum ? sum : 0xffff;
+			want[at] = (uint8_t)(sum >> 8);
+			want[at + 1] = (uint8_t)sum;
+			assert_int_equal(fk()->n_packets, 1);
+			assert_int_equal(fk()->packets[0].bytes, bytes);
+			assert_memory_equal(fk()->packets[0].data, want, bytes);
+			fk_forget(fk());
+		}
+		rig_close(&r);
+	}
+}
+
+static void lies_about_long_packets_drop_them_and_no_other(void **state)
+{
+	const struct rig_opts o = { .features = ALL | IND, .bounce_frames = 1024, .mtu = 65535 };
+	const struct { uint32_t bytes, start, at; } lies[] = {
+		{ 65549, 65535, 65548 }, { 65549, 60000, 65550 }, { 9000, 9000, 9000 }, { 9000, 8999, 8999 },
+		{ 9000, 0, 65535 }, { 4097, 4096, 4096 },
+	};
+	struct rig r;
+
+	rig_open(&r, &o);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(lies); i++) {
+		assert_true(returned(&r, post_range(&r, lies[i].bytes, lies[i].start, lies[i].at)));
+		assert_int_equal(fk()->n_packets, 0);
+		assert_int_equal(stat(&r, "tx_bad_hdr_csum_range"), i + 1);
+		assert_true(returned(&r, post_range(&r, lies[i].bytes, 0, lies[i].bytes - 2)));
+		assert_int_equal(fk()->n_packets, 1);
+		fk_forget(fk());
+	}
+	rig_close(&r);
+}
+
 /* ---- how much is copied, and in how many descriptors ---- */
 
 /* One packet in these pieces (the virtio header in one of its own), and what it took. */
@@ -422,6 +501,8 @@ int main(void)
 		cmocka_unit_test(the_same_with_a_driver_that_keeps_pages),
 		cmocka_unit_test(a_packet_waits_whole_however_little_room_there_is),
 		cmocka_unit_test(packets_to_be_cut_leave_whole_where_that_was_asked_for),
+		cmocka_unit_test(any_range_of_a_long_packet_is_summed),
+		cmocka_unit_test(lies_about_long_packets_drop_them_and_no_other),
 		cmocka_unit_test(little_is_copied),
 		cmocka_unit_test(frames_longer_than_the_mtu_are_dropped_and_counted),
 		cmocka_unit_test(a_packet_that_no_frames_are_enough_for_is_dropped_and_counted),
