@@ -221,6 +221,7 @@ struct xn_xdpq {
 	uint8_t *aside;                  /* sg: where a frame is copied that lies in both kinds */
 
 	/* -- transmit -- */
+	bool tx_lends;                   /* bounce is only for what is received (no merging) */
 	struct xn_layout_rules lay;      /* of packets that do not leave as they lie */
 	uint64_t *sent;
 	uint32_t tx_posted, tx_done;     /* free running: descriptors */
@@ -359,8 +360,8 @@ unsigned xn_xdp_rx_poll_sg_rss(struct xn_portq *q, struct xn_rx_done *done, unsi
 unsigned xn_xdp_rx_post_zc_rss(struct xn_portq *q, const struct xn_chain *bufs, unsigned n);
 unsigned xn_xdp_rx_poll_zc_rss(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 /* port/xdp_tx.c */
-/* When x is bound: how its packets leave. fewest: in the fewest descriptors (tx=gather). */
-void     xn_xdp_tx_begin(struct xn_xdpq *x, bool fewest);
+/* When x is bound: how its packets leave. */
+void     xn_xdp_tx_begin(struct xn_xdpq *x, const struct xn_xdp_spec *spec);
 unsigned xn_xdp_tx_post(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,
 			const struct xn_piece *pieces);
 unsigned xn_xdp_tx_post_zc(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,

@@ -50,6 +50,12 @@ static inline void xn_post_end(struct xn_xdpq *x, const struct xn_post *w)
 	x->tx_posted = w->posted;
 }
 
+/* Is nothing lent that is sent? */
+static inline bool xn_xdp_tx_bounces(const struct xn_xdpq *x)
+{
+	return x->bounce && !x->tx_lends;
+}
+
 static inline void xn_count_sent(struct xn_xdpq *x, uint64_t packets, uint64_t bytes)
 {
 	XN_COUNT(x->q.cfg.ctr, tx_packets, packets);

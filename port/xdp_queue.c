@@ -307,7 +307,7 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	x->q.ops = &queue_ops[x->map ? OPS_ZERO_COPY : x->sg ? OPS_PIECES : OPS_COPY][p->rss != NULL];
 	xn_xdp_learn_begin(x);
 	x->rx_csum = xn_xdp_soft_peer(p);
-	xn_xdp_tx_begin(x, p->spec.tx == XN_TX_GATHER || x->xsk.zero_copy);
+	xn_xdp_tx_begin(x, &p->spec);
 	err = xn_xdp_watch_begin(x);
 	if (!err && x->keep)   /* before a frame can come */
 		xn_xdp_keep_up(x);

@@ -329,7 +329,7 @@ static enum xn_counter judge_pieces(const struct xn_xdpq *x, const struct xn_pie
 {
 	enum xn_counter why = XN_C_tx_lent;
 
-	if (x->bounce)
+	if (xn_xdp_tx_bounces(x))
 		return XN_C_tx_bounce_forced;
 	if (x->watch.tx_proof)
 		return XN_C_tx_bounce_probe;

@@ -29,10 +29,12 @@ unsigned xn_xdp_tx_room(struct xn_portq *q)
 	return XN_MIN(slots_free(x), x->q.cfg.tx_heads - x->n_tx_ready);
 }
 
-void xn_xdp_tx_begin(struct xn_xdpq *x, bool fewest)
+void xn_xdp_tx_begin(struct xn_xdpq *x, const struct xn_xdp_spec *spec)
 {
 	const bool pages = !x->xsk.zero_copy && !x->tx_copies;
+	const bool fewest = x->xsk.zero_copy || spec->tx == XN_TX_GATHER;
 
+	x->tx_lends = x->sg && !spec->bounce;
 	x->lay = (struct xn_layout_rules){
 		.chunk = x->xsk.chunk_bytes,
 		.desc_bytes = x->chain_tx ? 0 : fewest ? XN_DESC_BYTES_ANY : XN_DESC_BYTES_COPY,
@@ -58,7 +60,7 @@ static ALWAYS_INLINE unsigned send_usual(const struct xn_xdpq *x, struct xn_post
 {
 	const uint64_t umem_bytes = x->mem->umem_bytes;
 	/* One piece of a chunk at most; nothing, where packets are copied or dropped. */
-	const uint32_t longest = x->bounce || x->tx_down || (zc && x->watch.tx_proof) ? 0 :
+	const uint32_t longest = xn_xdp_tx_bounces(x) || x->tx_down || (zc && x->watch.tx_proof) ? 0 :
 				 zc ? x->xsk.chunk_bytes : XN_CHUNK_BYTES;
 	const struct xn_zc_map map = zc ? *x->tx_map : (struct xn_zc_map){ 0 };
 	const struct xn_chain *const first = p, *end;

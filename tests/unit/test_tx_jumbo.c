@@ -475,10 +475,11 @@ static void frames_longer_than_the_mtu_are_dropped_and_counted(void **state)
 	}
 }
 
-/* 40 frames are 20 to send from, or fewer: never enough for such a packet in bounce mode. */
+/* 20 frames are 10 to send from: never enough for such a packet in bounce mode. */
 static void a_packet_that_no_frames_are_enough_for_is_dropped_and_counted(void **state)
 {
-	const struct rig_opts o = { .mtu = 65535, .bounce_frames = 20, .options = ",mode=bounce" };
+	const struct rig_opts o = { .features = MRG, .mtu = 65535, .bounce_frames = 20,
+				    .options = ",mode=bounce" };
 	struct rig r;
 
 	rig_open(&r, &o);
