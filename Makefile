@@ -234,7 +234,10 @@ BENCH_SRC := \
     bench/guest_path.c \
     bench/vhost_path.c \
     bench/raw.c \
+    bench/raw_large.c \
+    bench/pieces.c \
     bench/driver.c \
+    bench/driver_large.c \
     bench/backend.c \
     bench/ctl.c \
     bench/napi.c \

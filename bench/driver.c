@@ -2,6 +2,7 @@
 /* See driver.h. Stamping and checking are booked, what the driver does is not. */
 #include "base/types.h"
 #include "bench/driver.h"
+#include "bench/driver_large.h"
 
 static void check(struct xn_near *w, const struct xn_guest_frame *f, unsigned n)
 {
@@ -23,7 +24,7 @@ static void stamp(struct xn_near *w, uint8_t **data, uint32_t *bytes, unsigned n
 	w->own_ticks += xn_ticks() - t;
 }
 
-unsigned xn_driver_rx(struct xn_near *w, struct xn_guest *g)
+static unsigned short_rx(struct xn_near *w, struct xn_guest *g)
 {
 	struct xn_guest_frame f[XN_TURN];
 	unsigned n = xn_guest_rx(g, w->queue, f, XN_TURN);
@@ -36,7 +37,28 @@ unsigned xn_driver_rx(struct xn_near *w, struct xn_guest *g)
 	return n;
 }
 
-unsigned xn_driver_tx(struct xn_near *w, struct xn_guest *g, unsigned n)
+void xn_driver_guest(struct xn_guest_cfg *cfg, const struct xn_path *p, uint32_t max_frame)
+{
+	const struct xn_opts *o = p->opts;
+	const uint32_t room = XN_VNET_HDR + max_frame + 4;
+
+	*cfg = (struct xn_guest_cfg){
+		.pairs = p->queues, .queue_size = XN_RING_SIZE, .huge = o->huge,
+		.packed = o->packed || p->kind == XN_KIND_PACKED,
+		.rx_buf_bytes = o->buf_bytes, .rx_as_linux = o->buf_bytes != 0,
+	};
+	if (xn_path_is_large(p))
+		xn_driver_large_guest(cfg, o);
+	else if (!o->buf_bytes && max_frame && room > 1536)
+		cfg->rx_buf_bytes = (uint32_t)XN_ALIGN_UP(room, 64);
+}
+
+unsigned xn_driver_rx(struct xn_near *w, struct xn_guest *g)
+{
+	return xn_path_is_large(w->path) ? xn_driver_large_rx(w, g) : short_rx(w, g);
+}
+
+static unsigned short_tx(struct xn_near *w, struct xn_guest *g, unsigned n)
 {
 	uint8_t *data[XN_TURN];
 	uint32_t bytes[XN_TURN];
@@ -50,6 +72,11 @@ unsigned xn_driver_tx(struct xn_near *w, struct xn_guest *g, unsigned n)
 	xn_guest_tx_submit(g, w->queue, bytes, n);
 	w->packets += n;
 	return n;
+}
+
+unsigned xn_driver_tx(struct xn_near *w, struct xn_guest *g, unsigned n)
+{
+	return xn_path_is_large(w->path) ? xn_driver_large_tx(w, g, n) : short_tx(w, g, n);
 }
 
 unsigned xn_driver_fwd(struct xn_near *w, struct xn_guest *g)

@@ -8,6 +8,14 @@
 
 #include "bench/path.h"
 
+/*
+ * What the guest is like: with a longer MTU than usual it sends packets of several pieces (their
+ * head apart, the rest in pages), and has receive buffers of a page, over which frames are spread,
+ * as Linux's driver does.
+ * max_frame: 0: as the MTU has it.
+ */
+void xn_driver_guest(struct xn_guest_cfg *cfg, const struct xn_path *p, uint32_t max_frame);
+
 /* As the slots of struct xn_path_ops; the frames that they moved. */
 unsigned xn_driver_rx(struct xn_near *w, struct xn_guest *g);
 unsigned xn_driver_tx(struct xn_near *w, struct xn_guest *g, unsigned n);

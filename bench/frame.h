@@ -36,6 +36,30 @@ struct xn_stamp {
 } __attribute__((packed));
 _Static_assert(sizeof(struct xn_stamp) == XN_STAMP_BYTES, "stamp is 16 bytes");
 
+/*
+ * Of large frames this many bytes of the filler are looked at, each byte of which is its place;
+ * somewhere else in each frame. bytes >= XN_FRAME_MIN + XN_FILLER_BYTES.
+ */
+#define XN_FILLER_AT    (XN_STAMP_AT + XN_STAMP_BYTES)
+#define XN_FILLER_BYTES 4u
+
+static inline xn_u32 xn_filler_at(xn_u64 seq, xn_u32 bytes)
+{
+	const xn_u32 room = bytes - XN_FILLER_AT - XN_TAIL_BYTES - XN_FILLER_BYTES + 1;
+
+	/* The upper half of the product: of all places, each as often. */
+	return XN_FILLER_AT + (xn_u32)(((xn_u64)((xn_u32)seq * 0x9e3779b1u) * room) >> 32);
+}
+
+static inline int xn_filler_good(const unsigned char *filler, xn_u32 at)
+{
+	int good = 1;
+
+	for (xn_u32 i = 0; i < XN_FILLER_BYTES; i++)
+		good &= filler[i] == (unsigned char)(at + i);
+	return good;
+}
+
 static inline xn_u32 xn_stamp_check(xn_u32 stream, xn_u64 seq, xn_u32 bytes)
 {
 	xn_u64 x = (seq + bytes) * 0x9e3779b97f4a7c15ull ^ stream;

@@ -355,7 +355,7 @@ int xn_gen_start(struct xn_gen *g, const struct xn_gen_cfg *cfg)
 {
 	int err;
 
-	if (cfg->bytes < XN_FRAME_MIN || cfg->bytes > XN_GEN_BYTES_MAX)
+	if (cfg->bytes < XN_FRAME_MIN || (cfg->bytes > XN_GEN_BYTES_MAX && !g->sender))
 		return xn_fail(EINVAL, "the generator makes frames of %u to %u bytes, not %u",
 			       XN_FRAME_MIN, XN_GEN_BYTES_MAX, cfg->bytes);
 	if (g->sender)

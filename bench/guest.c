@@ -345,6 +345,11 @@ void xn_guest_vring(const struct xn_guest *g, unsigned index, struct xn_vring *v
 	};
 }
 
+struct xn_merge *xn_guest_merge(struct xn_guest *g, unsigned pair)
+{
+	return &g->pairs[pair].merge;
+}
+
 uint8_t *xn_guest_data(const struct xn_guest *g)
 {
 	return g->data;
@@ -376,6 +381,7 @@ void xn_guest_start(struct xn_guest *g, unsigned pair)
 	reset_ring(g, &p->rx);
 	reset_ring(g, &p->tx);
 	p->continuations = 0;
+	p->merge = (struct xn_merge){ 0 };
 	for (uint32_t i = 0; i < g->cfg.queue_size; i++) {
 		p->rx.desc[i] = (struct vring_desc){
 			.addr = gpa_of(g, p->rx_buf[i]), .len = rx_buf_len(g, p->rx_buf[i]),

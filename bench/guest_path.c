@@ -51,20 +51,15 @@ static bool is_packed(const struct guest_path *g)
 
 static int make_guest(struct guest_path *g, const struct xn_port_info *info)
 {
-	const uint32_t room = XN_VNET_HDR + info->max_frame + 4;
-	const struct xn_guest_cfg cfg = {
-		.pairs = g->p.queues, .queue_size = XN_RING_SIZE, .huge = g->p.opts->huge,
-		.packed = is_packed(g),
-		.rx_buf_bytes = g->p.opts->buf_bytes ? g->p.opts->buf_bytes :
-				room <= 1536 ? 0 : (uint32_t)XN_ALIGN_UP(room, 64),
-		.rx_as_linux = g->p.opts->buf_bytes != 0,
-	};
+	struct xn_guest_cfg cfg;
 	const struct xn_mem_opts mo = {
 		.sz = sizeof(mo), .bounce_frames = 2 * XN_RING_SIZE * g->p.queues,
 	};
 	struct xn_region region;
-	int err = xn_guest_create(&g->guest, &cfg);
+	int err;
 
+	xn_driver_guest(&cfg, &g->p, info->max_frame);
+	err = xn_guest_create(&g->guest, &cfg);
 	if (err)
 		return err;
 	xn_guest_region(g->guest, &region);

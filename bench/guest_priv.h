@@ -14,6 +14,7 @@
 #include "base/atomics.h"
 #include "base/types.h"
 #include "bench/guest.h"
+#include "bench/merge.h"
 
 #define HDR_BYTES       XN_GUEST_HDR
 #define NUM_BUFFERS_AT  10u
@@ -56,6 +57,7 @@ struct ring {
 struct pair {
 	struct ring rx;
 	uint16_t continuations; /* buffers of the frame begun that are still to come */
+	struct xn_merge merge;  /* for whoever wants whole frames */
 	uint8_t **rx_buf;       /* by descriptor */
 
 	struct ring tx XN_CACHE_ALIGNED;

@@ -73,8 +73,11 @@ int xn_link_delete(const char *ifname);
 /* ---- sink: what happens to frames that arrive at the far end ---- */
 
 /* REFLECT sends good frames back with their addresses swapped. veth takes them only
- * as long as the near end has an XDP program too (as an AF_XDP port has). */
-enum xn_sink_mode { XN_SINK_COUNT, XN_SINK_REFLECT };
+ * as long as the near end has an XDP program too (as an AF_XDP port has).
+ * STACK counts like COUNT, but where the network stack begins (tc, ingress), on an interface
+ * without an XDP program, which veth makes a copy of each large frame for; and looks at some of
+ * the filler (bench/frame.h). */
+enum xn_sink_mode { XN_SINK_COUNT, XN_SINK_REFLECT, XN_SINK_STACK };
 
 struct xn_sink_counts {
 	uint64_t frames, bytes;      /* with a good stamp, each counted once */

@@ -27,6 +27,9 @@ struct xn_merged {
 	uint32_t bytes;                   /* of all of them */
 };
 
+/* One that belongs to the pair, and is emptied when it starts. */
+struct xn_merge *xn_guest_merge(struct xn_guest *g, unsigned pair);
+
 /* Returns how many entries there are now. */
 unsigned xn_merge_fetch(struct xn_merge *m, struct xn_guest *g, unsigned pair);
 /* The next whole frame; false: there is none. Valid until done. */

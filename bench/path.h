@@ -119,6 +119,13 @@ int  xn_path_create(struct xn_path **p, enum xn_kind kind, const struct xn_opts 
 void xn_path_destroy(struct xn_path *p);
 /* What the far end does with frames from now on. 0 or -errno. */
 int  xn_path_set_sink(struct xn_path *p, enum xn_sink_mode mode);
+/* The mode in which frames that it sends are counted there. */
+enum xn_sink_mode xn_path_counting(const struct xn_path *p);
+/* Longer frames than fit a page each are sent and received, in pieces. */
+static inline bool xn_path_is_large(const struct xn_path *p)
+{
+	return p->opts->mtu > XN_MTU_DEFAULT;
+}
 /* Waits until both ends of a wire of the user's have a carrier. 0 or -errno. */
 int  xn_path_settle(const struct xn_path *p);
 
@@ -133,6 +140,8 @@ void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value);
 /* Makes `frame` the next one of w's stream: writes all of it where it is not one of
  * this stream and length yet, else only its stamp. Then counts. */
 void xn_near_stamp(struct xn_near *w, uint8_t *frame);
+/* Is it one of w's stream and length already? Looks at its first 46 bytes only. */
+bool xn_near_is_built(const struct xn_near *w, const uint8_t *frame);
 
 /* Before a frame is sent back over a wire of the user's: cards take only what is addressed to
  * them. On veth nobody looks, and the frame is left as it is. */

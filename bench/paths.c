@@ -25,7 +25,7 @@
 
 int xn_far_create(struct xn_far **out, const struct xn_opts *o, unsigned queues)
 {
-	const struct xn_lab_cfg cfg = { .queues = queues };
+	const struct xn_lab_cfg cfg = { .queues = queues, .mtu = o->mtu };
 	struct xn_far *f = calloc(1, sizeof(*f));
 	int err;
 
@@ -33,6 +33,7 @@ int xn_far_create(struct xn_far **out, const struct xn_opts *o, unsigned queues)
 	if (!f)
 		return xn_fail(ENOMEM, "out of memory");
 	f->queues = queues;
+	f->sink_mode = o->mtu > XN_MTU_DEFAULT ? XN_SINK_STACK : XN_SINK_COUNT;
 	err = o->peer ? xn_lab_adopt(&f->lab, o->ifname, o->peer, o->peer_ns, &cfg) :
 			xn_lab_create(&f->lab, &cfg);
 	if (err) {
@@ -69,10 +70,17 @@ static int far_open(struct xn_far *f, bool bound)
 
 	if (!f->sink)
 		err = xn_sink_attach(&f->sink, &f->lab, f->sink_mode);
+	/* What the usual generator makes has to fit a page. */
+	bound |= f->lab.cfg.mtu > XN_MTU_DEFAULT;
 	for (unsigned i = 0; i < f->queues && !err; i++)
 		if (!f->gen[i])
 			err = xn_gen_create(&f->gen[i], &f->lab, bound ? (int)i : -1);
 	return err;
+}
+
+enum xn_sink_mode xn_path_counting(const struct xn_path *p)
+{
+	return xn_path_is_large(p) ? XN_SINK_STACK : XN_SINK_COUNT;
 }
 
 int xn_path_set_sink(struct xn_path *p, enum xn_sink_mode mode)
@@ -258,14 +266,19 @@ void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value)
 /* IPv4 total length, in network order (RFC 791, 3.1). */
 #define IP_LENGTH_AT 16u
 
-void xn_near_stamp(struct xn_near *w, uint8_t *frame)
+bool xn_near_is_built(const struct xn_near *w, const uint8_t *frame)
 {
 	uint32_t stream;
 	uint16_t ip_bytes;
 
 	memcpy(&stream, frame + XN_STAMP_AT, sizeof(stream));
 	memcpy(&ip_bytes, frame + IP_LENGTH_AT, sizeof(ip_bytes));
-	if (stream == w->stream && ip_bytes == __builtin_bswap16((uint16_t)(w->bytes - 14))) {
+	return stream == w->stream && ip_bytes == __builtin_bswap16((uint16_t)(w->bytes - 14));
+}
+
+void xn_near_stamp(struct xn_near *w, uint8_t *frame)
+{
+	if (xn_near_is_built(w, frame)) {
 		xn_frame_stamp(frame, w->bytes, w->stream, w->seq++);
 		return;
 	}

@@ -29,61 +29,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/types.h"
-#include "bench/path.h"
-#include "bpf/steer.h"
-#include "xsk/zc.h"
+#include "bench/raw.h"
 
 #define TX_BUDGET 1024u     /* as the engine's default (xsknet.h, budget=) */
+/* Above it drivers, veth too, want a program that takes frames in several parts (port/xdp.c). */
+#define ONE_PAGE_MTU 3000u
 #define FCS_AND_VLAN 18u    /* beyond the MTU: Ethernet header and a VLAN tag */
 
 /* Entries of the RX ring: more than buffers; in zero-copy mode few, where some have to stay
  * with the driver (xsk/zc.h: a ring that runs dry). */
 #define RX_RING      (2 * XN_RING_SIZE)
 #define RX_RING_KEEP 256u
-
-#define FLIGHT_MAX (2 * XN_RING_SIZE)   /* all buffers of both kinds */
-
-struct flight {
-	uint64_t addr;       /* of a transmit buffer; of a receive buffer: its fill address */
-	bool rx;
-};
-
-struct raw_queue {
-	struct xn_xsk x;
-	uint64_t rx_at[XN_RING_SIZE];      /* where frames land */
-	uint64_t tx_at[XN_RING_SIZE];      /* free transmit buffers, a stack */
-	uint32_t n_free;
-	uint32_t held, held_max;           /* receive buffers that are not with the driver */
-	struct flight flight[FLIGHT_MAX];  /* being sent, in order */
-	uint32_t posted, done;             /* free running: entries of flight[] */
-};
-
-struct raw_path {
-	struct xn_path p;
-	struct xn_guest *guest;
-	struct xn_mem *mem;
-	struct xn_steer *steer;
-	struct raw_queue *q;
-	unsigned n_open;
-	struct xn_zc_shape shape;          /* of the sockets */
-	bool in_chunks;                    /* buffers are chunks of their own */
-};
-
-static struct raw_path *of(const struct xn_path *p)
-{
-	return XN_CONTAINER_OF(p, struct raw_path, p);
-}
-
-static struct raw_queue *queue_of(const struct xn_near *w)
-{
-	return &of(w->path)->q[w->queue];
-}
-
-static inline uint8_t *at(const struct xn_near *w, uint64_t uoff)
-{
-	return xn_mem_at(of(w->path)->mem, XN_UOFF(uoff));
-}
 
 /* ---- making it ---- */
 
@@ -95,7 +51,7 @@ struct g_desc {
 };
 
 /* Where the frames of a guest's receive ring land: behind the virtio header. */
-static int read_places(struct raw_path *r, unsigned pair, uint64_t *places)
+static int read_places(struct xn_raw_path *r, unsigned pair, uint64_t *places)
 {
 	struct xn_vring ring;
 	struct xn_mem_hit hit = { 0 };
@@ -117,7 +73,7 @@ static int read_places(struct raw_path *r, unsigned pair, uint64_t *places)
 
 /* The same number of places, each in a chunk of its own; the guest's RAM is used for nothing
  * else. */
-static int make_places(struct raw_path *r, unsigned list, uint64_t *places)
+static int make_places(struct xn_raw_path *r, unsigned list, uint64_t *places)
 {
 	const uint64_t chunk = r->shape.chunk_bytes, bytes = XN_RING_SIZE * chunk;
 	struct xn_mem_hit hit = { 0 };
@@ -130,12 +86,12 @@ static int make_places(struct raw_path *r, unsigned list, uint64_t *places)
 	return 0;
 }
 
-static int choose_places(struct raw_path *r, unsigned list, uint64_t *places)
+static int choose_places(struct xn_raw_path *r, unsigned list, uint64_t *places)
 {
 	return r->in_chunks ? make_places(r, list, places) : read_places(r, list, places);
 }
 
-static int make_memory(struct raw_path *r)
+static int make_memory(struct xn_raw_path *r)
 {
 	const uint32_t room = XN_VNET_HDR + XN_MAX(r->shape.frame_bytes, r->in_chunks * XN_CHUNK_BYTES);
 	const struct xn_guest_cfg cfg = {
@@ -175,14 +131,14 @@ static int get_mtu(const char *ifname, uint32_t *mtu)
 }
 
 /* A driver in zero-copy mode sleeps when it has run out of buffers. */
-static void fill_submit(struct raw_queue *q, unsigned n)
+static void fill_submit(struct xn_raw_queue *q, unsigned n)
 {
 	xsk_ring_prod__submit(&q->x.fill, n);
 	if (q->x.zero_copy && xsk_ring_prod__needs_wakeup(&q->x.fill))
 		(void)recvfrom(q->x.fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
 
-static void post_all(struct raw_queue *q)
+static void post_all(struct xn_raw_queue *q)
 {
 	uint32_t idx, n = xsk_ring_prod__reserve(&q->x.fill, XN_RING_SIZE, &idx);
 
@@ -195,7 +151,7 @@ static void post_all(struct raw_queue *q)
  * The driver's own shape if it has zero-copy and would be lent anything, which is taken in
  * copy mode too; else a chunk that ends where the longest frame does.
  */
-static int choose_shape(struct raw_path *r)
+static int choose_shape(struct xn_raw_path *r)
 {
 	char driver[32] = "";
 	uint32_t mtu;
@@ -210,12 +166,15 @@ static int choose_shape(struct raw_path *r)
 		return 0;
 	r->shape.chunk_bytes = XN_CHUNK_BYTES;
 	r->shape.frame_bytes = XN_MAX(mtu + FCS_AND_VLAN, XN_FRAME_BYTES_MIN);
-	if (r->shape.frame_bytes > XN_FRAME_BYTES_MAX)
-		return xn_fail(EMSGSIZE, "%s: MTU %u is longer than a chunk takes", r->p.ifname, mtu);
+	r->longest = r->shape.frame_bytes;
+	r->frags = mtu > ONE_PAGE_MTU;
+	r->sg = r->longest > XN_FRAME_BYTES_MAX;
+	if (r->sg || xn_path_is_large(&r->p))
+		r->shape.frame_bytes = XN_FRAME_BYTES_MAX;
 	return 0;
 }
 
-static int open_socket(struct raw_path *r, unsigned i, enum xn_xsk_mode mode)
+static int open_socket(struct xn_raw_path *r, unsigned i, enum xn_xsk_mode mode)
 {
 	const uint32_t keep = mode == XN_XSK_ZERO_COPY ? r->shape.keep : 0;
 	const struct xn_xsk_cfg cfg = {
@@ -223,7 +182,7 @@ static int open_socket(struct raw_path *r, unsigned i, enum xn_xsk_mode mode)
 		.mem = r->mem, .chunk_bytes = r->shape.chunk_bytes, .frame_bytes = r->shape.frame_bytes,
 		.fill_size = XN_RING_SIZE, .rx_size = keep ? RX_RING_KEEP : RX_RING,
 		.tx_size = XN_RING_SIZE, .comp_size = 2 * XN_RING_SIZE,
-		.mode = mode, .tx_budget = TX_BUDGET,
+		.mode = mode, .sg = r->sg, .tx_budget = TX_BUDGET,
 		.share_fd = i ? r->q[0].x.fd : -1,
 		.spare_fd = -1,
 	};
@@ -233,7 +192,7 @@ static int open_socket(struct raw_path *r, unsigned i, enum xn_xsk_mode mode)
 }
 
 /* All queues in the mode of the first: they share its memory. */
-static int open_queue(struct raw_path *r, unsigned i)
+static int open_queue(struct xn_raw_path *r, unsigned i)
 {
 	const bool driver = i ? r->q[0].x.zero_copy : r->in_chunks;
 	int err = driver ? open_socket(r, i, XN_XSK_ZERO_COPY) : -EOPNOTSUPP;
@@ -249,13 +208,14 @@ static int open_queue(struct raw_path *r, unsigned i)
 
 static int raw_open(struct xn_path *p)
 {
-	struct raw_path *r = of(p);
+	struct xn_raw_path *r = xn_raw_of(p);
 	struct xn_steer_cfg sc = { .ifindex = if_nametoindex(p->ifname), .ifname = p->ifname };
 	int err = choose_shape(r);
 
 	if (err)
 		return err;
-	sc.frame_bytes = r->shape.frame_bytes;
+	sc.frame_bytes = r->sg ? r->longest : r->shape.frame_bytes;
+	sc.frags = r->frags;
 	r->q = calloc(p->queues, sizeof(*r->q));
 	if (!r->q)
 		return xn_fail(ENOMEM, "out of memory");
@@ -276,7 +236,7 @@ static int raw_open(struct xn_path *p)
 
 static void raw_close(struct xn_path *p)
 {
-	struct raw_path *r = of(p);
+	struct xn_raw_path *r = xn_raw_of(p);
 
 	for (unsigned i = r->n_open; i-- > 0;) {
 		xn_steer_clear(r->steer, i);
@@ -292,7 +252,7 @@ static void raw_close(struct xn_path *p)
 /* ---- driving it ---- */
 
 /* Takes up to n received descriptors; the caller releases them. */
-static unsigned take(struct raw_queue *q, struct xdp_desc *d, unsigned n)
+static unsigned take(struct xn_raw_queue *q, struct xdp_desc *d, unsigned n)
 {
 	uint32_t idx;
 
@@ -306,7 +266,7 @@ static unsigned take(struct raw_queue *q, struct xdp_desc *d, unsigned n)
 }
 
 /* There is always room: the fill ring has as many entries as there are buffers. */
-static void give_back(struct raw_queue *q, const struct xdp_desc *d, unsigned n)
+void xn_raw_give_back(struct xn_raw_queue *q, const struct xdp_desc *d, unsigned n)
 {
 	uint32_t idx;
 
@@ -321,12 +281,12 @@ static void give_back(struct raw_queue *q, const struct xdp_desc *d, unsigned n)
 static void check(struct xn_near *w, const struct xdp_desc *d, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		xn_check_frame(&w->check, at(w, xsk_umem__add_offset_to_addr(d[i].addr)), d[i].len);
+		xn_check_frame(&w->check, xn_raw_at(w, xsk_umem__add_offset_to_addr(d[i].addr)), d[i].len);
 }
 
-static unsigned raw_rx(struct xn_near *w)
+static unsigned short_rx(struct xn_near *w)
 {
-	struct raw_queue *q = queue_of(w);
+	struct xn_raw_queue *q = xn_raw_queue_of(w);
 	struct xdp_desc d[XN_TURN];
 	const uint64_t t0 = xn_ticks();
 	const unsigned n = take(q, d, XN_TURN);
@@ -334,14 +294,14 @@ static unsigned raw_rx(struct xn_near *w)
 	if (!n)
 		return 0;
 	check(w, d, n);
-	give_back(q, d, n);
+	xn_raw_give_back(q, d, n);
 	w->own_ticks += xn_ticks() - t0;
 	w->packets += n;
 	return n;
 }
 
 /* What was sent is free again, each buffer for what it was before; returns how many. */
-static unsigned settle(struct raw_queue *q)
+static unsigned settle(struct xn_raw_queue *q)
 {
 	uint64_t back[4 * XN_TURN];
 	uint32_t idx, k = 0, n = xsk_ring_cons__peek(&q->x.comp, XN_ARRAY_SIZE(back), &idx);
@@ -350,7 +310,7 @@ static unsigned settle(struct raw_queue *q)
 		return 0;
 	xsk_ring_cons__release(&q->x.comp, n);
 	for (uint32_t i = 0; i < n; i++) {
-		const struct flight *f = &q->flight[q->done++ % FLIGHT_MAX];
+		const struct xn_raw_flight *f = &q->flight[q->done++ % XN_RAW_FLIGHT_MAX];
 
 		if (f->rx)
 			back[k++] = f->addr;
@@ -366,15 +326,15 @@ static unsigned settle(struct raw_queue *q)
 	return n;
 }
 
-static inline void post(struct raw_queue *q, uint32_t idx, uint64_t addr, uint32_t bytes,
-			struct flight f)
+static inline void post(struct xn_raw_queue *q, uint32_t idx, uint64_t addr, uint32_t bytes,
+			struct xn_raw_flight f)
 {
 	*xsk_ring_prod__tx_desc(&q->x.tx, idx) = (struct xdp_desc){ .addr = addr, .len = bytes };
-	q->flight[q->posted++ % FLIGHT_MAX] = f;
+	q->flight[q->posted++ % XN_RAW_FLIGHT_MAX] = f;
 }
 
 /* One system call if something waits. */
-static void push(struct raw_queue *q, unsigned n)
+void xn_raw_push(struct xn_raw_queue *q, unsigned n)
 {
 	if (n)
 		xsk_ring_prod__submit(&q->x.tx, n);
@@ -382,9 +342,9 @@ static void push(struct raw_queue *q, unsigned n)
 		q->x.send(&q->x);
 }
 
-static unsigned raw_tx(struct xn_near *w, unsigned n)
+static unsigned short_tx(struct xn_near *w, unsigned n)
 {
-	struct raw_queue *q = queue_of(w);
+	struct xn_raw_queue *q = xn_raw_queue_of(w);
 	const uint64_t t0 = xn_ticks();
 	const unsigned done = settle(q);
 	uint32_t idx;
@@ -395,10 +355,10 @@ static unsigned raw_tx(struct xn_near *w, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		const uint64_t addr = q->tx_at[--q->n_free];
 
-		xn_near_stamp(w, at(w, addr));
-		post(q, idx + i, addr, w->bytes, (struct flight){ addr, false });
+		xn_near_stamp(w, xn_raw_at(w, addr));
+		post(q, idx + i, addr, w->bytes, (struct xn_raw_flight){ addr, false });
 	}
-	push(q, n);
+	xn_raw_push(q, n);
 	if (n || done)
 		w->own_ticks += xn_ticks() - t0;
 	w->packets += n;
@@ -407,24 +367,24 @@ static unsigned raw_tx(struct xn_near *w, unsigned n)
 
 static unsigned raw_fwd(struct xn_near *w)
 {
-	struct raw_queue *q = queue_of(w);
+	struct xn_raw_queue *q = xn_raw_queue_of(w);
 	struct xdp_desc d[XN_TURN];
 	const uint64_t t0 = xn_ticks();
 	unsigned done = settle(q), n = take(q, d, XN_TURN);
 	uint32_t idx;
 
 	if (n && !xsk_ring_prod__reserve(&q->x.tx, n, &idx)) {
-		give_back(q, d, n);
+		xn_raw_give_back(q, d, n);
 		n = 0;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		const uint64_t frame = xsk_umem__add_offset_to_addr(d[i].addr);
 
-		xn_near_turn_round(w, at(w, frame));
+		xn_near_turn_round(w, xn_raw_at(w, frame));
 		post(q, idx + i, frame, d[i].len,
-		     (struct flight){ xsk_umem__extract_addr(d[i].addr), true });
+		     (struct xn_raw_flight){ xsk_umem__extract_addr(d[i].addr), true });
 	}
-	push(q, n);
+	xn_raw_push(q, n);
 	if (n || done)
 		w->own_ticks += xn_ticks() - t0;
 	w->packets += n;
@@ -433,7 +393,7 @@ static unsigned raw_fwd(struct xn_near *w)
 
 static unsigned raw_tx_pending(const struct xn_near *w)
 {
-	const struct raw_queue *q = queue_of(w);
+	const struct xn_raw_queue *q = xn_raw_queue_of(w);
 
 	return q->posted - q->done;
 }
@@ -442,7 +402,7 @@ static unsigned raw_tx_pending(const struct xn_near *w)
 
 static uint64_t raw_send_one(struct xn_near *w)
 {
-	struct raw_queue *q = queue_of(w);
+	struct xn_raw_queue *q = xn_raw_queue_of(w);
 	uint64_t addr, t;
 	uint32_t idx;
 
@@ -450,16 +410,16 @@ static uint64_t raw_send_one(struct xn_near *w)
 	if (!q->n_free || !xsk_ring_prod__reserve(&q->x.tx, 1, &idx))
 		return 0;
 	addr = q->tx_at[--q->n_free];
-	xn_near_stamp(w, at(w, addr));
+	xn_near_stamp(w, xn_raw_at(w, addr));
 	t = xn_ticks();
-	post(q, idx, addr, w->bytes, (struct flight){ addr, false });
-	push(q, 1);
+	post(q, idx, addr, w->bytes, (struct xn_raw_flight){ addr, false });
+	xn_raw_push(q, 1);
 	return t;
 }
 
 static uint64_t raw_look(struct xn_near *w)
 {
-	struct raw_queue *q = queue_of(w);
+	struct xn_raw_queue *q = xn_raw_queue_of(w);
 	const uint64_t good = w->check.frames;
 	struct xdp_desc d[XN_TURN];
 	const unsigned n = take(q, d, XN_TURN);
@@ -469,15 +429,25 @@ static uint64_t raw_look(struct xn_near *w)
 		return 0;
 	t = xn_ticks();
 	check(w, d, n);
-	give_back(q, d, n);
+	xn_raw_give_back(q, d, n);
 	return w->check.frames > good ? t : 0;
 }
 
 static void raw_sleep(struct xn_near *w, int ms)
 {
-	struct pollfd fd = { .fd = queue_of(w)->x.fd, .events = POLLIN };
+	struct pollfd fd = { .fd = xn_raw_queue_of(w)->x.fd, .events = POLLIN };
 
 	poll(&fd, 1, ms);
+}
+
+static unsigned raw_rx(struct xn_near *w)
+{
+	return xn_raw_of(w->path)->sg ? xn_raw_large_rx(w) : short_rx(w);
+}
+
+static unsigned raw_tx(struct xn_near *w, unsigned n)
+{
+	return xn_path_is_large(w->path) ? xn_raw_large_tx(w, n) : short_tx(w, n);
 }
 
 static const struct xn_path_ops raw_ops = {
@@ -488,7 +458,7 @@ static const struct xn_path_ops raw_ops = {
 
 struct xn_path *xn_raw_path_new(void)
 {
-	struct raw_path *r = calloc(1, sizeof(*r));
+	struct xn_raw_path *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return NULL;

@@ -2,7 +2,7 @@
 /*
  * Contract in bench/sender.h. A thread lives from start to stop of a run; the socket and its
  * memory as long as the sender. Completions come in the order of the descriptors, and are
- * only counted: frame i lies in chunk i modulo the ring.
+ * only counted: frame i lies in the chunks i modulo the frames that there is room for.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -15,11 +15,13 @@
 #include "base/atomics.h"
 #include "base/log.h"
 #include "base/types.h"
+#include "bench/bench.h"
 #include "bench/clock.h"
 #include "bench/sender.h"
 #include "xsk/xsk.h"
 
-#define FRAMES   256u      /* in flight, and of the ring */
+#define CHUNKS   256u      /* in flight, and of the ring; of large frames ... */
+#define CHUNKS_LARGE 1024u
 #define BATCH    32u
 #define BUDGET   64u       /* frames of one system call */
 #define NAP_NS   100000    /* nothing is due: others may have the processor */
@@ -29,7 +31,9 @@ struct xn_sender {
 	const struct xn_lab *lab;
 	unsigned queue;
 	struct xn_mem *mem;
-	xn_uoff first;              /* frame */
+	xn_uoff first;              /* chunk */
+	uint32_t chunks;            /* each a descriptor of a frame's at most */
+	uint32_t pieces, frames;    /* of a frame in this run; frames that the chunks have room for */
 	struct xn_xsk x;
 
 	struct xn_gen_cfg cfg;
@@ -38,7 +42,8 @@ struct xn_sender {
 	uint32_t stop;              /* set by who stops */
 	uint64_t limit;             /* as struct xn_gen_task */
 	uint64_t seq;               /* frames stamped; the thread's */
-	uint32_t posted, done;      /* free running */
+	uint32_t posted, done;      /* descriptors, free running */
+	uint32_t next;              /* frame, of frames */
 	uint64_t begin, end;        /* ticks: first frame, last one */
 };
 
@@ -46,7 +51,7 @@ struct xn_sender {
 
 static void settle(struct xn_sender *s)
 {
-	uint32_t idx, n = xsk_ring_cons__peek(&s->x.comp, FRAMES, &idx);
+	uint32_t idx, n = xsk_ring_cons__peek(&s->x.comp, s->chunks, &idx);
 
 	if (n)
 		xsk_ring_cons__release(&s->x.comp, n);
@@ -56,7 +61,7 @@ static void settle(struct xn_sender *s)
 /* How many frames may leave now? */
 static uint32_t allowance(const struct xn_sender *s, uint64_t now)
 {
-	uint64_t n = XN_MIN(BATCH, FRAMES - (s->posted - s->done));
+	uint64_t n = XN_MIN(BATCH, (s->chunks - (s->posted - s->done)) / s->pieces);
 
 	if (s->cfg.window) {
 		const uint64_t limit = xn_load_once64(&s->limit);
@@ -72,28 +77,42 @@ static uint32_t allowance(const struct xn_sender *s, uint64_t now)
 	return (uint32_t)n;
 }
 
-static xn_uoff chunk(const struct xn_sender *s, uint32_t i)
+/* Frame i of the memory: in chunks one behind the other. */
+static xn_uoff frame_at(const struct xn_sender *s, uint32_t i)
 {
-	return XN_UOFF(s->first.v + (uint64_t)(i % FRAMES) * XN_CHUNK_BYTES);
+	return XN_UOFF(s->first.v + (uint64_t)i * s->pieces * XN_CHUNK_BYTES);
+}
+
+/* Its descriptors, equally long; a packet's all but the last say that more follows. */
+static void describe(struct xn_sender *s, xn_uoff at, uint32_t idx)
+{
+	const uint32_t len = (s->cfg.bytes + s->pieces - 1) / s->pieces;
+
+	for (uint32_t k = 0; k < s->pieces; k++)
+		*xsk_ring_prod__tx_desc(&s->x.tx, idx + k) = (struct xdp_desc){
+			.addr = at.v + k * len, .len = XN_MIN(len, s->cfg.bytes - k * len),
+			.options = k + 1 < s->pieces ? XDP_PKT_CONTD : 0,
+		};
 }
 
 static void post(struct xn_sender *s, uint32_t n)
 {
 	uint32_t idx;
 
-	if (!n || !xsk_ring_prod__reserve(&s->x.tx, n, &idx))
+	if (!n || !xsk_ring_prod__reserve(&s->x.tx, n * s->pieces, &idx))
 		return;
 	if (!s->seq)
 		s->begin = xn_ticks();
 	for (uint32_t i = 0; i < n; i++) {
-		const xn_uoff at = chunk(s, s->posted++);
+		const xn_uoff at = frame_at(s, s->next);
 
 		xn_frame_stamp(xn_mem_at(s->mem, at), s->cfg.bytes, s->cfg.run_tag, s->seq);
 		xn_store_once64(&s->seq, s->seq + 1);
-		*xsk_ring_prod__tx_desc(&s->x.tx, idx + i) =
-			(struct xdp_desc){ .addr = at.v, .len = s->cfg.bytes };
+		describe(s, at, idx + i * s->pieces);
+		s->next = s->next + 1 < s->frames ? s->next + 1 : 0;
 	}
-	xsk_ring_prod__submit(&s->x.tx, n);
+	s->posted += n * s->pieces;
+	xsk_ring_prod__submit(&s->x.tx, n * s->pieces);
 }
 
 static void nap(void)
@@ -150,12 +169,18 @@ int xn_sender_start(struct xn_sender *s, const struct xn_gen_cfg *cfg)
 {
 	int err;
 
+	if (cfg->bytes > s->lab->cfg.mtu + XN_ETH_BYTES)
+		return xn_fail(EINVAL, "frames of %u bytes are longer than the MTU of %u allows", cfg->bytes,
+			       s->lab->cfg.mtu);
 	s->cfg = *cfg;
 	s->stop = 0;
+	s->next = 0;
+	s->pieces = (cfg->bytes + XN_CHUNK_BYTES - 1) / XN_CHUNK_BYTES;
+	s->frames = s->chunks / s->pieces;
 	s->seq = 0;
 	s->limit = cfg->window;
-	for (uint32_t i = 0; i < FRAMES; i++) {
-		uint8_t *frame = xn_mem_at(s->mem, chunk(s, i));
+	for (uint32_t i = 0; i < s->frames; i++) {
+		uint8_t *frame = xn_mem_at(s->mem, frame_at(s, i));
 
 		xn_frame_build(frame, cfg->bytes, s->lab->near_mac, s->lab->far_mac, cfg->run_tag, 0);
 		if (cfg->port)
@@ -176,7 +201,7 @@ void xn_sender_stop(struct xn_sender *s, struct xn_gen_counts *out)
 	pthread_join(s->thread, NULL);
 	/* What has not left by now never will, and counts as lost. */
 	out->offered = s->seq;
-	out->sent = s->seq - (s->posted - s->done);
+	out->sent = s->seq - (s->posted - s->done) / s->pieces;
 	out->seconds = xn_ticks_ns(s->end - s->begin) / 1e9;
 }
 
@@ -195,7 +220,7 @@ uint64_t xn_sender_offered(const struct xn_sender *s)
 static int make_memory(struct xn_sender *s)
 {
 	const struct xn_mem_opts mo = { .sz = sizeof(mo), .bounce_frames = 1 };
-	struct xn_region r = { .size = FRAMES * XN_CHUNK_BYTES };
+	struct xn_region r = { .size = (uint64_t)s->chunks * XN_CHUNK_BYTES };
 	struct xn_mem_hit hit = { 0 };
 	int err = xn_ram_create(&r.fd, r.size, XN_HUGE_NO, NULL);
 
@@ -213,7 +238,7 @@ static int open_socket(struct xn_sender *s)
 	const struct xn_xsk_cfg cfg = {
 		.ifindex = s->lab->far_ifindex, .ifname = s->lab->far_name, .queue = s->queue,
 		.mem = s->mem, .frame_bytes = XN_FRAME_BYTES_MAX,
-		.fill_size = 64, .rx_size = 128, .tx_size = FRAMES, .comp_size = 2 * FRAMES,
+		.fill_size = 64, .rx_size = 128, .tx_size = s->chunks, .comp_size = 2 * s->chunks,
 		.mode = XN_XSK_COPY, .tx_budget = BUDGET, .share_fd = -1, .spare_fd = -1,
 	};
 	int back, err = xn_lab_visit(s->lab->far_ns, &back);
@@ -235,6 +260,8 @@ int xn_sender_create(struct xn_sender **out, const struct xn_lab *lab, unsigned 
 		return xn_fail(ENOMEM, "no memory for a sender");
 	s->lab = lab;
 	s->queue = queue;
+	s->chunks = lab->cfg.mtu > XN_MTU_DEFAULT ? CHUNKS_LARGE : CHUNKS;
+	s->pieces = 1;
 	s->x.fd = -1;
 	err = make_memory(s);
 	if (!err)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The sink's user side. Its program hangs on xn1 by a bpf_link that only our fd
- * holds, so it goes with the process. Counters are the program's own memory, mapped.
+ * holds, so it goes with the process; in the stack by a queueing discipline, which goes
+ * with the interface. Counters are the program's own memory, mapped.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,10 +20,37 @@
 struct xn_sink {
 	struct sink_bpf *bpf;
 	struct bpf_link *link;
+	const struct xn_lab *lab;     /* borrowed, while it is attached to the stack */
+	struct bpf_tc_hook hook;
+	bool in_stack;
 	unsigned queues;
 };
 
-static int attach(struct xn_sink *s, const struct xn_lab *lab)
+static int attach_xdp(struct xn_sink *s, const struct xn_lab *lab)
+{
+	s->link = bpf_program__attach_xdp(s->bpf->progs.sink, (int)lab->far_ifindex);
+	if (s->link)
+		return 0;
+	return xn_fail(errno, "cannot attach the sink to %s: %s%s", lab->far_name, strerror(errno),
+		       errno == EBUSY || errno == EEXIST ? " (another XDP program is there)" : "");
+}
+
+static int attach_stack(struct xn_sink *s, const struct xn_lab *lab)
+{
+	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(s->bpf->progs.sink_stack));
+	int err;
+
+	s->hook = (struct bpf_tc_hook){ .sz = sizeof(s->hook), .ifindex = (int)lab->far_ifindex,
+					.attach_point = BPF_TC_INGRESS };
+	err = bpf_tc_hook_create(&s->hook);
+	if (!err)
+		err = bpf_tc_attach(&s->hook, &opts);
+	s->in_stack = !err;
+	return err ? xn_fail(-err, "cannot attach the sink to the ingress of %s: %s; the kernel needs "
+			     "NET_SCH_INGRESS and NET_CLS_BPF", lab->far_name, strerror(-err)) : 0;
+}
+
+static int attach(struct xn_sink *s, const struct xn_lab *lab, bool stack)
 {
 	int err, back;
 
@@ -33,12 +61,9 @@ static int attach(struct xn_sink *s, const struct xn_lab *lab)
 	err = xn_lab_visit(lab->far_ns, &back);
 	if (err)
 		return err;
-	s->link = bpf_program__attach_xdp(s->bpf->progs.sink, (int)lab->far_ifindex);
-	if (!s->link)
-		err = errno;
+	err = stack ? attach_stack(s, lab) : attach_xdp(s, lab);
 	xn_lab_return(back);
-	return err ? xn_fail(err, "cannot attach the sink to %s: %s%s", lab->far_name, strerror(err),
-			     err == EBUSY || err == EEXIST ? " (another XDP program is there)" : "") : 0;
+	return err;
 }
 
 int xn_sink_attach(struct xn_sink **out, const struct xn_lab *lab, enum xn_sink_mode mode)
@@ -53,7 +78,8 @@ int xn_sink_attach(struct xn_sink **out, const struct xn_lab *lab, enum xn_sink_
 	if (!s)
 		return xn_fail(ENOMEM, "no memory for a sink");
 	s->queues = lab->cfg.queues;
-	err = attach(s, lab);
+	s->lab = lab;
+	err = attach(s, lab, mode == XN_SINK_STACK);
 	if (err) {
 		xn_sink_detach(s);
 		return err;
@@ -65,8 +91,16 @@ int xn_sink_attach(struct xn_sink **out, const struct xn_lab *lab, enum xn_sink_
 
 void xn_sink_detach(struct xn_sink *s)
 {
+	int back;
+
 	if (!s)
 		return;
+	/* This one hangs on the interface, and would go with it. */
+	if (s->in_stack && !xn_lab_visit(s->lab->far_ns, &back)) {
+		s->hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS;
+		bpf_tc_hook_destroy(&s->hook);
+		xn_lab_return(back);
+	}
 	bpf_link__destroy(s->link);
 	sink_bpf__destroy(s->bpf);
 	free(s);

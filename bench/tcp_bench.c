@@ -229,6 +229,8 @@ static int open_cell(struct cell *c, const struct xn_opts *o)
 			err = xn_tcp_side_open(&c->side[way], &cfg);
 		else
 			err = xn_path_create(&c->raw, XN_KIND_RAW, o, 1, NULL);
+		if (!err && way == RAW)
+			err = xn_path_set_sink(c->raw, XN_SINK_STACK);
 	}
 	return err;
 }

@@ -155,15 +155,15 @@ static int negotiate(struct vhost_path *v)
 
 static int give_memory(struct vhost_path *v)
 {
-	const struct xn_guest_cfg cfg = {
-		.pairs = v->p.queues, .queue_size = XN_RING_SIZE, .huge = v->p.opts->huge,
-		.rx_buf_bytes = v->p.opts->buf_bytes, .rx_as_linux = v->p.opts->buf_bytes != 0,
-		.packed = v->p.opts->packed, .kicks = true, .event_idx = v->front.acked & F_EVENT_IDX,
-	};
+	struct xn_guest_cfg cfg;
 	struct front_region region;
 	struct xn_region r;
-	int err = xn_guest_create(&v->guest, &cfg);
+	int err;
 
+	xn_driver_guest(&cfg, &v->p, 0);
+	cfg.kicks = true;
+	cfg.event_idx = v->front.acked & F_EVENT_IDX;
+	err = xn_guest_create(&v->guest, &cfg);
 	if (err)
 		return err;
 	v->p.huge = xn_guest_got_huge(v->guest);

@@ -487,7 +487,7 @@ static int play_counted(struct xn_round *r, uint32_t bytes, struct xn_sample *ou
 	struct xn_copies before = { 0 }, after = { 0 };
 	const uint32_t tag = next_tag();
 	struct xn_path *p = r->path;
-	int err = xn_path_set_sink(p, r->dir == XN_DIR_RTT ? XN_SINK_REFLECT : XN_SINK_COUNT);
+	int err = xn_path_set_sink(p, r->dir == XN_DIR_RTT ? XN_SINK_REFLECT : xn_path_counting(p));
 
 	if (!err && p->far)
 		xn_sink_reset(p->far->sink, tag);
