@@ -155,7 +155,7 @@ enum xn_tcp_figure {
 	XN_TCP_RATIO,          /* of raw's frames in the same round */
 	XN_TCP_ENGINE_NS, XN_TCP_CPU_NS,   /* a segment: without sendto(), and with it */
 	XN_TCP_CHAINS,         /* packets of the guest for 64 KiB of payload */
-	XN_TCP_LENT, XN_TCP_CHAINED, XN_TCP_GATHERED,   /* shares of these */
+	XN_TCP_LENT, XN_TCP_CHAINED, XN_TCP_MIXED, XN_TCP_GATHERED,   /* shares of these */
 	XN_TCP_AGAIN,          /* bytes sent again, of those that arrived */
 	XN_TCP_MERGED,         /* rx: segments in a frame that the guest got */
 	XN_TCP_FIGURES
@@ -173,7 +173,7 @@ struct xn_ask_line {
 	const char *name;
 	double fps, ratio;           /* frames on the wire; of raw's in the same round */
 	double ns, engine_ns;        /* a frame: all that the near end does, without sendto() */
-	double lent, chained, gathered;
+	double lent, chained, mixed, gathered;
 	double chains;               /* packets of the guest for a frame */
 };
 #define XN_ASK_LINES_MAX 8u

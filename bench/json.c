@@ -130,6 +130,7 @@ static void put_share(json_t *o, const struct xn_tcp_line *l)
 		{ "raw_ratio", XN_TCP_RATIO }, { "engine_ns_per_segment", XN_TCP_ENGINE_NS },
 		{ "cpu_ns_per_segment", XN_TCP_CPU_NS }, { "chains_per_64k", XN_TCP_CHAINS },
 		{ "lent_share", XN_TCP_LENT }, { "chained_share", XN_TCP_CHAINED },
+		{ "mixed_share", XN_TCP_MIXED },
 		{ "gathered_share", XN_TCP_GATHERED }, { "again_share", XN_TCP_AGAIN },
 		{ "segments_per_frame", XN_TCP_MERGED },
 	};
@@ -169,6 +170,7 @@ static json_t *offload(const struct xn_bench *b)
 		put(o, "chains_per_frame", l->chains);
 		put(o, "lent_share", l->lent);
 		put(o, "chained_share", l->chained);
+		put(o, "mixed_share", l->mixed);
 		put(o, "gathered_share", l->gathered);
 		json_array_append_new(a, o);
 	}

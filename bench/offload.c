@@ -67,7 +67,7 @@ struct side {
 
 struct figures {
 	double fps[XN_ROUNDS_MAX], ns[XN_ROUNDS_MAX], engine_ns[XN_ROUNDS_MAX], ratio[XN_ROUNDS_MAX];
-	double gathered, chained, lent, frames;   /* packets and frames, of all rounds */
+	double gathered, mixed, chained, lent, frames;   /* packets and frames, of all rounds */
 };
 
 /* ---- the guest ---- */
@@ -298,7 +298,7 @@ static void run_raw(struct xn_path *p, double secs, double *fps, double *ns)
 static void keep(struct xn_bench *b, struct figures *f, const bool *wanted, unsigned rounds)
 {
 	for (int w = 0; w < WAYS && rounds; w++) {
-		const double all = f[w].lent + f[w].chained + f[w].gathered;
+		const double all = f[w].lent + f[w].chained + f[w].mixed + f[w].gathered;
 
 		if (!wanted[w])
 			continue;
@@ -308,6 +308,7 @@ static void keep(struct xn_bench *b, struct figures *f, const bool *wanted, unsi
 			.engine_ns = xn_median(f[w].engine_ns, rounds),
 			.lent = all > 0 ? f[w].lent / all : NAN,
 			.chained = all > 0 ? f[w].chained / all : NAN,
+			.mixed = all > 0 ? f[w].mixed / all : NAN,
 			.gathered = all > 0 ? f[w].gathered / all : NAN,
 			.chains = all > 0 ? all / f[w].frames : NAN,
 		};
@@ -326,8 +327,8 @@ static void column(FILE *out, int width, int digits, double v)
 void xn_report_offload(const struct xn_bench *b, FILE *out)
 {
 	fprintf(out, "frames of %u bytes on veth; medians of %u rounds of %.3g s, in turns%s\n\n"
-		"                           of  engine     cpu   chains    lent  chained  gathered\n"
-		"ask for   frames/s Gbit/s   raw  ns/frame ns/frame /frame       %%        %%         %%\n",
+		"                             of   engine      cpu  chains    lent  chained   mixed  gathered\n"
+		"ask for   frames/s Gbit/s    raw ns/frame ns/frame  /frame       %%        %%       %%         %%\n",
 		FRAME_BYTES, b->opts.rounds, b->opts.secs,
 		b->partial ? "; PARTIAL: stopped by a signal" : "");
 	for (unsigned i = 0; i < b->n_ask; i++) {
@@ -342,6 +343,7 @@ void xn_report_offload(const struct xn_bench *b, FILE *out)
 		column(out, 7, 3, l->chains);
 		column(out, 7, 1, l->lent * 100);
 		column(out, 8, 1, l->chained * 100);
+		column(out, 7, 1, l->mixed * 100);
 		column(out, 9, 1, l->gathered * 100);
 		fputc('\n', out);
 	}
@@ -356,6 +358,7 @@ static int run_round(struct side *s, struct xn_path *raw, const struct xn_opts *
 	for (int w = 0; w < WAYS && !xn_stop; w++) {
 		const double lent = (double)counter(s, "tx_lent");
 		const double gathered = (double)counter(s, "tx_gathered");
+		const double mixed = (double)counter(s, "tx_mixed");
 		const double chained = (double)counter(s, "tx_chained");
 		const double frames = (double)frames_sent(s);
 		int err = 0;
@@ -373,6 +376,7 @@ static int run_round(struct side *s, struct xn_path *raw, const struct xn_opts *
 		f[w].ratio[round] = f[w].fps[round] / f[RAW].fps[round];
 		f[w].lent += (double)counter(s, "tx_lent") - lent;
 		f[w].gathered += (double)counter(s, "tx_gathered") - gathered;
+		f[w].mixed += (double)counter(s, "tx_mixed") - mixed;
 		f[w].chained += (double)counter(s, "tx_chained") - chained;
 		f[w].frames += (double)frames_sent(s) - frames;
 	}

@@ -18,6 +18,7 @@ static const struct {
 	{ "chains", "/64 KiB", XN_TCP_CHAINS, 8, 2, 1 },
 	{ "lent", "%", XN_TCP_LENT, 6, 1, 100 },
 	{ "chained", "%", XN_TCP_CHAINED, 8, 1, 100 },
+	{ "mixed", "%", XN_TCP_MIXED, 6, 1, 100 },
 	{ "gathered", "%", XN_TCP_GATHERED, 9, 1, 100 },
 	{ "again", "%", XN_TCP_AGAIN, 6, 2, 100 },
 	{ "segs", "/frame", XN_TCP_MERGED, 7, 1, 1 },
@@ -60,6 +61,7 @@ void xn_report_tcp(const struct xn_bench *b, FILE *out)
 		"the MTU; csum: a packet a segment; guest: what this kernel's TCP sends; raw: the raw AF_XDP loop,\n"
 		"frames of the same length and nobody who answers. Gbit/s: payload that was acknowledged, or\n"
 		"arrived, each byte compared (wrong: those that differ). engine: inside the engine without sendto();\n"
-		"cpu: with it, and so in tcp-tx with this kernel's receiving TCP. again: bytes sent twice.\n",
+		"cpu: with it, and so in tcp-tx with this kernel's receiving TCP. again: bytes sent twice.\n"
+		"lent, chained, mixed, gathered: how the guest's packets left, as in xsknet(7).\n",
 		b->tcp[0].rounds);
 }

@@ -18,6 +18,7 @@
 #define RTO_MS   200u
 #define OPEN_RTO_MS 100u
 #define BATCH    64u              /* packets of a turn */
+#define FLIGHT   (2u << 20)       /* bytes on their way: the peer's socket has room for more */
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
 
@@ -234,7 +235,7 @@ static bool emit_data(struct xn_tcp *t)
 {
 	const uint32_t most = t->cfg.tso_bytes ? t->cfg.tso_bytes / t->mss * t->mss : t->mss;
 	const uint64_t left = t->limit - XN_MIN(t->limit, t->nxt);
-	const uint64_t room = t->wnd_end - XN_MIN(t->wnd_end, t->nxt);
+	const uint64_t end = XN_MIN(t->wnd_end, t->una + FLIGHT), room = end - XN_MIN(end, t->nxt);
 	const uint32_t n = (uint32_t)XN_MIN(XN_MIN(left, room), most);
 	const bool last = t->want_fin && n == left;
 

@@ -7,8 +7,8 @@
  *	CLOSED --open: SYN--> OPENING --SYN,ACK--> OPEN --close: FIN behind the data--> CLOSING
  *	                                                   --ours acked, the peer's taken--> DONE
  *
- * Sending. As much as the peer's window allows leaves at once, in packets of up to tso_bytes;
- * there is no congestion control. What is lost is sent again from the first byte that was not
+ * Sending. As much as the peer's window allows leaves at once, up to 2 MiB, in packets of up to
+ * tso_bytes; there is no congestion control. What is lost is sent again from the first byte that was not
  * acknowledged on ("go back n"): after three acknowledgements in a row that say nothing new,
  * or after rto_ms. Until all that was on its way then is acknowledged, further such
  * acknowledgements mean nothing: they are the echo of what has been sent twice.

@@ -57,7 +57,7 @@ struct cell {
 struct mark {
 	uint64_t ns, engine, sending;     /* ticks */
 	uint64_t bytes, packets, frames, again, merged;
-	uint64_t segments, lent, chained, gathered;
+	uint64_t segments, lent, chained, mixed, gathered;
 };
 
 static void set_mark(const struct xn_tcp_side *s, bool rx, uint64_t engine, struct mark *m)
@@ -71,7 +71,7 @@ static void set_mark(const struct xn_tcp_side *s, bool rx, uint64_t engine, stru
 		.segments = xn_tcp_side_stat(s, "tx_packets") - xn_tcp_side_stat(s, "tx_segmented") +
 			    xn_tcp_side_stat(s, "tx_segments"),
 		.lent = xn_tcp_side_stat(s, "tx_lent"), .chained = xn_tcp_side_stat(s, "tx_chained"),
-		.gathered = xn_tcp_side_stat(s, "tx_gathered"),
+		.mixed = xn_tcp_side_stat(s, "tx_mixed"), .gathered = xn_tcp_side_stat(s, "tx_gathered"),
 	};
 }
 
@@ -84,7 +84,8 @@ static void take_figures(const struct cell *c, const struct mark *a, const struc
 			 double *v)
 {
 	const double secs = (double)(b->ns - a->ns) / 1e9, bytes = (double)(b->bytes - a->bytes);
-	const uint64_t ways = b->lent - a->lent + b->chained - a->chained + b->gathered - a->gathered;
+	const uint64_t ways = b->lent - a->lent + b->chained - a->chained + b->mixed - a->mixed +
+			      b->gathered - a->gathered;
 	const uint64_t engine = b->engine - a->engine, sending = b->sending - a->sending;
 	/* What arrives is counted by its bytes: frames may have been put together. */
 	const double segs = c->rx ? bytes / (c->mtu - HEADS) : (double)(b->segments - a->segments);
@@ -100,6 +101,7 @@ static void take_figures(const struct cell *c, const struct mark *a, const struc
 	v[XN_TCP_AGAIN] = share(b->again - a->again, b->bytes - a->bytes);
 	v[XN_TCP_LENT] = share(b->lent - a->lent, ways);
 	v[XN_TCP_CHAINED] = share(b->chained - a->chained, ways);
+	v[XN_TCP_MIXED] = share(b->mixed - a->mixed, ways);
 	v[XN_TCP_GATHERED] = share(b->gathered - a->gathered, ways);
 }
 

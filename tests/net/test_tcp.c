@@ -124,6 +124,22 @@ static void packets_of_64_kib_reach_a_kernels_tcp(void **state)
 		}
 }
 
+/* Segments of several descriptors, and packets that need not be cut at all. */
+static void packets_of_64_kib_reach_it_over_a_large_mtu(void **state)
+{
+	static const struct { unsigned mtu; uint32_t piece; } ways[] = {
+		{ 9000, 4096 }, { 9000, 0 }, { 3800, 32768 }, { 65535, 4096 }, { 65535, 0 },
+	};
+
+	for (unsigned packed = 0; packed < 2; packed++)
+		for (unsigned i = 0; i < XN_ARRAY_SIZE(ways); i++) {
+			open_side(&(struct xn_tcp_side_cfg){ .mtu = ways[i].mtu, .tso = true, .csum = true,
+							     .piece_bytes = ways[i].piece, .packed = packed });
+			send_and_close(32 * MiB + i);
+			close_side();
+		}
+}
+
 static void segments_that_are_lost_are_sent_again(void **state)
 {
 	open_side(&(struct xn_tcp_side_cfg){ .tso = true, .csum = true, .piece_bytes = 4096,
@@ -201,6 +217,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(packets_of_64_kib_reach_a_kernels_tcp),
+		cmocka_unit_test(packets_of_64_kib_reach_it_over_a_large_mtu),
 		cmocka_unit_test(segments_that_are_lost_are_sent_again),
 		cmocka_unit_test(packets_of_any_length_arrive),
 		cmocka_unit_test(single_segments_arrive_summed_by_either_side),
