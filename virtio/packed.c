@@ -81,6 +81,13 @@ static inline uint16_t used_flags(uint16_t at)
 	return at & WRAP ? F_AVAIL | F_USED : 0;
 }
 
+/* Slots of an id's chains, beyond one for each. */
+static inline void set_more(struct xn_vq_packed *pk, uint16_t id, uint32_t more)
+{
+	pk->longer += (uint32_t)(more != 0) - (uint32_t)(pk->more[id] != 0);
+	pk->more[id] = (uint16_t)more;
+}
+
 /* ---- set-up ---- */
 
 static int map_parts(struct xn_vq *vq, const struct xn_vq_cfg *cfg)
@@ -140,7 +147,7 @@ static int resume(struct xn_vq *vq, void *region)
 		const uint16_t first = f->again[i];
 
 		vq->state[f->id[first]] = XN_VQ_AGAIN;
-		pk->more[f->id[first]] = (uint16_t)(f->num[first] - 1);
+		set_more(pk, f->id[first], f->num[first] - 1u);
 	}
 	xn_count_add(&vq->ctr->v[XN_C_inflight_resumed], f->n_again);
 	return 0;
@@ -343,7 +350,7 @@ static XN_NOINLINE void note_chains(struct xn_vq *vq, uint16_t at, const struct 
 
 static void take(struct xn_vq *vq, const struct end *e)
 {
-	vq->pk.more[e->id] = (uint16_t)(vq->pk.more[e->id] + e->slots - 1);
+	set_more(&vq->pk, e->id, vq->pk.more[e->id] + e->slots - 1);
 	took(vq, e->slots, 1);
 }
 
@@ -453,7 +460,7 @@ uint16_t xn_packed_again_head(const struct xn_vq *vq, uint32_t i)
 static void untake(struct xn_vq *vq, uint16_t head, uint32_t slots)
 {
 	assert(vq->pk.more[head] >= slots - 1);
-	vq->pk.more[head] = (uint16_t)(vq->pk.more[head] - (slots - 1));
+	set_more(&vq->pk, head, vq->pk.more[head] - (slots - 1));
 	vq->pk.slots_out -= slots;
 	vq->avail_next = back(vq, vq->avail_next, slots);
 	if (vq->pk.inflight)
@@ -481,32 +488,51 @@ static inline uint32_t slots_of(struct xn_vq *vq, uint32_t id)
 	const uint32_t more = vq->pk.more[id];
 
 	if (XN_UNLIKELY(more))
-		vq->pk.more[id] = 0;
+		set_more(&vq->pk, (uint16_t)id, 0);
 	return 1 + more;
 }
 
+/* Of n entries in a row, how many come before one that stands for more than a slot? */
+static XN_NOINLINE uint32_t count_single(const struct xn_vq *vq, const struct vring_used_elem *e,
+					 uint32_t n)
+{
+	uint32_t i = 0;
+
+	while (i < n && !vq->pk.more[e[i].id])
+		i++;
+	return i;
+}
+
+/* used_word as above, of entries that are read as one word, all of which have a length, or none. */
+static inline uint32_t write_alike(uint64_t *g, const struct vring_used_elem *e, uint32_t n,
+				   uint64_t flags, bool written)
+{
+	const struct vring_used_elem *const begin = e, *const end = e + n;
+
+	for (; e < end; e++, g += 2) {
+		uint64_t entry;
+
+		if (XN_UNLIKELY((e->len != 0) != written))
+			break;
+		__builtin_memcpy(&entry, e, sizeof(entry));
+		xn_store_once64(g, (entry << 32 | entry >> 32) | flags);
+	}
+	return (uint32_t)(e - begin);
+}
+
 /*
- * The usual kind: chains of one slot, entries and slots that lie in a row each. used_word as
- * above, of an entry that is read as one word. Returns how many, up to one of another kind.
+ * The usual kind: chains of one slot, entries and slots that lie in a row each, and of one
+ * kind: received, or sent. Returns how many, up to one of another kind.
  */
 static inline uint32_t write_row(const struct xn_vq *vq, const struct vring_used_elem *e, uint32_t n,
 				 uint16_t at)
 {
 	const uint64_t flags = (uint64_t)used_flags(at) << 48, write = (uint64_t)VRING_DESC_F_WRITE << 48;
-	const struct vring_used_elem *const begin = e, *const end = e + n;
-	const uint16_t *const more = vq->pk.more;
 	uint64_t *g = slot_at(vq, at) + 1;
 
-	for (; e < end; e++, g += 2) {
-		uint64_t entry, word;
-
-		__builtin_memcpy(&entry, e, sizeof(entry));
-		if (XN_UNLIKELY(more[(uint32_t)entry]))
-			break;
-		word = (entry << 32 | entry >> 32) | flags;
-		xn_store_once64(g, entry >> 32 ? word | write : word);
-	}
-	return (uint32_t)(e - begin);
+	if (XN_UNLIKELY(vq->pk.longer))
+		n = count_single(vq, e, n);
+	return e->len ? write_alike(g, e, n, flags | write, true) : write_alike(g, e, n, flags, false);
 }
 
 /* Writes used descriptors behind the first, which only that one lets the driver look at.

@@ -127,6 +127,7 @@ struct xn_vq_packed {
 	 * not yet published. Then nobody can tell which slots are whose, but the sum is right.)
 	 */
 	uint16_t *more;
+	uint32_t longer;               /* ids of which that is not 0 */
 	uint32_t slots_out;            /* from used_at to avail_next */
 	uint32_t untold;               /* slots used since the last decision to notify */
 	uint16_t used_at;              /* where the next used descriptor is written */
