@@ -243,7 +243,7 @@ void xn_path_destroy(struct xn_path *p)
 void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value)
 {
 	static const struct { const char *name; bool tx, copied; } known[] = {
-		{ "rx_lent", false, false }, { "rx_bounced", false, true },
+		{ "rx_lent", false, false }, { "rx_bounced", false, true }, { "rx_shifted", false, true },
 		{ "tx_lent", true, false }, { "tx_chained", true, false }, { "tx_mixed", true, false },
 		{ "tx_mixed", true, false }, { "tx_gathered", true, true }, { "tx_bounced", true, true },
 		{ "rss_missteered", false, true },

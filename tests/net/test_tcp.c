@@ -17,6 +17,7 @@
 #define MiB       (1ull << 20)
 
 #define F_GUEST_CSUM (1ull << 1)
+#define F_GUEST_TSO4 (1ull << 7)
 
 static struct xn_tcp_side side;
 static uint8_t *pattern_before;
@@ -86,13 +87,21 @@ static void send_and_close(uint64_t bytes)
 	}
 }
 
-static void receive_and_close(uint64_t bytes, uint32_t chunk)
+/* So many bytes since the connection began. */
+static void receive(uint64_t bytes, uint32_t chunk)
 {
 	const uint64_t end = xn_now_ns() + LIMIT_NS;
 
 	xn_tcp_peer_send(side.peer, bytes, chunk);
 	while (side.tcp.n.received < bytes && xn_now_ns() < end)
 		xn_tcp_side_turn(&side);
+}
+
+static void receive_and_close(uint64_t bytes, uint32_t chunk)
+{
+	const uint64_t end = xn_now_ns() + LIMIT_NS;
+
+	receive(bytes, chunk);
 	xn_tcp_peer_shutdown(side.peer);
 	xn_tcp_close(&side.tcp);
 	while (side.tcp.state != XN_TCP_DONE && side.tcp.state != XN_TCP_CLOSED && xn_now_ns() < end)
@@ -185,25 +194,60 @@ static void single_segments_arrive_summed_by_either_side(void **state)
 
 static void a_kernels_tcp_reaches_a_guest(void **state)
 {
-	static const struct { uint64_t refuse; bool packed; const char *options; } ways[] = {
-		{ 0, false, NULL }, { F_GUEST_CSUM, false, NULL }, { 0, true, NULL },
-		{ 0, false, ",mode=bounce" },
+	/* Checksums left to the guest, finished, segments put together, in buffers of any length. */
+	static const struct {
+		unsigned mtu;
+		uint64_t refuse;
+		bool packed;
+		const char *options;
+		uint32_t buf;
+	} ways[] = {
+		{ 1500, 0, false, NULL, 0 }, { 1500, F_GUEST_TSO4, false, NULL, 0 },
+		{ 1500, F_GUEST_TSO4 | F_GUEST_CSUM, false, NULL, 0 }, { 1500, 0, true, NULL, 4096 },
+		{ 1500, 0, false, ",mode=bounce", 0 },
+		{ 9000, 0, false, NULL, 0 }, { 9000, F_GUEST_TSO4 | F_GUEST_CSUM, true, NULL, 1536 },
+		{ 9000, 0, false, ",mode=bounce", 0 }, { 3800, 0, false, NULL, 1536 },
+		{ 65535, 0, false, NULL, 0 }, { 65535, F_GUEST_CSUM | F_GUEST_TSO4, true, NULL, 4096 },
+		{ 65535, 0, true, NULL, 1536 },
 	};
 
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(ways); i++) {
-		open_side(&(struct xn_tcp_side_cfg){ .csum = true, .piece_bytes = 4096,
-			.refuse = ways[i].refuse, .packed = ways[i].packed, .options = ways[i].options });
-		receive_and_close(32 * MiB, 0);
+		bool never, surely;
+
+		open_side(&(struct xn_tcp_side_cfg){ .mtu = ways[i].mtu, .csum = true, .piece_bytes = 4096,
+			.refuse = ways[i].refuse, .packed = ways[i].packed, .options = ways[i].options,
+			.rx_buf_bytes = ways[i].buf });
+		receive_and_close(16 * MiB + i, 0);
+		/* What is spread over buffers, or bounced, is left alone. */
+		never = !(side.features & F_GUEST_TSO4);
+		surely = !never && ways[i].mtu == 1500 && !ways[i].options;
+		if (side.tcp.n.merged ? never : surely)
+			fail_msg("MTU %u, buffers of %u: %llu of %llu frames were put together", ways[i].mtu,
+				 ways[i].buf, (unsigned long long)side.tcp.n.merged,
+				 (unsigned long long)side.tcp.n.frames);
 		close_side();
 	}
 }
 
 static void what_a_guest_loses_the_kernel_sends_again(void **state)
 {
-	open_side(&(struct xn_tcp_side_cfg){ .csum = true, .piece_bytes = 4096, .drop_rx = 3 });
-	receive_and_close(8 * MiB, 0);
-	assert_true(side.tcp.n.dropped > 0 && side.tcp.n.out_of_turn > 0);
-	close_side();
+	/* One by one, and many at once where they have been put together. */
+	static const struct { uint64_t refuse; uint32_t drop; } ways[] = {
+		{ F_GUEST_TSO4, 4 }, { 0, 40 },
+	};
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(ways); i++) {
+		uint64_t bytes = 0;
+
+		open_side(&(struct xn_tcp_side_cfg){ .csum = true, .piece_bytes = 4096,
+						     .refuse = ways[i].refuse, .drop_rx = ways[i].drop });
+		/* Each loss may take a timeout of the kernel's: few of them. */
+		while (side.tcp.n.dropped < 3 && bytes < 64 * MiB)
+			receive(bytes += MiB, 0);
+		receive_and_close(bytes + 1, 0);
+		assert_true(side.tcp.n.dropped > 0 && side.tcp.n.out_of_turn > 0);
+		close_side();
+	}
 }
 
 static void small_writes_of_a_kernels_tcp_arrive(void **state)
