@@ -306,6 +306,7 @@ static void add_all(void)
 	add_ctrl_cases();
 	add_steer_cases();
 	add_coal_cases();
+	add_gro_cases();
 	add_inflight_cases();
 	add_mutate_cases();
 	add_fault_cases();

@@ -65,6 +65,7 @@ void add_guest_cases(void);
 void add_ctrl_cases(void);
 void add_steer_cases(void);
 void add_coal_cases(void);
+void add_gro_cases(void);
 void add_inflight_cases(void);
 void add_fault_cases(void);
 void add_wait_cases(void);

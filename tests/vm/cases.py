@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The tests with guests; names say what they prove."""
 import itertools
+import json
 import os
 import random
 import re
 import signal
 import socket
+import statistics
 import struct
 import time
 
@@ -253,6 +255,38 @@ for label, opts, does in (("is_put_together_for_a_guest", "", True),
     fn = tcp_put_together(opts, does)
     fn.__name__ = "tcp_" + label
     test()(fn)
+
+
+def softirq_ticks(g):
+    return int(g.sh("head -1 /proc/stat").split()[7])
+
+
+@test(secs=240)
+def tcp_that_is_put_together_costs_a_guest_less(lab):
+    """Two guests with one processor each, of which one has it, receive in turns. GRO_ROUNDS: how often."""
+    guests = []
+    for n, gro in (0, "off"), (1, "on"):
+        lab.wire(n, address=None)
+        sh(f"ip addr add 10.9.{n}.1/24 dev p{n}")
+        lab.daemon(n, ["--gro", gro])
+        g = lab.boot([lab.nic(n, mac=f"52:54:00:12:34:5{n}")], name=f"guest-{gro}").booted()
+        g.network(f"10.9.{n}.2")
+        g.sh("(iperf3 -s >/dev/null 2>&1 &); until netstat -ltn | grep -q :5201; do usleep 10000; done")
+        guests.append((g, n))
+    rates, ticks = [], []
+    for k in range(int(os.environ.get("GRO_ROUNDS", "5"))):
+        rate, tick = [0, 0], [0, 0]
+        for g, n in guests[::-1] if k % 2 else guests:
+            before = softirq_ticks(g)
+            said = sh(inside("stable", "/usr/bin/iperf3", "-J", "-c", f"10.9.{n}.2", "-t", "2"), 30)
+            got = json.loads(said)["end"]["sum_received"]
+            rate[n] = got["bits_per_second"]
+            tick[n] = (softirq_ticks(g) - before) / got["bytes"]
+        rates.append(rate[1] / rate[0])
+        ticks.append(tick[1] / tick[0])
+    print(f">> TCP put together: {statistics.median(rates):.2f} times the rate, "
+          f"{statistics.median(ticks):.2f} of the softirq time a byte (medians of {len(rates)} rounds)")
+    check(statistics.median(ticks) < 0.85, ticks)
 
 
 @test()
