@@ -331,7 +331,7 @@ UNIT_TESTS   := \
     vq_packed_oracle \
     inflight_packed \
     inflight_packed_kill
-KERNEL_TESTS := facts rss filter
+KERNEL_TESTS := facts pieces rss filter
 NET_TESTS    := veth jumbo_rx jumbo_tx rss rss_port stand_by steer segments tcp faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer
 TSAN_TESTS   := vq_hostile vq_packed_hostile hold cross port_rss_threads worker session session_mem session_ring hash

@@ -23,7 +23,8 @@
 #define TEST_TYPE  0x88b5   /* IEEE 802 local experimental */
 #define NS_PER_MS  1000000ull
 #define CHILD_S    10u
-#define STEER_MAX  4096u    /* longer than anything here: the program drops nothing */
+#define STEER_MAX  70000u   /* longer than anything here: the program drops nothing */
+#define FRAGS_MTU  3000u    /* above it the program takes frames of several parts */
 
 static void must(int err, const char *what)
 {
@@ -53,9 +54,14 @@ static void open_far(struct bed *b)
 
 void bed_open(struct bed *b, unsigned queues)
 {
+	bed_open_mtu(b, queues, 0);
+}
+
+void bed_open_mtu(struct bed *b, unsigned queues, unsigned mtu)
+{
 	*b = (struct bed){ .x.fd = -1, .far = -1 };
 	b->lab = (struct xn_lab){ .home_ns = -1, .near_ns = -1, .far_ns = -1 };
-	must(xn_lab_create(&b->lab, &(struct xn_lab_cfg){ .queues = queues }), "xn_lab_create");
+	must(xn_lab_create(&b->lab, &(struct xn_lab_cfg){ .queues = queues, .mtu = mtu }), "xn_lab_create");
 	b->ram = mmap(NULL, BED_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	b->want = malloc(BED_RAM);
 	assert_true(b->ram != MAP_FAILED && b->want);
@@ -99,7 +105,7 @@ void bed_socket(struct bed *b, const struct xn_xsk_cfg *cfg)
 {
 	const struct xn_xsk_cfg usual = bed_cfg(b);
 	const struct xn_steer_cfg steer = { .ifindex = b->lab.near_ifindex, .ifname = XN_LAB_NEAR,
-					    .frame_bytes = STEER_MAX };
+					    .frame_bytes = STEER_MAX, .frags = b->lab.cfg.mtu > FRAGS_MTU };
 
 	must(xn_xsk_open(&b->x, cfg ? cfg : &usual), "xn_xsk_open");
 	must(xn_steer_open(&b->steer, &steer), "xn_steer_open");

@@ -37,6 +37,7 @@ struct bed {
 
 /* Lab of `queues`, memory, packet socket; no AF_XDP socket and no program yet. */
 void bed_open(struct bed *b, unsigned queues);
+void bed_open_mtu(struct bed *b, unsigned queues, unsigned mtu);
 /* Accepts what bed_open could not finish. */
 void bed_close(struct bed *b);
 
