@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 
+#include "tests/fake/rss.h"
 #include "tests/unit/port_rig.h"
 
 #define LONGEST   65553u
@@ -427,6 +428,139 @@ static void checksums_that_are_unfinished_are_handed_on_or_finished(void **state
 	unfinished(CSUM, NULL, offer_big_in_one, 68000);
 }
 
+/* ---- several queues ---- */
+
+#define PAIRS   3u
+#define LEAST   100u            /* bytes of a frame: its number is in */
+#define NUMBER  88u
+
+static struct {
+	struct xn_rss_config cfg;
+	uint64_t at[PAIRS][DRV_SIZE];    /* buffers by head */
+	uint64_t last[PAIRS][PAIRS];     /* [from][to]: number of the newest */
+	uint64_t got;
+} many;
+
+/* The frame with this number: everything follows from it. Its length; the queue it came on. */
+static uint32_t make_numbered(uint8_t *f, uint64_t number, uint32_t longest, unsigned *from)
+{
+	uint64_t state = number + 1;
+	const uint32_t around = rss_below(&state, 2) ? 1522 * (1 + rss_below(&state, 7)) + rss_below(&state, 9) :
+						       rss_below(&state, longest);
+	const uint32_t bytes = XN_MAX(XN_MIN(around, longest), LEAST);
+
+	*from = rss_below(&state, PAIRS);
+	make_frame(f, bytes, (uint32_t)number);
+	rss_plain_frame(f, LEAST, XN_FLOW_UDPV4, 0, rss_below(&state, 40));
+	memcpy(f + NUMBER, &number, sizeof(number));
+	return bytes;
+}
+
+static void offer_to_all(unsigned pending)
+{
+	for (unsigned q = 0; q < PAIRS; q++)
+		for (unsigned i = 0; i < t.slots && drv_pending(&t.r.drv, 2 * q) < pending; i++) {
+			struct drv_seg s = { .len = 1536 + 2560 * rnd(2) };
+
+			if (!next_slot(&s.at))
+				continue;
+			many.at[q][drv_post1(&t.r.drv, 2 * q, s.at, s.len)] = s.at;
+			mark(&s, 1, true);
+			t.was[s.at] = (uint8_t)(s.len == 4096);   /* the guest's own note */
+		}
+}
+
+/* A frame of this queue's guest is checked. False: there is none. */
+static bool take_numbered(unsigned q, uint32_t longest)
+{
+	uint32_t used, sum = 0, skip = DRV_HDR, bytes;
+	uint16_t head, buffers = 1;
+	uint64_t number;
+	unsigned from;
+
+	for (unsigned k = 0; k < buffers; k++, skip = 0) {
+		struct drv_seg s;
+
+		if (!drv_used(&t.r.drv, 2 * q, &head, &used)) {
+			assert_int_equal(k, 0);
+			return false;
+		}
+		s = (struct drv_seg){ many.at[q][head], 0 };
+		s.len = t.was[s.at] ? 4096 : 1536;
+		assert_true(s.at && t.out[s.at]);
+		if (!k)
+			memcpy(&buffers, t.r.drv.ram + s.at + 10, 2);
+		if (k + 1 < buffers)
+			assert_int_equal(used, s.len);
+		memcpy(t.got + sum, t.r.drv.ram + s.at + skip, used - skip);
+		sum += used - skip;
+		mark(&s, 1, false);
+	}
+	memcpy(&number, t.got + NUMBER, sizeof(number));
+	bytes = make_numbered(t.sent[0], number, longest, &from);
+	assert_int_equal(sum, bytes);
+	assert_memory_equal(t.got, t.sent[0], bytes);
+	assert_int_equal(rss_model_queue(&many.cfg, t.got, bytes), q);
+	assert_true(number >= many.last[from][q]);
+	many.last[from][q] = number + 1;
+	many.got++;
+	return true;
+}
+
+static void cross(uint32_t mtu, unsigned frames, unsigned least)
+{
+	static const char *const drops[] = { "rx_drop_no_buffer", "rx_drop_missteered", "rx_drop_cross_full" };
+	const struct xn_dev_opts dev = { .sz = sizeof(dev), .pairs = PAIRS };
+	const struct rig_opts o = { .features = MRG, .mtu = mtu, .dev = &dev, .options = ",queues=3",
+				    .bounce_frames = 4096 };
+	uint64_t accepted = 0, dropped = 0;
+
+	memset(&many, 0, sizeof(many));
+	open_with(&o, 4096);
+	for (unsigned q = 0; q < PAIRS; q++)
+		fk_host.q[q].may_write = offered_only;
+	xn_rss_default(&many.cfg, PAIRS);
+	assert_int_equal(t.r.port->ops->set_rss(t.r.port, &many.cfg), 0);
+	for (unsigned i = 0; i < frames; i++) {
+		unsigned from;
+		const uint32_t bytes = make_numbered(t.sent[1], i, mtu + 18, &from);
+
+		accepted += !fk_host_rx(from, t.sent[1], bytes);
+		if (rnd(4))
+			continue;
+		for (unsigned idle = 0; idle < 6; idle++)
+			for (unsigned q = 0; q < PAIRS; q++)
+				if (xn_queue_run(xn_dev_queue(t.r.dev, q), 1 + rnd(5)))
+					idle = 0;
+		for (unsigned q = 0; q < PAIRS; q++)
+			while (take_numbered(q, mtu + 18))
+				;
+		offer_to_all(230);
+	}
+	for (unsigned n = 0; n < 20; n++)
+		for (unsigned q = 0; q < PAIRS; q++)
+			xn_queue_run(xn_dev_queue(t.r.dev, q), 64);
+	for (unsigned q = 0; q < PAIRS; q++)
+		while (take_numbered(q, mtu + 18))
+			;
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(drops); i++)
+		dropped += stat(&t.r, drops[i]);
+	assert_int_equal(stat(&t.r, "rx_packets"), many.got);
+	assert_int_equal(accepted, many.got + dropped);
+	assert_true(stat(&t.r, "rss_missteered") > least);
+	assert_true(stat(&t.r, "rx_shifted") > least / 2);
+	if (many.got < frames / 2)
+		fail_msg("%lu frames of %u came", (unsigned long)many.got, frames);
+	assert_int_equal(xn_dev_stop(t.r.dev), 0);
+	rig_close(&t.r);
+}
+
+static void frames_that_come_on_other_queues_cross_whole(void **state)
+{
+	cross(9000, 20000, 4000);
+	cross(65535, 4000, 300);
+}
+
 /* ---- single cases ---- */
 
 static void offer_pages(unsigned n)
@@ -564,6 +698,7 @@ int main(void)
 		cmocka_unit_test(out_of_order_too),
 		cmocka_unit_test(ring_indices_wrap_at_2_32),
 		cmocka_unit_test(checksums_that_are_unfinished_are_handed_on_or_finished),
+		cmocka_unit_test(frames_that_come_on_other_queues_cross_whole),
 		cmocka_unit_test(a_frame_whose_end_is_missing_waits_for_it),
 		cmocka_unit_test(buffers_that_a_frame_leaves_empty_are_lent_again),
 		cmocka_unit_test(the_longest_frame_and_one_byte_more),
