@@ -61,7 +61,7 @@ static struct xn_queue *queue_create(struct xn_dev *dev, unsigned pair)
 	q->rx.index = 2 * pair;
 	q->tx.index = 2 * pair + 1;
 	q->rx.kick_fd = q->rx.call_fd = q->tx.kick_fd = q->tx.call_fd = -1;
-	q->max_frame = dev->port->max_frame;
+	q->max_frame = dev->port->tx_frame;
 	q->hold.timer_fd = -1;
 	return q;
 }

@@ -47,7 +47,7 @@ struct xn_queue {
 	const struct xn_portq_ops *ops;   /* port->ops */
 	const struct xn_mem *mem;
 	const struct xn_dirty *log;       /* NULL: off */
-	uint32_t max_frame;
+	uint32_t max_frame;               /* that the guest may send: port->tx_frame of this turn */
 	struct xn_offload_rules rules;    /* what headers of packets may ask for */
 	uint32_t hdr_bytes;               /* of the virtio-net header */
 	uint32_t keep_bytes;              /* of a receive buffer: header and longest frame */

@@ -264,11 +264,20 @@ static __attribute__((noinline)) unsigned drop_chains(struct xn_queue *q, unsign
 	return n;
 }
 
+/* The MTU has changed: what is taken from now on has to keep to it. */
+static __attribute__((noinline)) void heed_mtu(struct xn_queue *q, uint32_t longest)
+{
+	q->max_frame = q->rules.max_frame = longest;
+}
+
 unsigned xn_tx_send(struct xn_queue *q, unsigned budget)
 {
+	const uint32_t longest = xn_load_once32(&q->port->port->tx_frame);
 	struct xn_vq *vq = &q->tx.vq;
 	unsigned room = q->ops->tx_room(q->port), n, settled = 0;
 
+	if (XN_UNLIKELY(longest != q->max_frame))
+		heed_mtu(q, longest);
 	q->tx_blocked = !room;
 	n = xn_vq_pop(vq, q->chains, XN_MIN(budget, room), q->pieces, q->max_pieces);
 	if (n) {

@@ -291,6 +291,7 @@ static int open_local(struct xn_port **port, const struct xn_port_ops *ops, cons
 	if (!*port)
 		return xn_fail(ENOMEM, "%s: out of memory", ops->kind);
 	**port = (struct xn_port){ .ops = ops, .max_frame = LOCAL_MAX_FRAME,
+				   .tx_frame = LOCAL_MAX_FRAME,
 				   .n_queues = queues, .features = XN_SOFT_FEATURES };
 	return 0;
 }

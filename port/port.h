@@ -131,7 +131,7 @@ struct xn_portq_ops {
 	 * fits). Returns how many entries. */
 	unsigned (*rx_poll)(struct xn_portq *q, struct xn_rx_done *done, unsigned n, unsigned frames);
 	/*
-	 * Takes packets of XN_ETH_HDR_BYTES..max_frame bytes; `pieces` is the array that
+	 * Takes packets of XN_ETH_HDR_BYTES..tx_frame bytes; `pieces` is the array that
 	 * those of several pieces refer to. Chains and array are the engine's again when
 	 * it returns, the memory that they describe when tx_poll gives back the head.
 	 * Returns how many, in order; the others did not fit now. Counts them: as
@@ -226,6 +226,8 @@ struct xn_port_ops {
 struct xn_port {
 	const struct xn_port_ops *ops;
 	uint32_t max_frame;     /* longest frame without FCS, bytes */
+	uint32_t tx_frame;      /* ... that can be sent now: as long, or shorter, if the MTU has become
+				   less since. Any thread */
 	uint32_t n_queues;
 	uint64_t features;      /* of the virtio-net device (VIRTIO 1.2, 5.1.3), those that the
 				   port has to do something for */

@@ -311,10 +311,13 @@ static int event_fd(const struct xn_port *port)
 /*
  * The longest frame is what it was when the port was opened: the XDP program drops what is
  * longer, before anything is written, and the sockets are bound for that. Shorter ones only are
- * fine.
+ * fine: from now on the guest sends no others.
  */
-static void tell_mtu(const struct xn_xdp_port *p)
+static void heed_mtu(struct xn_xdp_port *p)
 {
+	const uint32_t mtu = XN_MIN(p->link.mtu, p->info.mtu);
+
+	xn_store_once32(&p->port.tx_frame, mtu + XN_ETH_HDR_BYTES + XN_VLAN_TAG_BYTES);
 	if (p->link.mtu > p->info.mtu)
 		xn_log(XN_LOG_WARN, "%s: its MTU is %u now; until the port is opened again, the guest "
 		       "gets no frames of an MTU above %u (steer_too_long counts them)", p->spec.ifname,
@@ -343,7 +346,7 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 		(void)xn_speed_read(&p->speed, p->info.ifindex, &p->info.speed, &p->info.full_duplex);
 	}
 	if (p->link.mtu != mtu) {
-		tell_mtu(p);
+		heed_mtu(p);
 		if (event)
 			event(arg, &(struct xn_event){ .kind = XN_EVENT_CONFIG, .name = p->spec.ifname });
 	}
@@ -406,7 +409,7 @@ static int choose_frame(struct xn_xdp_port *p)
 	if (p->info.mtu > XN_MTU_MAX)
 		return xn_fail(EMSGSIZE, "%s: MTU %u is more than %u: ip link set %s mtu %u",
 			       p->spec.ifname, p->info.mtu, XN_MTU_MAX, p->spec.ifname, XN_MTU_MAX);
-	p->port.max_frame = longest;
+	p->port.max_frame = p->port.tx_frame = longest;
 	p->port.whole = p->spec.whole;
 	p->sg = longest > XN_FRAME_BYTES_MAX;
 	return 0;

@@ -348,6 +348,36 @@ static void a_frame_longer_than_the_peers_mtu_is_lost_and_the_next_arrives(void 
 	rig_close(&r);
 }
 
+/* The interface's own becomes less, and what it was again: frames have to keep to it. */
+static void an_mtu_that_changes_is_heeded(void **state)
+{
+	static const struct { int mtu; uint32_t longest; } steps[] = {
+		{ 4000, 4014 }, { 1500, 1514 }, { 9000, 9014 }, { 20000, 9014 },
+	};
+	struct rig r;
+
+	hdr = (struct virtio_net_hdr){ 0 };
+	rig_open(&r, &(struct rig_cfg){ .mtu = 9000, .features = IND });
+	assert_int_equal(xn_lab_enter_far(&r.lab), 0);
+	set_mtu(XN_LAB_FAR, 20000);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(steps); i++) {
+		const uint64_t dropped = rig_stat(&r, "tx_drop_too_long");
+
+		assert_int_equal(xn_lab_enter_near(&r.lab), 0);
+		set_mtu(XN_LAB_NEAR, steps[i].mtu);
+		assert_int_equal(xn_lab_leave(&r.lab), 0);
+		xn_dev_handle_events(r.dev);
+		rig_frame(&r, frame, steps[i].longest, i);
+		send_frame(&r, steps[i].longest, 65600, 65600);
+		assert_arrived(&r, frame, steps[i].longest);
+		rig_frame(&r, frame, steps[i].longest + 1, i);
+		send_frame(&r, steps[i].longest + 1, 65600, 65600);
+		assert_int_equal(rig_stat(&r, "tx_drop_too_long"), dropped + 1);
+		assert_int_equal(far_recv(&r, 20), 0);
+	}
+	rig_close(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -358,6 +388,7 @@ int main(void)
 		cmocka_unit_test(segments_of_any_length_are_those_that_were_asked_for),
 		cmocka_unit_test(what_was_to_be_cut_leaves_whole_on_request),
 		cmocka_unit_test(a_frame_longer_than_the_peers_mtu_is_lost_and_the_next_arrives),
+		cmocka_unit_test(an_mtu_that_changes_is_heeded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
