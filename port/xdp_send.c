@@ -18,8 +18,13 @@
  * change what is lent before the kernel reads it, and then sends a wrong checksum, which is
  * its own loss.
  */
+#include <assert.h>
+
 #include "port/segment.h"
 #include "port/xdp_post.h"
+
+/* What a packet wants that asks for nothing. */
+static const struct xn_offload nothing;
 
 /* Before a packet: how far the ring and the stack of frames were. */
 struct mark {
@@ -111,7 +116,7 @@ static void send_compact(struct xn_xdpq *x, struct xn_post *w, const struct xn_c
 	uint32_t f[XN_TX_PIECES_MAX];
 
 	frames_take(x, n, at, f);
-	if (o && o->csum)
+	if (o->csum)
 		xn_gather_csum(o, x->mem->base, pieces, &to);
 	else
 		xn_gather(&c, &to, 0, p->bytes);
@@ -123,16 +128,15 @@ static void send_layout(struct xn_xdpq *x, struct xn_post *w, const struct xn_ch
 			const struct xn_piece *pieces, const struct xn_offload *o,
 			const struct xn_layout *l)
 {
-	const bool csum = o && o->csum;
 	struct xn_cursor c = xn_cursor_at(x->mem->base, pieces);
 	uint8_t *at[XN_TX_PIECES_MAX];
-	uint32_t f[XN_TX_PIECES_MAX];
+	uint32_t f[XN_TX_PIECES_MAX] = { 0 };
 	xn_sum sum;
 
 	frames_take(x, l->frames, at, f);
 	if (l->frames) {
-		sum = xn_layout_fill(l, &c, at, 0, csum ? o->csum_start : p->bytes);
-		if (csum)
+		sum = xn_layout_fill(l, &c, at, 0, o->csum ? o->csum_start : p->bytes);
+		if (o->csum)
 			xn_put_csum(at[0] + o->csum_at, sum);
 	}
 	put_layout(x, w, l, f, p->head, true);
@@ -145,7 +149,7 @@ static enum xn_counter send_one(struct xn_xdpq *x, struct xn_post *w, const stru
 {
 	const uint32_t compact = xn_chunks_for(p->bytes, x->lay.chunk);
 	/* What of it has to be copied, at its beginning: up to behind its checksum. */
-	const uint32_t head = o && o->csum ? XN_MAX(o->csum_at + 2, XN_ETH_HDR_BYTES) : 0;
+	const uint32_t head = o->csum ? XN_MAX(o->csum_at + 2, XN_ETH_HDR_BYTES) : 0;
 	struct xn_cursor c = xn_cursor_at(x->mem->base, pieces);
 	struct xn_layout l;
 
@@ -163,7 +167,7 @@ static enum xn_counter send_one(struct xn_xdpq *x, struct xn_post *w, const stru
 	if (!has_room(x, w, compact, compact))
 		return XN_C_COUNT;
 	send_compact(x, w, p, pieces, o);
-	return p->n_pieces > 1 || o ? XN_C_tx_gathered : XN_C_tx_bounced;
+	return p->n_pieces > 1 || o != &nothing ? XN_C_tx_gathered : XN_C_tx_bounced;
 }
 
 /* ---- segments ---- */
@@ -177,8 +181,10 @@ static inline uint32_t segment_room(const struct xn_offload *o)
 /* How many have room in a frame; 0: one takes several frames. */
 static inline uint32_t segments_in_frame(const struct xn_xdpq *x, const struct xn_offload *o)
 {
-	return xn_offload_seg_bytes(o) > x->lay.chunk ? 0 :
-	       XN_MAX(XN_CHUNK_BYTES / segment_room(o), 1u);
+	const uint32_t room = segment_room(o);
+
+	assert(room);   /* the header was checked: there is a payload */
+	return xn_offload_seg_bytes(o) > x->lay.chunk ? 0 : XN_MAX(XN_CHUNK_BYTES / room, 1u);
 }
 
 /* The next segments, as many as one arena frame has room for. */
@@ -247,7 +253,7 @@ static uint32_t send_segment_layout(struct xn_xdpq *x, struct xn_post *w, struct
 {
 	const uint32_t at_byte = s->o->payload_at, payload = xn_seg_payload(s->o, s->next);
 	uint8_t *at[XN_TX_PIECES_MAX];
-	uint32_t f[XN_TX_PIECES_MAX];
+	uint32_t f[XN_TX_PIECES_MAX] = { 0 };
 	struct xn_layout l;
 	xn_sum sum;
 
@@ -349,7 +355,7 @@ static enum xn_counter judge_pieces(const struct xn_xdpq *x, const struct xn_pie
 static enum xn_counter hopeless(const struct xn_xdpq *x, const struct xn_chain *p,
 				const struct xn_offload *o)
 {
-	const bool cut = o && o->gso != XN_GSO_NONE;
+	const bool cut = o->gso != XN_GSO_NONE;
 	const uint32_t whole = cut ? xn_offload_seg_bytes(o) : p->bytes;
 
 	if (xn_chunks_for(whole, x->lay.chunk) > x->lay.max)
@@ -360,33 +366,32 @@ static enum xn_counter hopeless(const struct xn_xdpq *x, const struct xn_chain *
 }
 
 bool xn_xdp_send(struct xn_xdpq *x, struct xn_post *w, const struct xn_chain *p,
-		 const struct xn_piece *all, const struct xn_offload *o)
+		 const struct xn_piece *all, const struct xn_offload *asked)
 {
+	const struct xn_offload *o = asked ? asked : &nothing;
 	struct xn_counters *ctr = x->q.cfg.ctr;
-	const bool cut = o && o->gso != XN_GSO_NONE;
 	const uint32_t before = w->posted;
-	enum xn_counter why, how = hopeless(x, p, o);
+	enum xn_counter why, how;
 	struct xn_piece one;
 	const struct xn_piece *pieces = xn_chain_pieces(p, all, &one);
 
 	if (XN_UNLIKELY(x->tx_down))
 		return drop(x, p, XN_C_tx_drop_down);
+	how = hopeless(x, p, o);
 	if (XN_UNLIKELY(how != XN_C_COUNT))
 		return drop(x, p, how);
 	why = judge_pieces(x, pieces, p->n_pieces);
-	how = cut ? send_segments(x, w, p, pieces, o, why == XN_C_tx_lent) :
-		    send_one(x, w, p, pieces, o, why == XN_C_tx_lent);
+	how = o->gso != XN_GSO_NONE ? send_segments(x, w, p, pieces, o, why == XN_C_tx_lent) :
+				      send_one(x, w, p, pieces, o, why == XN_C_tx_lent);
 	if (how == XN_C_COUNT)
 		return false;
 	xn_count_sent(x, 1, p->bytes);
 	xn_count_add(&ctr->v[how], 1);
 	XN_COUNT(ctr, tx_descs, w->posted - before);
-	if (o)
-		XN_COUNT(ctr, tx_csum, 1);
-	if (o && o->whole)
-		XN_COUNT(ctr, tx_whole, 1);
+	XN_COUNT(ctr, tx_csum, asked != NULL);
+	XN_COUNT(ctr, tx_whole, o->whole);
 	/* (What fits a chunk is copied with its checksum, wherever it lies.) */
-	if (why != XN_C_tx_lent && (!o || p->bytes > x->lay.chunk))
+	if (why != XN_C_tx_lent && (!asked || p->bytes > x->lay.chunk))
 		xn_count_add(&ctr->v[why], 1);
 	return true;
 }

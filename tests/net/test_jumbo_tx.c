@@ -213,6 +213,7 @@ static int udp_socket(const struct xn_lab *lab, const char *address, uint16_t po
 /* A datagram to 10.9.0.2, its checksum unfinished. Returns the frame's length. */
 static uint32_t make_udp(const struct rig *r, uint32_t payload, uint32_t what)
 {
+	static const uint8_t addresses[] = { 10, 9, 0, 1, 10, 9, 0, 2 };
 	uint8_t *ip = frame + 14, *udp = frame + 34;
 	const uint32_t l4 = 8 + payload;
 	uint16_t sum;
@@ -225,7 +226,7 @@ static uint32_t make_udp(const struct rig *r, uint32_t payload, uint32_t what)
 	xn_put_be16(ip + 2, (uint16_t)(20 + l4));
 	ip[8] = 64;
 	ip[9] = IPPROTO_UDP;
-	memcpy(ip + 12, "\x0a\x09\x00\x01\x0a\x09\x00\x02", 8);
+	memcpy(ip + 12, addresses, sizeof(addresses));
 	sum = (uint16_t)~pkt_sum(ip, 20);
 	xn_put_be16(ip + 10, sum);
 	xn_put_be16(udp, 1000);
