@@ -329,8 +329,7 @@ UNIT_TESTS   := \
     vq_packed \
     vq_packed_hostile \
     vq_packed_oracle \
-    inflight_packed \
-    inflight_packed_kill
+    inflight_packed
 KERNEL_TESTS := facts pieces rss filter
 NET_TESTS    := veth jumbo_rx jumbo_tx rss rss_port stand_by steer segments tcp faults privileges example xsknetd
 CTL_TESTS    := stats doctor peer

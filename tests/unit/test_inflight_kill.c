@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proves of the machine code of virtio/vq.c and virtio/inflight.c, as it is in the
- * library: a process that is killed in front of any instruction leaves memory from which
- * the next goes on so that each head is used exactly once.
+ * Proves of the machine code of virtio/vq.c and virtio/packed.c, with their inflight memory, as
+ * it is in the library: a process that is killed in front of any instruction leaves memory from
+ * which the next goes on so that each chain is used exactly once.
  *
  * A back end of its own process is walked through its life instruction by instruction
  * (ptrace). After each the memory that it shares is looked at; every state that it
@@ -16,29 +16,44 @@
 
 #include "tests/unit/inflight_rig.h"
 
-#define SIZE 8u
 #define MAX_STATES 4096u
 #define MAX_STEPS  2000000u
 
-/* All that a back end writes: used ring and region. */
+static uint32_t size;   /* of the ring: 8, or 7 */
+
+/* All that a back end writes: used ring, or packed ring; and region. */
 struct shared {
-	uint8_t used[6 + 8 * SIZE];
-	uint8_t region[16 + 16 * SIZE];
+	uint8_t ring[16 * 8];
+	uint8_t region[32 + 32 * 8];
 };
 
 static struct shared states[MAX_STATES];
 static unsigned n_states;
 
+static void *written(void)
+{
+	return ring->chained ? (void *)r.used : (void *)p.ring;
+}
+
+static size_t written_bytes(void)
+{
+	const size_t bytes = ring->chained ? 6 + 8 * size : 16 * size;
+
+	assert_true(bytes <= sizeof(states->ring) && region_bytes(size) <= sizeof(states->region));
+	return bytes;
+}
+
 static void look(struct shared *s)
 {
-	memcpy(s->used, r.used, sizeof(s->used));
-	memcpy(s->region, region(), sizeof(s->region));
+	memset(s, 0, sizeof(*s));
+	memcpy(s->ring, written(), written_bytes());
+	memcpy(s->region, region(), region_bytes(size));
 }
 
 static void put_back(const struct shared *s)
 {
-	memcpy(r.used, s->used, sizeof(s->used));
-	memcpy(region(), s->region, sizeof(s->region));
+	memcpy(written(), s->ring, written_bytes());
+	memcpy(region(), s->region, region_bytes(size));
 }
 
 static void note_state(void)
@@ -101,15 +116,17 @@ static bool walk(uint64_t s)
 	return true;
 }
 
-static void killed_at_any_instruction_each_head_is_used_once(void **state)
+static void killed_at_any_instruction_each_chain_is_used_once(void **state)
 {
 	unsigned all = 0;
 
-	for (uint64_t s = 1; s <= 24; s++) {
+	size = ring->any_size ? 7 : 8;
+	for (uint64_t s = 1; s <= 36; s++) {
 		uint16_t next_used;
+		struct place next;
 
 		seed = s;
-		open_rig(SIZE, s & 1 ? XN_VQ_TO_GUEST : XN_VQ_FROM_GUEST);
+		open_rig(size, s & 1 ? XN_VQ_TO_GUEST : XN_VQ_FROM_GUEST);
 		/* Every other begins on what another one that died has left. */
 		for (unsigned i = 0; i < 5; i++)
 			drv_offer();
@@ -126,6 +143,7 @@ static void killed_at_any_instruction_each_head_is_used_once(void **state)
 			skip();
 		}
 		next_used = r.next_used;
+		next = p.used;
 		all += n_states;
 		assert_true(n_states > 10);
 		for (unsigned i = 0; i < n_states; i++) {
@@ -142,16 +160,18 @@ static void killed_at_any_instruction_each_head_is_used_once(void **state)
 			/* As the driver was, for the next state. */
 			memcpy(&drv, drv_before, sizeof(drv));
 			r.next_used = next_used;
+			p.used = next;
 		}
 		rig_close(&r);
 	}
+	print_message("%u states\n", all);
 	assert_true(all > 1000);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(killed_at_any_instruction_each_head_is_used_once),
+		RING_TESTS(killed_at_any_instruction_each_chain_is_used_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
