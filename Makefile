@@ -356,7 +356,7 @@ SUITE_SRC    := \
 FUZZ_TARGETS := rx tx rx_packed tx_packed ctrl inflight inflight_packed session offload rss gro
 FUZZ_RIG     := tests/fuzz/guest.c
 ZC_PROGS     := geometry stop product rings rss rss_port
-ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c
+ZC_RIG       := tests/zc/sock.c tests/zc/wire.c tests/zc/contig.c tests/zc/guest.c tests/zc/peer.c tests/zc/nic.c
 VMM_SRC      := examples/vmm.c examples/guest.c
 
 MAN := docs/xsknet-bench.1 docs/xsknetctl.8 docs/xsknetd.8 docs/xsknet.7

@@ -16,6 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
 #include "tests/cmocka.h"
 #include "base/log.h"
 #include "tests/kernel/bed.h"
@@ -249,6 +252,87 @@ void bed_check(const struct bed *b)
 		if (b->ram[i] != b->want[i])
 			fail_msg("byte 0x%x of the UMEM is 0x%02x, and should be 0x%02x", i,
 				 b->ram[i], b->want[i]);
+}
+
+/* ---- the steering program alone ---- */
+
+void bed_must(int err, const char *what)
+{
+	if (err)
+		fail_msg("%s: %s", what, xn_last_error());
+}
+
+/* The least that an XSKMAP takes: a UMEM, a fill and an RX ring. */
+static void open_socket(struct bed_prog *b)
+{
+	static const int rings[] = { XDP_UMEM_FILL_RING, XDP_RX_RING };
+	struct xdp_umem_reg reg;
+	int entries = 64;
+
+	b->umem = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(b->umem != MAP_FAILED);
+	memset(&reg, 0, sizeof(reg));
+	reg.addr = (uintptr_t)b->umem;
+	reg.len = reg.chunk_size = 4096;
+	b->xsk = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+	assert_true(b->xsk >= 0);
+	assert_int_equal(setsockopt(b->xsk, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)), 0);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(rings); i++)
+		assert_int_equal(setsockopt(b->xsk, SOL_XDP, rings[i], &entries, sizeof(entries)), 0);
+}
+
+void bed_prog_open(struct bed_prog *b, unsigned queues)
+{
+	*b = (struct bed_prog){ .prog = -1, .xsk = -1,
+				.lab = { .home_ns = -1, .near_ns = -1, .far_ns = -1 } };
+	bed_must(xn_lab_create(&b->lab, &(struct xn_lab_cfg){ .queues = queues }), "xn_lab_create");
+	bed_must(xn_lab_enter_near(&b->lab), "enter near");
+	open_socket(b);
+}
+
+void bed_prog_close(struct bed_prog *b)
+{
+	if (b->prog >= 0)
+		close(b->prog);
+	xn_steer_close(b->steer);
+	b->steer = NULL;
+	if (b->xsk >= 0)
+		close(b->xsk);
+	munmap(b->umem, 4096);
+	xn_lab_leave(&b->lab);
+	xn_lab_destroy(&b->lab);
+}
+
+int bed_program_of(unsigned ifindex)
+{
+	uint32_t id = 0;
+	int fd;
+
+	assert_int_equal(bpf_xdp_query_id((int)ifindex, 0, &id), 0);
+	fd = bpf_prog_get_fd_by_id(id);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+void bed_prog_attach(struct bed_prog *b, const struct xn_steer_cfg *cfg)
+{
+	bed_must(xn_steer_open(&b->steer, cfg), "xn_steer_open");
+	b->prog = bed_program_of(b->lab.near_ifindex);
+}
+
+uint32_t bed_run(const struct bed_prog *b, int prog, const uint8_t *frame, unsigned bytes,
+		 unsigned queue, unsigned repeat, uint32_t *ns)
+{
+	struct xdp_md ctx = { .data_end = bytes, .ingress_ifindex = b->lab.near_ifindex,
+			      .rx_queue_index = queue };
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = bytes,
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = (int)repeat);
+
+	if (bpf_prog_test_run_opts(prog, &o))
+		fail_msg("BPF_PROG_TEST_RUN, %u bytes on queue %u: %s", bytes, queue, strerror(errno));
+	if (ns)
+		*ns = o.duration;
+	return o.retval;
 }
 
 /* ---- processes ---- */

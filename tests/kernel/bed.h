@@ -72,6 +72,30 @@ void bed_put(struct bed *b, uint64_t at, const void *bytes, uint32_t n);
 /* Fails unless ram is what it has to be, to the last byte. */
 void bed_check(const struct bed *b);
 
+/* ---- the steering program alone: sockets are bound nowhere, frames are run through it ---- */
+
+struct bed_prog {
+	struct xn_lab lab;
+	struct xn_steer *steer;
+	int prog;              /* fd of the steering program */
+	int xsk;               /* a socket that maps take */
+	void *umem;
+};
+
+/* Lab of `queues` and a socket; no program yet. As bed_open and bed_close. */
+void bed_prog_open(struct bed_prog *b, unsigned queues);
+void bed_prog_close(struct bed_prog *b);
+/* b->steer with this, and b->prog. */
+void bed_prog_attach(struct bed_prog *b, const struct xn_steer_cfg *cfg);
+/* An fd of the program that is attached to an interface. */
+int bed_program_of(unsigned ifindex);
+/* Runs a frame through `prog` as if it came on this queue of the near end, `repeat` times; the
+ * program's answer, and how long once takes (NULL: no matter). */
+uint32_t bed_run(const struct bed_prog *b, int prog, const uint8_t *frame, unsigned bytes,
+		 unsigned queue, unsigned repeat, uint32_t *ns);
+/* Fails with the last message of the library, unless err is 0. */
+void bed_must(int err, const char *what);
+
 /* ---- processes ---- */
 /* Runs fn in a child, without these capabilities; what it returned (0..99), or -1
  * if it did not end by itself within 10 s. */

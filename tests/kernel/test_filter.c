@@ -24,66 +24,25 @@
 #include "bpf/filter.h"
 #include "bpf/steer.h"
 #include "tests/fake/rss.h"
+#include "tests/kernel/bed.h"
 
 #define ALL_S   120u       /* for all cases together */
 #define FRAMES  40000u
 #define REPEAT  100000u
 
-static struct {
-	struct xn_lab lab;
-	struct xn_steer *steer;
-	int prog, xsk;
-	void *umem;
-} t;
-
-static void must(int err, const char *what)
-{
-	if (err)
-		fail_msg("%s: %s", what, xn_last_error());
-}
+static struct bed_prog t;
 
 /* ---- set-up ---- */
 
-/* The least that an XSKMAP takes. */
-static void open_socket(void)
-{
-	static const int rings[] = { XDP_UMEM_FILL_RING, XDP_RX_RING };
-	struct xdp_umem_reg reg;
-	int entries = 64;
-
-	t.umem = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_true(t.umem != MAP_FAILED);
-	memset(&reg, 0, sizeof(reg));
-	reg.addr = (uintptr_t)t.umem;
-	reg.len = reg.chunk_size = 4096;
-	t.xsk = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
-	assert_true(t.xsk >= 0);
-	assert_int_equal(setsockopt(t.xsk, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)), 0);
-	for (unsigned i = 0; i < XN_ARRAY_SIZE(rings); i++)
-		assert_int_equal(setsockopt(t.xsk, SOL_XDP, rings[i], &entries, sizeof(entries)), 0);
-}
-
 static int setup(void **state)
 {
-	t.xsk = t.prog = -1;
-	t.lab = (struct xn_lab){ .home_ns = -1, .near_ns = -1, .far_ns = -1 };
-	must(xn_lab_create(&t.lab, &(struct xn_lab_cfg){ .queues = 1 }), "xn_lab_create");
-	must(xn_lab_enter_near(&t.lab), "enter near");
-	open_socket();
+	bed_prog_open(&t, 1);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	if (t.prog >= 0)
-		close(t.prog);
-	xn_steer_close(t.steer);
-	t.steer = NULL;
-	if (t.xsk >= 0)
-		close(t.xsk);
-	munmap(t.umem, 4096);
-	xn_lab_leave(&t.lab);
-	xn_lab_destroy(&t.lab);
+	bed_prog_close(&t);
 	return 0;
 }
 
@@ -93,26 +52,14 @@ static void open_steer(unsigned pairs)
 		.ifindex = t.lab.near_ifindex, .ifname = XN_LAB_NEAR, .frame_bytes = 2000,
 		.rss_pairs = pairs,
 	};
-	uint32_t id = 0;
 
-	must(xn_steer_open(&t.steer, &cfg), "xn_steer_open");
-	assert_int_equal(bpf_xdp_query_id((int)t.lab.near_ifindex, 0, &id), 0);
-	t.prog = bpf_prog_get_fd_by_id(id);
-	assert_true(t.prog >= 0);
-	must(xn_steer_set(t.steer, 0, t.xsk), "xn_steer_set");
+	bed_prog_attach(&t, &cfg);
+	bed_must(xn_steer_set(t.steer, 0, t.xsk), "xn_steer_set");
 }
 
 static uint32_t run(const uint8_t *frame, unsigned bytes, unsigned repeat, uint32_t *ns)
 {
-	struct xdp_md ctx = { .data_end = bytes, .ingress_ifindex = t.lab.near_ifindex };
-	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = bytes,
-		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = (int)repeat);
-
-	if (bpf_prog_test_run_opts(t.prog, &o))
-		fail_msg("BPF_PROG_TEST_RUN: %s", strerror(errno));
-	if (ns)
-		*ns = o.duration;
-	return o.retval;
+	return bed_run(&t, t.prog, frame, bytes, 0, repeat, ns);
 }
 
 static uint64_t unwanted(void)

@@ -33,66 +33,22 @@
 #define PAIRS   16u
 #define LONGEST 2000u
 
-static struct {
-	struct xn_lab lab;
-	struct xn_steer *steer;
-	int prog;              /* fd of the steering program */
-	int xsk;               /* a socket that maps take */
-	void *umem;
-	struct rss_bpf *skel;
-} t;
+static struct bed_prog t;
+static struct rss_bpf *skel;
 
 /* ---- set-up ---- */
 
-static void must(int err, const char *what)
-{
-	if (err)
-		fail_msg("%s: %s", what, xn_last_error());
-}
-
-/* The least that an XSKMAP takes: a UMEM, a fill and an RX ring. */
-static void open_socket(void)
-{
-	struct xdp_umem_reg reg;
-	static const int rings[] = { XDP_UMEM_FILL_RING, XDP_RX_RING };
-	int entries = 64;
-
-	t.umem = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_true(t.umem != MAP_FAILED);
-	memset(&reg, 0, sizeof(reg));
-	reg.addr = (uintptr_t)t.umem;
-	reg.len = reg.chunk_size = 4096;
-	t.xsk = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
-	assert_true(t.xsk >= 0);
-	assert_int_equal(setsockopt(t.xsk, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)), 0);
-	for (unsigned i = 0; i < XN_ARRAY_SIZE(rings); i++)
-		assert_int_equal(setsockopt(t.xsk, SOL_XDP, rings[i], &entries,
-					    sizeof(entries)), 0);
-}
-
 static int setup(void **state)
 {
-	t.xsk = t.prog = -1;
-	t.lab = (struct xn_lab){ .home_ns = -1, .near_ns = -1, .far_ns = -1 };
-	must(xn_lab_create(&t.lab, &(struct xn_lab_cfg){ .queues = PAIRS }), "xn_lab_create");
-	must(xn_lab_enter_near(&t.lab), "enter near");
-	open_socket();
+	bed_prog_open(&t, PAIRS);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	rss_bpf__destroy(t.skel);
-	t.skel = NULL;
-	if (t.prog >= 0)
-		close(t.prog);
-	xn_steer_close(t.steer);
-	t.steer = NULL;
-	if (t.xsk >= 0)
-		close(t.xsk);
-	munmap(t.umem, 4096);
-	xn_lab_leave(&t.lab);
-	xn_lab_destroy(&t.lab);
+	rss_bpf__destroy(skel);
+	skel = NULL;
+	bed_prog_close(&t);
 	return 0;
 }
 
@@ -104,50 +60,26 @@ static struct xn_steer_cfg steer_cfg(unsigned first, unsigned pairs)
 	};
 }
 
-/* An fd of the program that is attached to an interface. */
-static int program_of(unsigned ifindex)
-{
-	uint32_t id = 0;
-	int fd;
-
-	assert_int_equal(bpf_xdp_query_id((int)ifindex, 0, &id), 0);
-	fd = bpf_prog_get_fd_by_id(id);
-	assert_true(fd >= 0);
-	return fd;
-}
-
 static void open_steer(unsigned first, unsigned pairs)
 {
 	const struct xn_steer_cfg cfg = steer_cfg(first, pairs);
 
-	must(xn_steer_open(&t.steer, &cfg), "xn_steer_open");
-	t.prog = program_of(t.lab.near_ifindex);
+	bed_prog_attach(&t, &cfg);
 }
 
 static void set_all(unsigned first, unsigned pairs)
 {
 	for (unsigned h = 0; h < pairs; h++)
 		for (unsigned g = 0; g < pairs; g++)
-			must(xn_steer_set_at(t.steer, first + h, g, t.xsk), "xn_steer_set_at");
+			bed_must(xn_steer_set_at(t.steer, first + h, g, t.xsk), "xn_steer_set_at");
 }
 
 /* ---- runs ---- */
 
-/* Runs a frame as if it came on this queue, `repeat` times; the program's answer. */
 static uint32_t run(int prog, const uint8_t *frame, unsigned bytes, unsigned queue,
 		    unsigned repeat, uint32_t *ns)
 {
-	struct xdp_md ctx = { .data_end = bytes, .ingress_ifindex = t.lab.near_ifindex,
-			      .rx_queue_index = queue };
-	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = bytes,
-		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = (int)repeat);
-
-	if (bpf_prog_test_run_opts(prog, &o))
-		fail_msg("BPF_PROG_TEST_RUN, %u bytes on queue %u: %s", bytes, queue,
-			 strerror(errno));
-	if (ns)
-		*ns = o.duration;
-	return o.retval;
+	return bed_run(&t, prog, frame, bytes, queue, repeat, ns);
 }
 
 static uint64_t exits(enum xn_steer_exit e)
@@ -184,9 +116,9 @@ static void kernel_hashes_100000_frames_as_the_model_does(void **state)
 	uint32_t zero = 0;
 	int map;
 
-	t.skel = rss_bpf__open_and_load();
-	assert_non_null(t.skel);
-	map = bpf_map__fd(t.skel->maps.image);
+	skel = rss_bpf__open_and_load();
+	assert_non_null(skel);
+	map = bpf_map__fd(skel->maps.image);
 	for (unsigned i = 0; i < FRAMES; i++) {
 		uint8_t frame[RSS_FRAME_MAX];
 		unsigned n = rss_random_frame(&seed, frame), report;
@@ -197,13 +129,13 @@ static void kernel_hashes_100000_frames_as_the_model_does(void **state)
 			xn_rss_image_make(&img, &cfg);
 			assert_int_equal(bpf_map_update_elem(map, &zero, &img, BPF_ANY), 0);
 		}
-		assert_int_equal(run(bpf_program__fd(t.skel->progs.classify), frame, n, 0, 1, NULL),
+		assert_int_equal(run(bpf_program__fd(skel->progs.classify), frame, n, 0, 1, NULL),
 				 XDP_PASS);
 		report = rss_model_hash(&cfg, frame, n, &hash);
-		if (report != t.skel->bss->report || hash != t.skel->bss->hash ||
-		    rss_model_queue(&cfg, frame, n) != t.skel->bss->queue)
+		if (report != skel->bss->report || hash != skel->bss->hash ||
+		    rss_model_queue(&cfg, frame, n) != skel->bss->queue)
 			fail_msg("frame %u: report %u, hash %08x; the model says %u, %08x", i,
-				 t.skel->bss->report, t.skel->bss->hash, report, hash);
+				 skel->bss->report, skel->bss->hash, report, hash);
 		seen[report]++;
 	}
 	for (unsigned r = 0; r < XN_FLOW_CLASSES; r++)
@@ -225,7 +157,7 @@ static void program_steers_100000_frames_where_the_model_does(void **state)
 
 		if (i % 2000 == 0) {   /* a swap takes as long as some thousand frames */
 			rss_random_config(&seed, &cfg, PAIRS);
-			must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
+			bed_must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
 		}
 		to = rss_model_queue(&cfg, frame, n);
 		c = to == from ? XN_Q_exact : XN_Q_missteered;
@@ -243,8 +175,7 @@ static void open_by_flow(unsigned pairs)
 	struct xn_steer_cfg cfg = steer_cfg(0, pairs);
 
 	cfg.by_flow = true;
-	must(xn_steer_open(&t.steer, &cfg), "xn_steer_open");
-	t.prog = program_of(t.lab.near_ifindex);
+	bed_prog_attach(&t, &cfg);
 	set_all(0, pairs);
 }
 
@@ -315,10 +246,10 @@ static void unknown_flows_and_bad_slots_go_where_they_came(void **state)
 	xn_steer_enable(t.steer, 2, true);
 	/* RSS does not ask them; without it they are asked again. */
 	xn_rss_default(&cfg, 4);
-	must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
+	bed_must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
 	assert_false(flows->on);
 	expect_to(f, sizeof(f), 3, rss_model_queue(&cfg, f, sizeof(f)));
-	must(xn_steer_set_rss(t.steer, NULL), "xn_steer_set_rss");
+	bed_must(xn_steer_set_rss(t.steer, NULL), "xn_steer_set_rss");
 	assert_true(flows->on);
 	expect_to(f, sizeof(f), 3, 2);
 	/* ARP has no flow. */
@@ -354,18 +285,18 @@ static void each_way_out_is_taken_when_it_should_be(void **state)
 	assert_int_equal(run(t.prog, f, sizeof(f), first, 1, NULL), XDP_DROP);
 	assert_int_equal(exits(XN_E_steer_no_socket), 1);
 	for (unsigned h = 0; h < pairs; h++)
-		must(xn_steer_set(t.steer, first + h, t.xsk), "xn_steer_set");
+		bed_must(xn_steer_set(t.steer, first + h, t.xsk), "xn_steer_set");
 	assert_int_equal(run(t.prog, f, sizeof(f), first, 1, NULL), XDP_REDIRECT);
 	assert_int_equal(exits(XN_E_steer_to_guest), 1);
 	assert_int_equal(queue_count(0, XN_Q_exact), 0);
 
 	/* Its own host queue; another one without and with a socket for it. */
-	must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
+	bed_must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
 	assert_int_equal(run(t.prog, f, sizeof(f), first + 2, 1, NULL), XDP_REDIRECT);
 	assert_int_equal(exits(XN_E_steer_to_guest), 2);
 	assert_int_equal(run(t.prog, f, sizeof(f), first, 1, NULL), XDP_REDIRECT);
 	assert_int_equal(exits(XN_E_steer_unfixed), 1);
-	must(xn_steer_set_at(t.steer, first, 2, t.xsk), "xn_steer_set_at");
+	bed_must(xn_steer_set_at(t.steer, first, 2, t.xsk), "xn_steer_set_at");
 	assert_int_equal(run(t.prog, f, sizeof(f), first, 1, NULL), XDP_REDIRECT);
 	assert_int_equal(exits(XN_E_steer_missteered), 1);
 	xn_steer_clear_at(t.steer, first, 2);
@@ -382,7 +313,7 @@ static void each_way_out_is_taken_when_it_should_be(void **state)
 	xn_steer_enable(t.steer, 0, false);
 	assert_int_equal(run(t.prog, f, sizeof(f), first, 1, NULL), XDP_DROP);
 	assert_int_equal(exits(XN_E_steer_disabled), 3);
-	must(xn_steer_set_at(t.steer, first, 2, t.xsk), "xn_steer_set_at");
+	bed_must(xn_steer_set_at(t.steer, first, 2, t.xsk), "xn_steer_set_at");
 	assert_int_equal(run(t.prog, f, sizeof(f), first, 1, NULL), XDP_REDIRECT);
 	assert_int_equal(exits(XN_E_steer_missteered), 2);
 
@@ -392,7 +323,7 @@ static void each_way_out_is_taken_when_it_should_be(void **state)
 	xn_steer_clear_at(t.steer, first + 1, 1);   /* the same call, on the diagonal */
 	assert_int_equal(run(t.prog, f, sizeof(f), first + 1, 1, NULL), XDP_DROP);
 	assert_int_equal(exits(XN_E_steer_no_socket), 3);
-	must(xn_steer_set_at(t.steer, first + 1, 1, t.xsk), "xn_steer_set_at");
+	bed_must(xn_steer_set_at(t.steer, first + 1, 1, t.xsk), "xn_steer_set_at");
 
 	/* Without a hash. */
 	assert_int_equal(run(t.prog, arp, sizeof(arp), first + 1, 1, NULL), XDP_REDIRECT);
@@ -413,8 +344,8 @@ static void each_way_out_is_taken_when_it_should_be(void **state)
 	assert_int_equal(v[XN_Q_unclassified], 0);
 
 	/* And without RSS again. */
-	must(xn_steer_set_rss(t.steer, NULL), "xn_steer_set_rss");
-	must(xn_steer_set_rss(t.steer, NULL), "xn_steer_set_rss");
+	bed_must(xn_steer_set_rss(t.steer, NULL), "xn_steer_set_rss");
+	bed_must(xn_steer_set_rss(t.steer, NULL), "xn_steer_set_rss");
 	assert_int_equal(run(t.prog, f, sizeof(f), first + 1, 1, NULL), XDP_REDIRECT);
 	assert_int_equal(exits(XN_E_steer_to_guest), 4);
 	assert_int_equal(queue_count(2, XN_Q_exact), 1);
@@ -490,7 +421,7 @@ static void frame_sees_one_configuration_and_never_parts_of_two(void **state)
 		a.table[i] = (uint16_t)rss_below(&seed, 4);
 		b.table[i] = (uint16_t)rss_below(&seed, 4);
 	}
-	must(xn_rss_set_key(&b, "symmetric"), "xn_rss_set_key");
+	bed_must(xn_rss_set_key(&b, "symmetric"), "xn_rss_set_key");
 	ab = b;
 	memcpy(ab.key, a.key, sizeof(a.key));
 	ba = a;
@@ -502,7 +433,7 @@ static void frame_sees_one_configuration_and_never_parts_of_two(void **state)
 
 	open_steer(0, 4);
 	set_all(0, 4);
-	must(xn_steer_set_rss(t.steer, &a), "xn_steer_set_rss");
+	bed_must(xn_steer_set_rss(t.steer, &a), "xn_steer_set_rss");
 	assert_int_equal(pthread_create(&thread, NULL, swap_run, &s), 0);
 	while (!xn_load_acquire32(&s.done)) {
 		run(t.prog, f, sizeof(f), 0, 20000, NULL);
@@ -522,7 +453,7 @@ static void frame_sees_one_configuration_and_never_parts_of_two(void **state)
 		enum xn_steer_queue_counter c = i & 1 ? XN_Q_missteered : XN_Q_exact;
 		uint64_t before = queue_count(i & 1, c);
 
-		must(xn_steer_set_rss(t.steer, i & 1 ? &b : &a), "xn_steer_set_rss");
+		bed_must(xn_steer_set_rss(t.steer, i & 1 ? &b : &a), "xn_steer_set_rss");
 		run(t.prog, f, sizeof(f), 0, 1000, NULL);
 		assert_int_equal(queue_count(i & 1, c), before + 1000);
 	}
@@ -550,7 +481,7 @@ static void all_of_it_works_without_any_capability(void **state)
 	assert_int_equal(bed_child(swap_unprivileged, NULL, ~0ull), 0);
 	/* The child's bytes are the program's: its queue 3 is disabled. */
 	xn_rss_default(&cfg, 4);
-	must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
+	bed_must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
 	frame_for(&cfg, 3, f, sizeof(f));
 	assert_int_equal(run(t.prog, f, sizeof(f), 0, 1, NULL), XDP_DROP);
 	assert_int_equal(exits(XN_E_steer_disabled), 1);
@@ -600,18 +531,18 @@ static void rss_adds_40_ns_to_a_tcp_frame_at_most(void **state)
 	xn_rss_default(&cfg, PAIRS);
 	open_steer(0, PAIRS);
 	set_all(0, PAIRS);
-	must(xn_steer_open(&plain, &lo), "xn_steer_open");
-	plain_prog = program_of(1);
+	bed_must(xn_steer_open(&plain, &lo), "xn_steer_open");
+	plain_prog = bed_program_of(1);
 	for (unsigned h = 0; h < PAIRS; h++)
-		must(xn_steer_set(plain, h, t.xsk), "xn_steer_set");
-	t.skel = rss_bpf__open_and_load();
-	assert_non_null(t.skel);
+		bed_must(xn_steer_set(plain, h, t.xsk), "xn_steer_set");
+	skel = rss_bpf__open_and_load();
+	assert_non_null(skel);
 	do {
 		rss_plain_frame(f, 60, XN_FLOW_TCPV4, 0, 5);
-		least(&nothing, bpf_program__fd(t.skel->progs.nothing), f, 60, 0);
-		must(xn_steer_set_rss(t.steer, NULL), "xn_steer_set_rss");
+		least(&nothing, bpf_program__fd(skel->progs.nothing), f, 60, 0);
+		bed_must(xn_steer_set_rss(t.steer, NULL), "xn_steer_set_rss");
 		least(&waiting, t.prog, f, 60, 0);
-		must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
+		bed_must(xn_steer_set_rss(t.steer, &cfg), "xn_steer_set_rss");
 		for (unsigned i = 0; i < XN_ARRAY_SIZE(c); i++) {
 			unsigned q;
 

@@ -10,13 +10,11 @@
  * kernels the key, which is the kernel's in others, and a guest may have that too (netdev_rss_key).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +30,7 @@
 #include "rss/saved.h"
 #include "tests/fake/rss.h"
 #include "tests/net/queues.h"
+#include "tests/zc/nic.h"
 #include "tests/zc/zc.h"
 #include "xsknet.h"
 
@@ -45,36 +44,10 @@ static struct queues *queues;
 static struct xn_ethtool eth;
 static struct xn_nic_setup before;
 static int dir_fd;
-static unsigned wrong, next_number;
+static unsigned next_number;
 static bool igb;
 
-__attribute__((format(printf, 2, 3)))
-static void check(bool ok, const char *fmt, ...)
-{
-	va_list ap;
-
-	wrong += !ok;
-	printf(ok ? "ok: " : "FAILED: ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-}
-
 /* ---- the machine ---- */
-
-static void set_channels(unsigned n)
-{
-	struct ethtool_channels c = { .cmd = ETHTOOL_GCHANNELS };
-
-	if (eth.call(&eth, &c))
-		zc_die("channels: %s", strerror(errno));
-	c.cmd = ETHTOOL_SCHANNELS;
-	c.combined_count = n;
-	if (eth.call(&eth, &c))
-		zc_die("%u channels: %s", n, strerror(errno));
-}
 
 static void set_link(bool up)
 {
@@ -119,7 +92,7 @@ static void settle(void)
 static void change_channels(unsigned n)
 {
 	queues_close(queues);
-	set_channels(n);
+	zc_set_channels(&eth, n);
 	if (queues_open(&queues, wire.ifindex, true))
 		zc_die("XDP: %s", strerror(errno));
 	settle();
@@ -166,29 +139,14 @@ static void expect(struct xn_nic *nic, const struct xn_rss_config *rss, unsigned
 	struct arrivals a;
 	int err = xn_nic_set(nic, rss, &told);
 
-	check(!err && told.status == status, "%s: %s %s", what, xn_nic_status_name(told.status), told.why);
+	zc_check(!err && told.status == status, "%s: %s %s", what, xn_nic_status_name(told.status), told.why);
 	a = count(rss, start, n);
-	check(!a.lost && !a.outside && (status != XN_NIC_EXACT || !a.wrong),
-	      "%s: %u of %u frames on the queue that the guest computes, %u on another of its queues, %u outside, "
-	      "%u lost", what, a.right, FLOWS, a.wrong - a.outside, a.outside, a.lost);
+	zc_check(!a.lost && !a.outside && (status != XN_NIC_EXACT || !a.wrong),
+		 "%s: %u of %u frames on the queue that the guest computes, %u on another of its queues, %u outside, "
+		 "%u lost", what, a.right, FLOWS, a.wrong - a.outside, a.outside, a.lost);
 }
 
 /* ---- the guest ---- */
-
-/* A key that the NIC can have: any, or the kernel's. */
-static void take_key(struct xn_rss_config *rss, const char *text)
-{
-	char line[1024] = "";
-	int fd = before.key_fixed ? open("/proc/sys/net/core/netdev_rss_key", O_RDONLY) : -1;
-
-	if (before.key_fixed && (fd < 0 || read(fd, line, sizeof(line) - 1) < 120))
-		zc_die("netdev_rss_key: %s", strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	line[3 * 40 - 1] = '\0';
-	if (xn_rss_set_key(rss, before.key_fixed ? line : text))
-		zc_die("key \"%s\" is none", before.key_fixed ? line : text);
-}
 
 static struct xn_nic *opened(unsigned start, unsigned n)
 {
@@ -204,7 +162,7 @@ static void is_as_before(const char *what)
 {
 	static struct xn_nic_setup now;
 
-	check(!xn_prog_read(&eth, 0, &now) && xn_prog_same(&now, &before), "%s: all is as it was", what);
+	zc_check(!xn_prog_read(&eth, 0, &now) && xn_prog_same(&now, &before), "%s: all is as it was", what);
 }
 
 static void whole_nic(void)
@@ -218,7 +176,7 @@ static void whole_nic(void)
 	xn_rss_default(&rss, QUEUES);
 	/* The kernel's key is not Microsoft's. */
 	expect(nic, &rss, 0, QUEUES, before.key_fixed ? XN_NIC_CORRECTED : XN_NIC_EXACT, "a guest that has set nothing");
-	take_key(&rss, "random");
+	zc_take_key(&rss, &before, "random");
 	expect(nic, &rss, 0, QUEUES, XN_NIC_EXACT, "a guest with a key");
 	xn_rss_set_table(&rss, "0,3,2,1,0,0,3,3", QUEUES);
 	expect(nic, &rss, 0, QUEUES, XN_NIC_EXACT, "another table");
@@ -231,8 +189,8 @@ static void whole_nic(void)
 	set_link(true);
 	settle();
 	err = xn_nic_check(nic, &told, &again);
-	check(!err, "after the link was down: %s %s, %s", xn_nic_status_name(told.status), told.why,
-	      again ? "set again" : "was still there");
+	zc_check(!err, "after the link was down: %s %s, %s", xn_nic_status_name(told.status), told.why,
+		 again ? "set again" : "was still there");
 	expect(nic, &rss, 0, QUEUES, XN_NIC_EXACT, "after the link was down");
 	xn_nic_close(nic);
 	is_as_before("closed");
@@ -248,17 +206,17 @@ static void part_of_the_queues(void)
 	int err;
 
 	xn_rss_default(&rss, 2);
-	take_key(&rss, "symmetric");
+	zc_take_key(&rss, &before, "symmetric");
 	err = xn_nic_set(nic, &rss, &told);
-	check(!err && told.status == XN_NIC_CORRECTED && strstr(told.why, "may come on queue 0"),
-	      "queues 1 and 2: %s %s", xn_nic_status_name(told.status), told.why);
+	zc_check(!err && told.status == XN_NIC_CORRECTED && strstr(told.why, "may come on queue 0"),
+		 "queues 1 and 2: %s %s", xn_nic_status_name(told.status), told.why);
 	/* All but the last class, ARP. */
 	for (unsigned i = 0; i < 60; i++) {
 		unsigned number = send_frame(classes[i % 6], 0, i * 77ull, frame);
 
 		elsewhere += queues_wait(queues, number) != (int)(1 + rss_model_queue(&rss, frame, FRAME));
 	}
-	check(!elsewhere, "queues 1 and 2: %u of 60 frames elsewhere than the guest computes", elsewhere);
+	zc_check(!elsewhere, "queues 1 and 2: %u of 60 frames elsewhere than the guest computes", elsewhere);
 	xn_nic_close(nic);
 	is_as_before("a part of the queues, closed");
 }
@@ -282,8 +240,8 @@ static void dead_owner(void)
 		kill(getpid(), SIGKILL);
 	}
 	waitpid(pid, &status, 0);
-	check(WIFSIGNALED(status) && !xn_prog_read(&eth, 0, &now) && !xn_prog_same(&now, &before),
-	      "an owner that was killed leaves what it had set");
+	zc_check(WIFSIGNALED(status) && !xn_prog_read(&eth, 0, &now) && !xn_prog_same(&now, &before),
+		 "an owner that was killed leaves what it had set");
 	xn_nic_close(opened(0, QUEUES));
 	is_as_before("the next owner");
 }
@@ -314,17 +272,17 @@ static void owner_without_capabilities(void)
 			zc_die("%s", xn_last_error());
 		give_up_capabilities();
 		xn_rss_default(&rss, QUEUES);
-		take_key(&rss, "random");
+		zc_take_key(&rss, &before, "random");
 		expect(nic, &rss, 0, QUEUES, XN_NIC_EXACT, "without capabilities");
 		/* By itself it could not. */
-		check(xn_eth_rss_set(&eth, 0, &before.rss, XN_ETH_TABLE_RESET) == -EPERM, "without capabilities: no ioctl");
+		zc_check(xn_eth_rss_set(&eth, 0, &before.rss, XN_ETH_TABLE_RESET) == -EPERM, "without capabilities: no ioctl");
 		fflush(stdout);
-		if (!wrong)
+		if (!zc_wrong())
 			kill(getpid(), SIGKILL);
 		_exit(1);
 	}
 	waitpid(pid, &status, 0);
-	check(WIFSIGNALED(status), "an owner without capabilities was killed");
+	zc_check(WIFSIGNALED(status), "an owner without capabilities was killed");
 	queues_forget(queues);   /* the numbers of its frames are the next ones here */
 	for (until = zc_now_us() + SETTLE_US; zc_now_us() < until; usleep(10000))
 		if (!xn_prog_read(&eth, 0, &now) && xn_prog_same(&now, &before))
@@ -343,17 +301,17 @@ static void fewer_queues(void)
 	int err;
 
 	xn_rss_default(&rss, 2);
-	take_key(&rss, "random");
+	zc_take_key(&rss, &before, "random");
 	expect(nic, &rss, 0, 2, XN_NIC_EXACT, "two queues of four");
 	change_channels(2);
 	/* igb's driver sets its table anew, and says so. virtio_net, with a program attached, sets
 	 * the number of queues, by which RSS ends, and says nothing. */
 	a = count(&rss, 0, 2);
 	err = xn_nic_check(nic, &told, &again);
-	check(!err && a.wrong && again == igb, "two queues of two: %u of %u frames on the queue that the guest computes; %s",
-	      a.right, FLOWS, again ? "set again" : "the driver says that all is as it was");
+	zc_check(!err && a.wrong && again == igb, "two queues of two: %u of %u frames on the queue that the guest computes; %s",
+		 a.right, FLOWS, again ? "set again" : "the driver says that all is as it was");
 	err = xn_nic_repeat(nic, &told);
-	check(!err && told.status == XN_NIC_EXACT, "repeated: %s %s", xn_nic_status_name(told.status), told.why);
+	zc_check(!err && told.status == XN_NIC_EXACT, "repeated: %s %s", xn_nic_status_name(told.status), told.why);
 	expect(nic, &rss, 0, 2, XN_NIC_EXACT, "repeated");
 	xn_nic_close(nic);
 	change_channels(QUEUES);
@@ -373,10 +331,10 @@ static void shared_by_address(unsigned n, enum xn_nic_status status)
 	if (xn_nic_open(&nic, &cfg))
 		zc_die("%s", xn_last_error());
 	xn_rss_default(&rss, n);
-	take_key(&rss, "random");
+	zc_take_key(&rss, &before, "random");
 	err = xn_nic_set(nic, &rss, &told);
-	check(!err && told.status == status, "shared by address, %u queues of %u: %s %s", n, QUEUES,
-	      xn_nic_status_name(told.status), told.why);
+	zc_check(!err && told.status == status, "shared by address, %u queues of %u: %s %s", n, QUEUES,
+		 xn_nic_status_name(told.status), told.why);
 	xn_nic_close(nic);
 	is_as_before("shared by address, closed");
 }
@@ -395,7 +353,7 @@ int main(int argc, char **argv)
 	zc_wire_open(&wire);
 	if (xn_ethtool_open(&eth, ZC_DEV) || xn_saved_dir(&dir_fd, "/run/xsknet"))
 		zc_die("%s", xn_last_error());
-	set_channels(QUEUES);
+	zc_set_channels(&eth, QUEUES);
 	if (queues_open(&queues, wire.ifindex, true))
 		zc_die("XDP: %s", strerror(errno));
 	settle();
@@ -411,6 +369,6 @@ int main(int argc, char **argv)
 	shared_by_address(QUEUES, XN_NIC_EXACT);
 	shared_by_address(2, XN_NIC_UNSUPPORTED);
 	queues_close(queues);
-	printf("%u wrong\n", wrong);
-	return wrong != 0;
+	printf("%u wrong\n", zc_wrong());
+	return zc_wrong() != 0;
 }

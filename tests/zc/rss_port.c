@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +25,7 @@
 #include "rss/program.h"
 #include "tests/fake/driver.h"
 #include "tests/fake/rss.h"
+#include "tests/zc/nic.h"
 #include "tests/zc/zc.h"
 
 #define PAIRS     4u
@@ -43,21 +43,6 @@ static struct xn_ethtool eth;
 static struct xn_nic_setup before;
 static struct drv drv;
 static struct xn_mem *mem;
-static unsigned wrong;
-
-__attribute__((format(printf, 2, 3)))
-static void check(bool ok, const char *fmt, ...)
-{
-	va_list ap;
-
-	wrong += !ok;
-	printf(ok ? "ok: " : "FAILED: ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-}
 
 static void must(int err)
 {
@@ -80,34 +65,7 @@ static void expect_as_before(const char *what)
 
 	while (!is_as_before() && zc_now_us() < until)
 		usleep(20000);
-	check(is_as_before(), "%s: the NIC is as it was", what);
-}
-
-/* A key that the NIC can have: any, or the kernel's. */
-static void take_key(struct xn_rss_config *rss)
-{
-	char line[1024] = "";
-	int fd = before.key_fixed ? open("/proc/sys/net/core/netdev_rss_key", O_RDONLY) : -1;
-
-	if (before.key_fixed && (fd < 0 || read(fd, line, sizeof(line) - 1) < 120))
-		zc_die("netdev_rss_key: %s", strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	line[3 * 40 - 1] = '\0';
-	if (xn_rss_set_key(rss, before.key_fixed ? line : "random"))
-		zc_die("key \"%s\" is none", before.key_fixed ? line : "random");
-}
-
-static void set_channels(void)
-{
-	struct ethtool_channels c = { .cmd = ETHTOOL_GCHANNELS };
-
-	if (eth.call(&eth, &c))
-		zc_die("channels: %s", strerror(errno));
-	c.cmd = ETHTOOL_SCHANNELS;
-	c.combined_count = PAIRS;
-	if (eth.call(&eth, &c))
-		zc_die("%u channels: %s", PAIRS, strerror(errno));
+	zc_check(is_as_before(), "%s: the NIC is as it was", what);
 }
 
 /* ---- the device ---- */
@@ -234,8 +192,8 @@ static void traffic(struct device *d, const struct xn_rss_config *rss, const cha
 		right += q == rss_model_queue(rss, frame, FRAME);
 	}
 	exact = counter(d, "steer_to_guest") - exact;
-	check(right == FLOWS && exact >= FLOWS && elsewhere(d) == away && counter(d, "rx_lent") - lent >= FLOWS,
-	      "%s: %u of %u frames on the pair that the guest computes, %u lost, none copied", what, right, FLOWS, lost);
+	zc_check(right == FLOWS && exact >= FLOWS && elsewhere(d) == away && counter(d, "rx_lent") - lent >= FLOWS,
+		 "%s: %u of %u frames on the pair that the guest computes, %u lost, none copied", what, right, FLOWS, lost);
 }
 
 static void set(struct device *d, const struct xn_rss_config *rss, const char *what)
@@ -244,7 +202,7 @@ static void set(struct device *d, const struct xn_rss_config *rss, const char *w
 
 	must(d->port->ops->set_rss(d->port, rss));
 	must(xn_port_get_rss(d->port, &r));
-	check(!strcmp(r.status, "exact"), "%s: %s %s", what, r.status, r.why);
+	zc_check(!strcmp(r.status, "exact"), "%s: %s %s", what, r.status, r.why);
 }
 
 /* ---- cases ---- */
@@ -256,7 +214,7 @@ static void frames_come_where_the_guest_computes(void)
 
 	up(&d);
 	xn_rss_default(&rss, PAIRS);
-	take_key(&rss);
+	zc_take_key(&rss, &before, "random");
 	set(&d, &rss, "a guest with a key");
 	settle(&d);
 	traffic(&d, &rss, "a guest with a key");
@@ -338,15 +296,15 @@ static void killed_owners_leave_nothing(void)
 	struct xn_port *port;
 	pid_t owner = start_owner(), keeper = find_keeper();
 
-	check(keeper && !is_as_before(), "a process has programmed the NIC, and another keeps it");
+	zc_check(keeper && !is_as_before(), "a process has programmed the NIC, and another keeps it");
 	end(owner);
 	expect_as_before("its owner was killed");
 	owner = start_owner();
 	keeper = find_keeper();
-	check(keeper, "another one");
+	zc_check(keeper, "another one");
 	kill(keeper, SIGKILL);
 	end(owner);
-	check(!is_as_before(), "owner and keeper were killed: it stays programmed");
+	zc_check(!is_as_before(), "owner and keeper were killed: it stays programmed");
 	must(xn_port_open(&port, SPEC, NULL));
 	expect_as_before("the next port");
 	xn_port_close(port);
@@ -363,8 +321,8 @@ static void nic_that_is_to_be_kept(void)
 	xn_rss_default(&rss, PAIRS);
 	must(port->ops->set_rss(port, &rss));
 	must(xn_port_get_rss(port, &r));
-	check(!strcmp(r.status, "corrected") && strstr(r.why, "nic=keep") && is_as_before(), "nic=keep: %s %s",
-	      r.status, r.why);
+	zc_check(!strcmp(r.status, "corrected") && strstr(r.why, "nic=keep") && is_as_before(), "nic=keep: %s %s",
+		 r.status, r.why);
 	xn_port_close(port);
 	expect_as_before("nic=keep");
 }
@@ -384,7 +342,7 @@ int main(int argc, char **argv)
 	zc_wire_open(&wire);
 	if (xn_ethtool_open(&eth, ZC_DEV))
 		zc_die("ethtool: %s", strerror(errno));
-	set_channels();
+	zc_set_channels(&eth, PAIRS);
 	drv_init(&drv, RAM, PAIRS);
 	region.fd = drv.fd;
 	must(xn_mem_create(&mem, &region, 1, NULL));
@@ -394,6 +352,6 @@ int main(int argc, char **argv)
 	killed_owners_leave_nothing();
 	nic_that_is_to_be_kept();
 	xn_mem_destroy(mem);
-	printf("%u wrong\n", wrong);
-	return wrong != 0;
+	printf("%u wrong\n", zc_wrong());
+	return zc_wrong() != 0;
 }
