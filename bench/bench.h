@@ -244,6 +244,8 @@ struct xn_machine {
 };
 void xn_machine_get(struct xn_machine *m);
 
+/* Whose figures they are: the first lines of each report. */
+void xn_report_machine(FILE *out);
 void xn_report_table(const struct xn_bench *b, FILE *out);
 void xn_report_large(const struct xn_bench *large, FILE *out);
 void xn_report_tcp(const struct xn_bench *b, FILE *out);

@@ -74,6 +74,8 @@ static int report(const struct xn_bench *b)
 
 	if (b->n_cells)
 		xn_report_table(b, json_out ? stderr : stdout);
+	else
+		xn_report_machine(json_out ? stderr : stdout);
 	if (b->large && b->large->n_cells)
 		xn_report_large(b->large, json_out ? stderr : stdout);
 	xn_report_tcp(b, json_out ? stderr : stdout);

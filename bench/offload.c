@@ -326,6 +326,7 @@ static void column(FILE *out, int width, int digits, double v)
 
 void xn_report_offload(const struct xn_bench *b, FILE *out)
 {
+	xn_report_machine(out);
 	fprintf(out, "frames of %u bytes on veth; medians of %u rounds of %.3g s, in turns%s\n\n"
 		"                             of   engine      cpu  chains    lent  chained   mixed  gathered\n"
 		"ask for   frames/s Gbit/s    raw ns/frame ns/frame  /frame       %%        %%       %%         %%\n",

@@ -99,15 +99,21 @@ static void modes(const struct xn_bench *b, FILE *out)
 		fprintf(out, "AF_XDP %s mode, ", n ? "zero-copy" : "copy");
 }
 
-static void head(const struct xn_bench *b, FILE *out)
+void xn_report_machine(FILE *out)
 {
-	const struct xn_opts *o = &b->opts;
 	struct xn_machine m;
 
 	xn_machine_get(&m);
 	fprintf(out, "xsknet-bench %s, %s\n", xn_version(), m.date);
 	fprintf(out, "%s %s, %s, %u processors%s\n", m.kernel, m.arch, m.cpu, m.cpus,
 		m.cpus < 2 ? " (too few: generator and engine share one)" : "");
+}
+
+static void head(const struct xn_bench *b, FILE *out)
+{
+	const struct xn_opts *o = &b->opts;
+
+	xn_report_machine(out);
 	fprintf(out, "%s, ", o->ifname ? o->ifname : o->peer ? o->peer : "veth pair");
 	if (o->mtu != XN_MTU_DEFAULT)
 		fprintf(out, "MTU %u, ", o->mtu);

@@ -27,10 +27,10 @@ static const struct {
 
 static void heading(FILE *out)
 {
-	fprintf(out, "\nTCP between a guest and this kernel\n%-21s", "");
+	fprintf(out, "\nTCP between a guest and this kernel, on veth pairs\n%-22s", "");
 	for (unsigned i = 0; i < COLUMNS; i++)
 		fprintf(out, " %*s", columns[i].width, columns[i].above);
-	fprintf(out, "\n%-9s %5s  %-5s", "direction", "MTU", "way");
+	fprintf(out, "\n%-9s %5s  %-6s", "direction", "MTU", "way");
 	for (unsigned i = 0; i < COLUMNS; i++)
 		fprintf(out, " %*s", columns[i].width, columns[i].below);
 	fputs("   wrong\n", out);
@@ -38,7 +38,7 @@ static void heading(FILE *out)
 
 static void line(FILE *out, const struct xn_tcp_line *l)
 {
-	fprintf(out, "%-9s %5u  %-5s", l->dir, l->mtu, l->way);
+	fprintf(out, "%-9s %5u  %-6s", l->dir, l->mtu, l->way);
 	for (unsigned i = 0; i < COLUMNS; i++) {
 		const double v = l->v[columns[i].figure] * columns[i].times;
 
@@ -57,11 +57,12 @@ void xn_report_tcp(const struct xn_bench *b, FILE *out)
 	heading(out);
 	for (unsigned i = 0; i < b->n_tcp; i++)
 		line(out, &b->tcp[i]);
-	fprintf(out, "\nmedians of %u rounds. tso: packets of up to 64 KiB that the engine cuts where they are longer than\n"
-		"the MTU; csum: a packet a segment; guest: what this kernel's TCP sends; raw: the raw AF_XDP loop,\n"
-		"frames of the same length and nobody who answers. Gbit/s: payload that was acknowledged, or\n"
-		"arrived, each byte compared (wrong: those that differ). engine: inside the engine without sendto();\n"
-		"cpu: with it, and so in tcp-tx with this kernel's receiving TCP. again: bytes sent twice.\n"
+	fprintf(out, "\nmedians of %u rounds, in turns. tso: packets of up to 64 KiB that the engine cuts where they are longer than\n"
+		"the MTU; csum: a packet a segment; joined, single: this kernel's TCP sends, and the guest takes\n"
+		"segments put together, or not; raw: the raw AF_XDP loop, frames of the same length and nobody who\n"
+		"answers. Gbit/s: payload that was acknowledged, or arrived, each byte compared (wrong: those that\n"
+		"differ). engine: inside the engine without sendto(); cpu: with it, and so in tcp-tx with this\n"
+		"kernel's receiving TCP. again: bytes sent twice. segs/frame: full segments in what the guest got.\n"
 		"lent, chained, mixed, gathered: how the guest's packets left, as in xsknet(7).\n",
 		b->tcp[0].rounds);
 }

@@ -37,7 +37,7 @@ static int attach_xdp(struct xn_sink *s, const struct xn_lab *lab)
 
 static int attach_stack(struct xn_sink *s, const struct xn_lab *lab)
 {
-	DECLARE_LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(s->bpf->progs.sink_stack));
+	LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = bpf_program__fd(s->bpf->progs.sink_stack));
 	int err;
 
 	s->hook = (struct bpf_tc_hook){ .sz = sizeof(s->hook), .ifindex = (int)lab->far_ifindex,

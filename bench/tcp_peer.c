@@ -24,7 +24,8 @@
 #include "base/types.h"
 #include "bench/tcp_peer.h"
 
-#define BUF_BYTES  (4 << 20)     /* of the socket, each way */
+#define RCV_BYTES  (4 << 20)     /* of the socket */
+#define SND_BYTES  (1 << 20)
 #define POLL_MS    5
 #define NETMASK    0xffff0000u
 
@@ -168,7 +169,7 @@ static int set_neighbour(int fd, const struct xn_lab *lab)
 static int listen_far(struct xn_tcp_peer *p)
 {
 	const struct sockaddr_in sin = ip4(XN_TCP_PEER_ADDR, XN_TCP_PEER_PORT);
-	const int one = 1, buf = BUF_BYTES;
+	const int one = 1, rcv = RCV_BYTES, snd = SND_BYTES;
 	int err;
 
 	p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -183,8 +184,8 @@ static int listen_far(struct xn_tcp_peer *p)
 		return err;
 	setsockopt(p->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	/* What is accepted inherits them. */
-	setsockopt(p->listener, SOL_SOCKET, SO_RCVBUFFORCE, &buf, sizeof(buf));
-	setsockopt(p->listener, SOL_SOCKET, SO_SNDBUFFORCE, &buf, sizeof(buf));
+	setsockopt(p->listener, SOL_SOCKET, SO_RCVBUFFORCE, &rcv, sizeof(rcv));
+	setsockopt(p->listener, SOL_SOCKET, SO_SNDBUFFORCE, &snd, sizeof(snd));
 	if (bind(p->listener, (const struct sockaddr *)&sin, sizeof(sin)) || listen(p->listener, 1))
 		return xn_fail(errno, "cannot listen in the far namespace: %s", strerror(errno));
 	return 0;
@@ -213,7 +214,7 @@ static int start(struct xn_tcp_peer *p)
 int xn_tcp_peer_open(struct xn_tcp_peer **out, const struct xn_tcp_peer_cfg *cfg)
 {
 	struct xn_tcp_peer *p = calloc(1, sizeof(*p));
-	int err, back;
+	int err, back = -1;
 
 	*out = NULL;
 	if (!p)
