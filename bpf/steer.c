@@ -98,10 +98,8 @@ static int fail_perm(const struct xn_steer_cfg *cfg)
 		       "CAP_PERFMON and CAP_NET_ADMIN (before Linux 5.8: CAP_SYS_ADMIN)", cfg->ifname);
 }
 
-/* Id of the bpf_link that holds this interface's XDP program; 0: attached by netlink. */
-/* The link that holds this program there. An index alone is not enough: every network
- * namespace has its own. */
-static uint32_t find_link(unsigned ifindex, uint32_t prog)
+/* An index alone is not enough: every network namespace has its own. */
+uint32_t xn_steer_link_of(unsigned ifindex, uint32_t prog)
 {
 	uint32_t id = 0;
 
@@ -133,7 +131,7 @@ static int fail_busy(const struct xn_steer_cfg *cfg)
 	if (!prog)
 		return xn_fail(EBUSY, "%s: an XDP program is attached to the interface above it "
 			       "(bond, team), or was removed just now", cfg->ifname);
-	link = find_link(cfg->ifindex, prog);
+	link = xn_steer_link_of(cfg->ifindex, prog);
 	if (link)
 		return xn_fail(EBUSY, "%s: XDP program id %u is attached by a process (bpf_link "
 			       "%u); end it, or remove the program: bpftool link detach id %u",

@@ -84,6 +84,10 @@ struct xn_steer_cfg {
 int  xn_steer_open(struct xn_steer **s, const struct xn_steer_cfg *cfg);
 void xn_steer_close(struct xn_steer *s);
 
+/* Id of the bpf_link by which this XDP program, whoever's, is attached to the interface; 0: it is
+ * attached by netlink, or one may not know. */
+uint32_t xn_steer_link_of(unsigned ifindex, uint32_t prog);
+
 /* Frames of this queue go to this socket from now on. 0 or -errno. */
 int  xn_steer_set(struct xn_steer *s, unsigned queue, int xsk_fd);
 /* Frames of this queue are dropped from now on (see xn_xsk_barrier). */

@@ -14,6 +14,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/log.h"
+#include "bpf/steer.h"
 #include "ctl/facts.h"
 
 static int ask(int fd, unsigned long what, const char *ifname, struct ifreq *req)
@@ -64,27 +65,6 @@ static unsigned ask_mtu(int fd, const char *ifname)
 	return ask(fd, SIOCGIFMTU, ifname, &req) ? 0 : (unsigned)req.ifr_mtu;
 }
 
-/* The bpf_link that holds this program there; 0: none, or not allowed to know. */
-static uint32_t find_link(unsigned ifindex, uint32_t prog)
-{
-	uint32_t id = 0;
-
-	while (!bpf_link_get_next_id(id, &id)) {
-		struct bpf_link_info info = { 0 };
-		uint32_t bytes = sizeof(info);
-		int fd = bpf_link_get_fd_by_id(id), err;
-
-		if (fd < 0)
-			continue;
-		err = bpf_obj_get_info_by_fd(fd, &info, &bytes);
-		close(fd);
-		if (!err && info.type == BPF_LINK_TYPE_XDP && info.prog_id == prog &&
-		    info.xdp.ifindex == ifindex)
-			return id;
-	}
-	return 0;
-}
-
 static void ask_program(struct xn_nic_facts *n)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, q);
@@ -99,7 +79,7 @@ static void ask_program(struct xn_nic_facts *n)
 	if (!n->prog_id)
 		return;
 	n->prog_generic = q.skb_prog_id == n->prog_id;
-	n->prog_link = find_link(n->ifindex, n->prog_id);
+	n->prog_link = xn_steer_link_of(n->ifindex, n->prog_id);
 	fd = bpf_prog_get_fd_by_id(n->prog_id);
 	if (fd < 0)
 		return;
