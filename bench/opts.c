@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The command line: words to struct xn_opts, and one clear line where they make no
  * sense. */
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
@@ -11,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "base/types.h"
 #include "bench/bench.h"
 #include "bench/frame.h"
@@ -167,11 +167,7 @@ static bool take_words(const char *opt, const char *arg, const char *const *name
 
 static bool take_number(const char *opt, const char *arg, uint64_t min, uint64_t max, uint64_t *v)
 {
-	char *end;
-
-	errno = 0;
-	*v = strtoull(arg, &end, 10);
-	if (errno || end == arg || *end || arg[0] == '-' || *v < min || *v > max)
+	if (!xn_number(arg, 10, min, max, v))
 		return bad("--%s %s: must be a whole number from %llu to %llu", opt, arg,
 			   (unsigned long long)min, (unsigned long long)max);
 	return true;

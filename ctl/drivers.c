@@ -3,9 +3,9 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "base/types.h"
 #include "ctl/ctl.h"
 #include "ctl/lend.h"
@@ -23,8 +23,7 @@ static int parse(uint32_t *mtu, int argc, char **argv)
 		{ "mtu", required_argument, NULL, 'm' },
 		{ NULL, 0, NULL, 0 },
 	};
-	unsigned long v;
-	char *end;
+	uint64_t v;
 	int c;
 
 	opterr = 0;
@@ -34,8 +33,7 @@ static int parse(uint32_t *mtu, int argc, char **argv)
 			return xn_bad_usage("%s needs a value", argv[optind - 1]);
 		if (c != 'm')
 			return xn_bad_usage("drivers: \"%s\" is not known", argv[optind - 1]);
-		v = strtoul(optarg, &end, 10);
-		if (*end || end == optarg || v < MTU_MIN || v > MTU_MAX)
+		if (!xn_number(optarg, 10, MTU_MIN, MTU_MAX, &v))
 			return xn_bad_usage("--mtu %s: want %u to %u", optarg, MTU_MIN, MTU_MAX);
 		*mtu = (uint32_t)v;
 	}

@@ -9,7 +9,6 @@
  * netdev_pick_tx). XPS is to be seen in sysfs only, which shows the namespace in which it was
  * mounted: so this process mounts one of its own.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <glob.h>
@@ -22,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/number.h"
 #include "base/types.h"
 #include "bpf/peer.h"
 #include "ctl/client.h"
@@ -42,10 +42,9 @@ struct opts {
 
 static int number(const char *name, const char *text, unsigned min, unsigned max, unsigned *out)
 {
-	char *end = NULL;
-	unsigned long v = text && isdigit((unsigned char)*text) ? strtoul(text, &end, 10) : 0;
+	uint64_t v;
 
-	if (!end || *end || v < min || v > max)
+	if (!text || !xn_number(text, 10, min, max, &v))
 		return xn_bad_usage("%s %s: want a number from %u to %u", name, text, min, max);
 	*out = (unsigned)v;
 	return 0;

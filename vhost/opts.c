@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The command line: words to struct xn_daemon_opts, and one clear line where they make no
  * sense. */
-#include <errno.h>
 #include <getopt.h>
 #include <grp.h>
 #include <sched.h>
@@ -11,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "base/types.h"
 #include "vhost/opts.h"
 
@@ -96,12 +96,9 @@ static bool bad(const char *fmt, ...)
 static bool take_number(const char *opt, const char *arg, int base, unsigned min, unsigned max,
 			unsigned *v)
 {
-	char *end;
-	unsigned long long x;
+	uint64_t x;
 
-	errno = 0;
-	x = strtoull(arg, &end, base);
-	if (errno || end == arg || *end || arg[0] == '-' || x < min || x > max) {
+	if (!xn_number(arg, base, min, max, &x)) {
 		if (base == 8)
 			return bad("--%s %s: must be an octal number up to %o", opt, arg, max);
 		return bad("--%s %s: must be a whole number from %u to %u", opt, arg, min, max);

@@ -16,6 +16,7 @@
 #include "base/atomics.h"
 #include "base/counters.h"
 #include "base/log.h"
+#include "base/number.h"
 #include "base/opts.h"
 #include "base/types.h"
 
@@ -319,6 +320,35 @@ static void counters_carry_and_words_keep_their_width(void **state)
 	assert_int_equal(xn_load_acquire16(&w), 65535);
 }
 
+/* ---- number.h ---- */
+
+static void numbers_are_all_of_the_word_and_within_their_bounds(void **state)
+{
+	static const struct {
+		const char *text;
+		int base;
+		uint64_t min, max;
+		bool good;
+		uint64_t v;
+	} t[] = {
+		{ "0", 10, 0, 9, true, 0 }, { "9", 10, 0, 9, true, 9 }, { "007", 10, 7, 7, true, 7 },
+		{ "660", 8, 0, 0777, true, 0660 }, { "ff", 16, 0, 255, true, 255 },
+		{ "18446744073709551615", 10, 0, UINT64_MAX, true, UINT64_MAX },
+		{ "18446744073709551616", 10, 0, UINT64_MAX, false, 0 },
+		{ "10", 10, 0, 9, false, 0 }, { "1", 10, 2, 9, false, 0 }, { "8", 8, 0, 9, false, 0 },
+		{ "", 10, 0, 9, false, 0 }, { "x", 10, 0, 9, false, 0 }, { "5x", 10, 0, 9, false, 0 },
+		{ "5 ", 10, 0, 9, false, 0 }, { " 5", 10, 0, 9, false, 0 }, { "+5", 10, 0, 9, false, 0 },
+		{ "-1", 10, 0, UINT64_MAX, false, 0 }, { " -1", 10, 0, UINT64_MAX, false, 0 },
+	};
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(t); i++) {
+		uint64_t v = 77;
+
+		assert_int_equal(xn_number(t[i].text, t[i].base, t[i].min, t[i].max, &v), t[i].good);
+		assert_true(v == (t[i].good ? t[i].v : 77));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +371,7 @@ int main(void)
 		cmocka_unit_test(a_newer_callers_options_are_taken_if_the_unknown_is_zero),
 		cmocka_unit_test(a_newer_callers_options_are_refused_if_the_unknown_is_set),
 		cmocka_unit_test(options_without_a_size_are_refused),
+		cmocka_unit_test(numbers_are_all_of_the_word_and_within_their_bounds),
 		cmocka_unit_test(powers_of_two_are_rounded_up_at_every_edge),
 		cmocka_unit_test(aligning_works_beyond_32_bits),
 		cmocka_unit_test(counters_carry_and_words_keep_their_width),
