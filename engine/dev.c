@@ -190,6 +190,8 @@ int xn_dev_set_features(struct xn_dev *dev, uint64_t features)
 	if (modern && !(features & XN_BIT(VIRTIO_F_VERSION_1)))
 		return xn_fail(EINVAL, "features 0x%llx need VIRTIO_F_VERSION_1",
 			       (unsigned long long)modern);
+	for (unsigned i = 0; i < dev->opts.pairs; i++)
+		xn_hold_close(&dev->queues[i]->hold);
 	dev->features = features;
 	dev->features_set = true;
 	xn_dev_forget_driver(dev);

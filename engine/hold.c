@@ -137,7 +137,7 @@ void xn_hold_close(struct xn_hold *c)
 {
 	if (c->timer_fd >= 0)
 		close(c->timer_fd);
-	c->timer_fd = -1;
+	*c = (struct xn_hold){ .timer_fd = -1 };
 }
 
 /* ---- what the driver says ---- */

@@ -11,7 +11,7 @@
  *
  * While the queue's thread is in its turns it looks at the clock itself; the timer, one for both
  * rings of a pair, wakes it from its sleep. It is made when a pair first starts with the feature
- * negotiated, and closed with the device, so others may set it off at any time.
+ * negotiated, and closed when features are set anew: so others may set it off at any time.
  *
  * Buffers are counted, so a frame in several of them counts as several, and no more than half a
  * ring waits: a driver that asks for more than its ring has would run dry before it is told. Nor
@@ -74,7 +74,7 @@ void xn_hold_settle(struct xn_queue *q);
 void xn_hold_flush(struct xn_queue *q);
 /* Before a sleep: sets the timer. False: the wishes have changed. */
 bool xn_hold_arm(struct xn_queue *q);
-/* For the end of the device. */
+/* For new features, and the end of the device. */
 void xn_hold_close(struct xn_hold *c);
 
 /* The driver has said: for vring `index`; for all rings like it (receive: 0, transmit: 1).

@@ -163,8 +163,9 @@ uint64_t xn_vdev_offered(const struct xn_vdev *v)
 {
 	uint64_t f = xn_port_features(v->port) | XN_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
 
-	/* Nothing in the protocol tells of one ring's reset: it would go on in memory that the
-	 * guest uses for something else. */
+	/* GET_VRING_BASE could tell of one ring's reset, and then all would be well; but QEMU, which
+	 * takes this bit from us, tells nobody but taps (hw/net/virtio-net.c, virtio_net_queue_reset):
+	 * the ring would go on in memory that the guest uses for something else. */
 	f &= ~XN_BIT(VIRTIO_F_RING_RESET);
 
 	if (!v->opts.gro)
