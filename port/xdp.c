@@ -326,6 +326,16 @@ static void heed_mtu(struct xn_xdp_port *p)
 		xn_log(XN_LOG_INFO, "%s: its MTU is %u now", p->spec.ifname, p->link.mtu);
 }
 
+/* Something has happened to the link: is its speed another one now? */
+static bool look_at_speed(struct xn_xdp_port *p)
+{
+	const uint32_t mbps = p->info.speed;
+	const bool full = p->info.full_duplex;
+
+	return xn_speed_read(&p->speed, p->info.ifindex, &p->info.speed, &p->info.full_duplex) &&
+	       (p->info.speed != mbps || p->info.full_duplex != full);
+}
+
 static void handle_events(struct xn_port *port, void (*event)(void *, const struct xn_event *),
 			  void *arg)
 {
@@ -333,6 +343,7 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 	bool was_up = p->link.up, was_gone = p->link.gone;
 	const uint32_t mtu = p->link.mtu;
 	unsigned ups = p->link.ups;
+	bool changed = false;
 	struct xn_event e = { .name = p->spec.ifname };
 
 	if (!p->link.nl)
@@ -340,16 +351,17 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 	xn_link_read(&p->link);
 	if (p->link.up)
 		xn_store_once8(&p->had_carrier, 1);
-	if (p->link.ups != ups) {
+	if (p->link.ups != ups)
 		xn_xdp_nic_check(p);
-		/* Negotiated anew, perhaps. */
-		(void)xn_speed_read(&p->speed, p->info.ifindex, &p->info.speed, &p->info.full_duplex);
-	}
+	/* A carrier that was gone for less than a second may not have been told of (linkwatch). */
+	if (p->link.up)
+		changed = look_at_speed(p);
 	if (p->link.mtu != mtu) {
 		heed_mtu(p);
-		if (event)
-			event(arg, &(struct xn_event){ .kind = XN_EVENT_CONFIG, .name = p->spec.ifname });
+		changed = true;
 	}
+	if (changed && event)
+		event(arg, &(struct xn_event){ .kind = XN_EVENT_CONFIG, .name = p->spec.ifname });
 	if (p->link.gone && !was_gone) {
 		xn_log(XN_LOG_ERROR, "%s: the interface was deleted or moved away; the device "
 		       "stays without a network until it is made again", p->spec.ifname);

@@ -1087,6 +1087,17 @@ static void speed_is_that_of_the_last_carrier(void **state)
 	assert_int_equal(xd_stat(&d, "port.speed"), 2500);
 	carrier_comes_with(&d, &lab, tap, 100, false);
 	carrier_comes_with(&d, &lab, tap, 40000, true);
+	/* Gone and back before anybody looks. */
+	assert_int_equal(kill(d.pid, SIGSTOP), 0);
+	assert_int_equal(ioctl(tap, TUNSETCARRIER, &(int){ 0 }), 0);
+	assert_int_equal(xn_lab_enter_near(&lab), 0);
+	set_speed("tap0", 1000, true);
+	assert_int_equal(xn_lab_leave(&lab), 0);
+	pause_ms(100);
+	assert_int_equal(ioctl(tap, TUNSETCARRIER, &(int){ 1 }), 0);
+	pause_ms(100);
+	assert_int_equal(kill(d.pid, SIGCONT), 0);
+	xd_wait_stat(&d, "port.speed", 1000);
 	xd_stop(&d);
 	close(tap);
 	xn_lab_destroy(&lab);
