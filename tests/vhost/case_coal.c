@@ -12,7 +12,6 @@
 
 #define PAIRS 2u
 #define CTRL  (2 * PAIRS)
-#define F_VQ_NOTF_COAL 52
 #define COAL  (BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_NOTF_COAL) | BIT(F_VQ_NOTF_COAL))
 #define CLASS 6
 #define MOST  0xffffffffu

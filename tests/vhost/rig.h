@@ -47,6 +47,7 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define BIT(n) (1ull << (n))
+#define F_VQ_NOTF_COAL 52       /* Linux headers before 6.6 do not have it */
 
 /* ---- cases (main.c) ---- */
 
