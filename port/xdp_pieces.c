@@ -33,6 +33,8 @@
  * The kernel publishes all pieces of a frame together, and takes fill entries for all or none.
  * A frame whose end is not there yet waits for it all the same: nothing is ever given in part.
  */
+#include <assert.h>
+
 #include "port/xdp_rx.h"
 
 /* A place in a row of pieces. */
@@ -167,6 +169,7 @@ static struct cursor move_bytes(uint8_t *to, struct cursor c, uint32_t n)
 	while (n) {
 		const uint32_t part = XN_MIN(n, c.p->len - c.skip);
 
+		assert(c.p->at);   /* they are n bytes at least */
 		if (to != c.p->at + c.skip)
 			memmove(to, c.p->at + c.skip, part);
 		to += part;

@@ -232,8 +232,9 @@ static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size,
 	x->tx_free = calloc(most_tx_frames(x), sizeof(*x->tx_free));
 	x->tx_ready = calloc(c->tx_heads, sizeof(*x->tx_ready));
 	x->retry_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	x->aside = malloc(x->q.port->max_frame);
-	if (!x->aside || !x->lent || !x->sent || !x->rx_all || !x->rx_frames || !x->tx_frames ||
+	if (xdp_port(x)->sg)
+		x->aside = malloc(x->q.port->max_frame);
+	if ((xdp_port(x)->sg && !x->aside) || !x->lent || !x->sent || !x->rx_all || !x->rx_frames || !x->tx_frames ||
 	    !x->tx_free || !x->tx_ready || xn_id_fifo_init(&x->held, c->rx_heads))
 		return xn_fail(ENOMEM, "out of memory for a queue of %u and %u descriptors",
 			       c->rx_heads, c->tx_heads);
@@ -264,11 +265,11 @@ static int take_frames(struct xn_xdpq *x, uint32_t rx_frames)
 	return 0;
 }
 
-/* How many bounce frames it takes for some of the longest frames, where nothing else is lent:
+/* How many bounce frames it takes at least: for some of the longest frames, where nothing else is lent:
  * without merging each of the guest's buffers takes one frame, in as many pieces as it has. */
 static uint32_t bounced_pieces(const struct xn_xdp_port *p, const struct xn_portq_cfg *cfg)
 {
-	return p->sg && !cfg->merge ? LONG_FRAMES * xn_xdp_mode_pieces(p) : 0;
+	return p->sg && !cfg->merge ? LONG_FRAMES * xn_xdp_mode_pieces(p) : 1;
 }
 
 static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct xn_portq **q)

@@ -367,13 +367,14 @@ static uint32_t sum16(const uint8_t *p, uint32_t n, uint32_t sum)
 static uint16_t make_udp(uint8_t *f, uint32_t bytes, uint32_t id)
 {
 	const uint16_t ip = htons((uint16_t)(bytes - 14)), udp = htons((uint16_t)(bytes - 34));
+	static const uint8_t type[] = { 8, 0, 0x45, 0 }, middle[] = { 0, 0, 0, 0, 64, IPPROTO_UDP };
 	uint32_t pseudo, sum;
 	uint16_t field;
 
 	make_frame(f, bytes, id);
-	memcpy(f + 12, "\x08\x00\x45\x00", 4);
+	memcpy(f + 12, type, sizeof(type));
 	memcpy(f + 16, &ip, 2);
-	memcpy(f + 18, "\0\0\0\0\x40\x11", 6);
+	memcpy(f + 18, middle, sizeof(middle));
 	memcpy(f + 38, &udp, 2);
 	pseudo = sum16(f + 26, 8, IPPROTO_UDP + ntohs(udp));
 	field = htons((uint16_t)pseudo);
