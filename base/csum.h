@@ -29,7 +29,8 @@ typedef struct { uint64_t v; } xn_sum;
 /* Of n bytes, n < 2^32. */
 xn_sum xn_sum_bytes(const void *p, size_t n);
 /* The same of bytes that are copied: of what was written to dst, even if src changes
- * meanwhile. The two do not overlap. */
+ * meanwhile. The two do not overlap, or dst begins in front of src: each byte is read before
+ * it is written over. */
 xn_sum xn_sum_copy(void *dst, const void *src, size_t n);
 
 static inline xn_sum xn_sum_add(xn_sum a, xn_sum b)

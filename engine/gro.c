@@ -271,34 +271,43 @@ static void join(struct xn_gro *c, struct xn_segment_run *r, const struct xn_seg
 	r->seq = s->seq;
 	r->l3_bytes += s->size;
 	r->flags |= s->flags;
-	r->ended = s->flags & LAST_ONLY || s->size < r->size || r->count == XN_GRO_MAX;
+	r->ended = s->flags & LAST_ONLY || s->size < r->size;
 	c->joined++;
 	c->header_bytes += s->payload_at;
 }
 
 /* ---- runs ---- */
 
+/* The IP header of the whole. */
+static void write_ip(const struct xn_segment_run *r, uint8_t *ip)
+{
+	uint8_t ip4[IP4_BYTES];
+	uint16_t csum;
+
+	if (r->v6) {
+		xn_put_be16(ip + 4, (uint16_t)(r->l3_bytes - IP6_BYTES));
+		return;
+	}
+	memcpy(ip4, r->head + IP_AT, sizeof(ip4));
+	xn_put_be16(ip4 + 2, (uint16_t)r->l3_bytes);
+	memset(ip4 + 10, 0, 2);
+	csum = xn_sum_csum(xn_sum_address(ip4, sizeof(ip4)));
+	memcpy(ip4 + 10, &csum, sizeof(csum));
+	memcpy(ip, ip4, sizeof(ip4));
+}
+
 /* Nothing joins it any more: its first frame's headers say what it is now. */
 static void run_end(struct xn_gro *c, const struct xn_segment_run *r, struct xn_rx_done *done)
 {
 	struct xn_rx_done *d = &done[r->first];
-	uint8_t *frame = frame_of(c, d), ip[IP4_BYTES];
-	uint16_t csum = xn_sum_fold(pseudo_sum(r, r->l3_bytes + IP_AT - r->l4_at));
+	uint8_t *const frame = frame_of(c, d);
+	uint16_t csum;
 
 	if (r->count == 1)
 		return;
-	if (r->v6) {
-		xn_put_be16(frame + IP_AT + 4, (uint16_t)(r->l3_bytes - IP6_BYTES));
-	} else {
-		memcpy(ip, r->head + IP_AT, sizeof(ip));
-		xn_put_be16(ip + 2, (uint16_t)r->l3_bytes);
-		memset(ip + 10, 0, 2);
-		csum = xn_sum_csum(xn_sum_address(ip, sizeof(ip)));
-		memcpy(ip + 10, &csum, sizeof(csum));
-		memcpy(frame + IP_AT, ip, sizeof(ip));
-		csum = xn_sum_fold(pseudo_sum(r, r->l3_bytes + IP_AT - r->l4_at));
-	}
+	write_ip(r, frame + IP_AT);
 	frame[r->l4_at + 13] = r->flags;
+	csum = xn_sum_fold(pseudo_sum(r, r->l3_bytes + IP_AT - r->l4_at));
 	memcpy(frame + r->l4_at + TCP_CSUM, &csum, sizeof(csum));
 	d->flags |= XN_RX_CSUM | XN_RX_GSO;
 	d->csum_start = r->l4_at;

@@ -52,8 +52,6 @@
 #define XN_GRO_LEAST 128u
 /* Connections of which segments are put together at a time: as many as GRO has in a bucket. */
 #define XN_GRO_RUNS  8u
-/* Segments of a packet: 64 KiB of the usual 1448 bytes are 45. */
-#define XN_GRO_MAX   64u
 
 /* A segment, and those that have joined it. */
 struct xn_segment_run {

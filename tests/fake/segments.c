@@ -147,13 +147,13 @@ static void make_frame(struct seg_frame *f, struct connection *c, uint32_t size,
 	c->id = (uint16_t)(c->id + !c->fixed_id);
 }
 
-/* One more of a connection; mostly what is expected. */
-static void next_frame(struct seg_frame *f, struct connection *c, struct seg_dice *d)
+/* One more of a connection; mostly what is expected, and nearly always if it is calm. */
+static void next_frame(struct seg_frame *f, struct connection *c, struct seg_dice *d, bool calm)
 {
 	uint32_t size = c->size;
 	uint8_t flags = ACK;
 
-	switch (d->roll(d, 64)) {
+	switch (calm && d->roll(d, 16) ? 0 : d->roll(d, 64)) {
 	case 63: size = d->roll(d, c->size + 1u); break;
 	case 62: flags |= PSH; break;
 	case 61: flags |= FIN; break;
@@ -196,6 +196,7 @@ static void spoil(struct seg_frame *f, struct seg_dice *d)
 void seg_make(struct seg_batch *b, struct seg_dice *d, unsigned connections)
 {
 	struct connection c[16];
+	const bool calm = once_in(d, 3);
 	unsigned k = 0;
 
 	for (unsigned i = 0; i < connections; i++)
@@ -207,7 +208,7 @@ void seg_make(struct seg_batch *b, struct seg_dice *d, unsigned connections)
 	for (unsigned i = 0; i < b->n; i++) {
 		if (once_in(d, 4))
 			k = d->roll(d, connections);
-		next_frame(&b->f[i], &c[k], d);
+		next_frame(&b->f[i], &c[k], d, calm);
 		if (b->mutations && once_in(d, 16))
 			spoil(&b->f[i], d);
 		if (i && once_in(d, 48)) {
@@ -303,7 +304,7 @@ static bool may_join(const struct seg_batch *b, const uint8_t *members, unsigned
 	return same_headers(first, f) && seq_of(last) + size_of(last) == seq_of(f) &&
 	       size_of(last) == size_of(first) && size_of(f) <= size_of(first) &&
 	       !(flags_of(last) & (FIN | PSH)) && !(flags_of(f) & CWR) &&
-	       (b->ecn || !(flags_of(first) & CWR)) && bytes <= 65535 && n < XN_GRO_MAX &&
+	       (b->ecn || !(flags_of(first) & CWR)) && bytes <= 65535 &&
 	       (is6(f) || fixed || counts);
 }
 

@@ -102,6 +102,27 @@ static void a_copy_is_the_same_bytes_and_no_others_with_the_same_sum(void **stat
 	tear_down(&w);
 }
 
+/* As receive coalescing does, inside of a buffer. */
+static void a_copy_downwards_may_overlap(void **state)
+{
+	const struct xn_sum_way *way[XN_SUM_WAYS];
+	const unsigned n = ways(way);
+	uint8_t from[700], is[700];
+
+	for (uint32_t i = 0; i < sizeof(from); i++)
+		from[i] = (uint8_t)(i * 57 + i / 256);
+	for (uint32_t len = 0; len <= 400; len += 1 + len / 40)
+		for (uint32_t down = 1; down < 140; down++)
+			for (unsigned i = 0; i < n; i++) {
+				xn_sum s;
+
+				memcpy(is, from, sizeof(is));
+				s = way[i]->copy(is + 150 - down, is + 150, len);
+				assert_int_equal(xn_sum_fold(s), big(pkt_sum(from + 150, len)));
+				assert_memory_equal(is + 150 - down, from + 150, len);
+			}
+}
+
 static void sums_of_zeros_are_zero_and_of_nothing_else(void **state)
 {
 	uint8_t *p = calloc(1, 70000);
@@ -209,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_way_says_what_a_loop_over_bytes_says),
 		cmocka_unit_test(a_copy_is_the_same_bytes_and_no_others_with_the_same_sum),
+		cmocka_unit_test(a_copy_downwards_may_overlap),
 		cmocka_unit_test(sums_of_zeros_are_zero_and_of_nothing_else),
 		cmocka_unit_test(many_bytes_of_the_greatest_value_do_not_overflow),
 		cmocka_unit_test(pieces_that_begin_anywhere_add_up_to_the_whole),

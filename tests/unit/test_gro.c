@@ -103,6 +103,39 @@ static void with_more_connections_than_places_nothing_is_lost(void **state)
 	finish(&t);
 }
 
+/* What a long frame's second buffer holds may look like a frame. */
+static void what_goes_on_with_a_frame_is_no_frame(void **state)
+{
+	struct xn_rx_done done[3], was[3];
+	struct xn_chain bufs[3];
+	struct bench t;
+
+	setup(&t, 14);
+	do {
+		batch.mutations = 0;
+		seg_make(&batch, &t.dice, 1);
+	} while (batch.n < 2 || !batch.tcp4 || !batch.tcp6 || seg_play(t.c, t.ram, &batch, &t.dice) ||
+		 !(t.c->out[0].flags & XN_RX_GSO) || !t.c->joined);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct seg_frame *f = &batch.f[i == 2];
+
+		bufs[i] = (struct xn_chain){ .at = XN_UOFF(4096 * i), .bytes = 4000, .n_pieces = 1, .head = (uint16_t)i };
+		seg_bufs[i] = (struct xn_rx_buf){ .at = bufs[i].at, .len = 4000, .bytes = 4000 };
+		memcpy(t.ram + 4096 * i + SEG_HDR, f->bytes, f->len);
+		done[i] = (struct xn_rx_done){ .at = bufs[i].at, .len = f->len, .id = (uint16_t)i,
+					       .flags = i ? XN_RX_NOTED | (i == 1 ? XN_RX_MORE : 0) : 0 };
+	}
+	/* The first one by itself, then a frame of two buffers. */
+	memset(t.ram + 4096 + SEG_HDR, 0, 64);
+	xn_gro_note(t.c, bufs, 3);
+	t.c->n_spares = 0;
+	memcpy(was, done, sizeof(was));
+	assert_ptr_equal(xn_gro_batch(t.c, done, 3), done);
+	assert_int_equal(t.c->entries, 3);
+	assert_memory_equal(done, was, sizeof(was));
+	finish(&t);
+}
+
 /* ---- a guest that writes to its buffers meanwhile ---- */
 
 struct scribbler {
@@ -188,6 +221,7 @@ int main(void)
 		cmocka_unit_test(what_is_put_together_is_what_a_slow_program_puts_together),
 		cmocka_unit_test(damaged_and_foreign_frames_are_left_as_they_came),
 		cmocka_unit_test(with_more_connections_than_places_nothing_is_lost),
+		cmocka_unit_test(what_goes_on_with_a_frame_is_no_frame),
 		cmocka_unit_test(a_guest_that_writes_meanwhile_harms_only_itself),
 	};
 
