@@ -21,17 +21,22 @@ static uint32_t slice(const struct xn_layout_rules *r, uint64_t at, uint32_t lef
 	return border;
 }
 
-/* Of a piece that comes behind a group, the first: what is left of it then fills whole
- * chunks, if the group takes what does not. */
-static uint32_t first_slice(const struct xn_layout_rules *r, const struct group *g, uint64_t at,
-			    uint32_t left)
+/*
+ * The first of a piece. Behind a group: if that takes what does not fill whole chunks, then the
+ * rest does. Of the packet: not more than is good, if the rest has room for it.
+ */
+static uint32_t first_slice(const struct xn_layout *l, const struct xn_layout_rules *r,
+			    const struct group *g, uint64_t at, uint32_t left)
 {
+	const bool begins = !l->n && left > r->chunk;
 	uint32_t odd;
 
-	if (!g->slices || r->in_page || r->map)
+	if ((!g->slices && !begins) || r->in_page || r->map)
 		return slice(r, at, left);
-	odd = left % r->chunk;
-	return odd && g->bytes + odd <= r->chunk ? odd : slice(r, at, left);
+	odd = left <= r->chunk ? left : left % r->chunk;
+	if (begins)
+		return odd && odd <= r->first ? r->first : r->chunk;
+	return odd && g->bytes + odd <= r->chunk ? odd : XN_MIN(left, r->chunk);
 }
 
 /* Bytes of the group that are not copied so far. */
@@ -87,7 +92,7 @@ static bool add(struct xn_layout *l, struct group *g, const struct xn_layout_rul
 static bool add_piece(struct xn_layout *l, struct group *g, const struct xn_layout_rules *r,
 		      uint64_t at, uint32_t left)
 {
-	uint32_t n = first_slice(r, g, at, left);
+	uint32_t n = first_slice(l, r, g, at, left);
 
 	for (;;) {
 		if (!add(l, g, r, at, n))

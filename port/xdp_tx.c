@@ -42,6 +42,7 @@ void xn_xdp_tx_begin(struct xn_xdpq *x, const struct xn_xdp_spec *spec)
 		 * in how many descriptors, and none for a linear part (Linux net/xdp/xsk.c,
 		 * xsk_build_skb_zerocopy). */
 		.max = pages ? XN_MIN(x->tx_pieces, XN_TX_PIECES_MAX - 1) : x->tx_pieces,
+		.first = x->xsk.zero_copy ? 0 : XN_FIRST_BYTES,
 		.in_page = pages,
 		.map = x->tx_map,
 	};

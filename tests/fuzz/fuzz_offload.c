@@ -118,7 +118,8 @@ static struct xn_layout_rules layout_rules(uint32_t chunk, uint8_t bits)
 	static const uint32_t prices[] = { 0, 300, XN_DESC_BYTES_COPY, XN_DESC_BYTES_ANY };
 
 	return (struct xn_layout_rules){ .chunk = chunk, .desc_bytes = prices[bits & 3],
-					 .max = 1 + bits % XN_TX_PIECES_MAX, .in_page = bits & 64 };
+					 .max = 1 + bits % XN_TX_PIECES_MAX, .in_page = bits & 64,
+					 .first = bits & 32 ? chunk / 8 * 7 : 0 };
 }
 
 /* Frames exactly as long as the copies of a layout that keeps to its rules. */

@@ -103,6 +103,7 @@ static struct xn_layout_rules some_rules(uint32_t chunk)
 	struct xn_layout_rules r = {
 		.chunk = chunk, .desc_bytes = prices[below(XN_ARRAY_SIZE(prices))],
 		.max = below(3) ? XN_TX_PIECES_MAX : 1 + below(XN_TX_PIECES_MAX),
+		.first = below(2) ? chunk - chunk / 7 : 0,
 		.in_page = below(4) == 0,
 	};
 
@@ -250,7 +251,7 @@ static void for_packets_of_linux_guests_it_is_nearly_always_the_cheapest(void **
 	(void)state;
 	for (unsigned i = 0; i < 3000; i++) {
 		struct xn_layout_rules r = { .chunk = SMALL_CHUNK, .desc_bytes = 82,
-					     .max = XN_TX_PIECES_MAX };
+					     .max = XN_TX_PIECES_MAX, .first = 40 * below(2) };
 		const bool own = below(2);        /* are the headers the engine's? */
 		const uint32_t head = 14 + below(10);
 		const uint32_t bytes = SMALL_CHUNK + below(SMALL_MAX - 24 - SMALL_CHUNK);
@@ -306,6 +307,29 @@ static void jumbo_frames_are_lent_but_for_what_saves_a_descriptor(void **state)
 	assert_layout(65550, 0, 17, 0);
 }
 
+static void a_first_descriptor_is_not_too_long_if_that_takes_no_more_of_them(void **state)
+{
+	const struct { uint32_t bytes, first; unsigned n; } want[] = {
+		{ 9000, XN_FIRST_BYTES, 3 }, { 64000, XN_FIRST_BYTES, 16 }, { 4097, XN_FIRST_BYTES, 2 },
+		{ 4096 + XN_FIRST_BYTES, XN_FIRST_BYTES, 2 }, { 4097 + XN_FIRST_BYTES, 4096, 2 },
+		{ 8192, 4096, 2 }, { 4096, 4096, 1 }, { 3000, 3000, 1 },
+	};
+	const struct xn_layout_rules r = { .chunk = 4096, .desc_bytes = XN_DESC_BYTES_COPY,
+					   .max = XN_TX_PIECES_MAX, .first = XN_FIRST_BYTES };
+
+	(void)state;
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(want); i++) {
+		struct xn_layout l;
+
+		lay(want[i].bytes, want[i].bytes, want[i].bytes);
+		assert_true(xn_layout(&l, &r, xn_cursor_at(NULL, pieces), want[i].bytes, 0));
+		assert_good(&l, &r, want[i].bytes, 0);
+		assert_int_equal(l.n, want[i].n);
+		assert_int_equal(l.part[0].len, want[i].first);
+		assert_int_equal(l.copied, 0);
+	}
+}
+
 static void too_many_pieces_are_copied_together(void **state)
 {
 	static const struct xn_layout_rules copy_mode = {
@@ -345,6 +369,7 @@ int main(void)
 		cmocka_unit_test(there_is_a_layout_where_there_is_one_and_none_is_dearer_than_a_copy),
 		cmocka_unit_test(for_packets_of_linux_guests_it_is_nearly_always_the_cheapest),
 		cmocka_unit_test(jumbo_frames_are_lent_but_for_what_saves_a_descriptor),
+		cmocka_unit_test(a_first_descriptor_is_not_too_long_if_that_takes_no_more_of_them),
 		cmocka_unit_test(too_many_pieces_are_copied_together),
 		cmocka_unit_test(a_first_part_has_an_ethernet_header),
 	};
