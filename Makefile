@@ -310,6 +310,8 @@ UNIT_TESTS   := \
     port_rss_threads \
     port_limits \
     port_zc \
+    port_zc_proof \
+    port_zc_stop \
     zc \
     cross \
     engine \
