@@ -290,6 +290,8 @@ UNIT_TESTS   := \
     layout \
     rx_csum \
     mem \
+    mem_translate \
+    mem_ram \
     vq \
     vq_both \
     vq_both_hostile \
