@@ -274,7 +274,8 @@ RIG_SRC := \
     bench/opts.c \
     bench/summary.c \
     bench/backend.c \
-    bench/flow.c
+    bench/flow.c \
+    bench/pieces.c
 
 UNIT_TESTS   := \
     base \
@@ -323,6 +324,7 @@ UNIT_TESTS   := \
     session_mem \
     session_ring \
     check \
+    pieces \
     bench \
     hash \
     offload_path \

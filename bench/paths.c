@@ -262,27 +262,3 @@ void xn_copies_count(struct xn_copies *c, const char *name, uint64_t value)
 			*(known[i].tx ? &c->tx_copied : &c->rx_copied) += value;
 	}
 }
-
-/* IPv4 total length, in network order (RFC 791, 3.1). */
-#define IP_LENGTH_AT 16u
-
-bool xn_near_is_built(const struct xn_near *w, const uint8_t *frame)
-{
-	uint32_t stream;
-	uint16_t ip_bytes;
-
-	memcpy(&stream, frame + XN_STAMP_AT, sizeof(stream));
-	memcpy(&ip_bytes, frame + IP_LENGTH_AT, sizeof(ip_bytes));
-	return stream == w->stream && ip_bytes == __builtin_bswap16((uint16_t)(w->bytes - 14));
-}
-
-void xn_near_stamp(struct xn_near *w, uint8_t *frame)
-{
-	if (xn_near_is_built(w, frame)) {
-		xn_frame_stamp(frame, w->bytes, w->stream, w->seq++);
-		return;
-	}
-	xn_frame_build(frame, w->bytes, w->path->far_mac, w->path->near_mac, w->stream, w->seq++);
-	if (w->port)
-		xn_frame_set_port(frame, w->port);
-}
