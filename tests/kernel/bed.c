@@ -29,7 +29,7 @@
 #define STEER_MAX  70000u   /* longer than anything here: the program drops nothing */
 #define FRAGS_MTU  3000u    /* above it the program takes frames of several parts */
 
-static void must(int err, const char *what)
+void bed_must(int err, const char *what)
 {
 	if (err)
 		fail_msg("%s: %s", what, xn_last_error());
@@ -48,7 +48,7 @@ static void open_far(struct bed *b)
 				  .sll_ifindex = (int)b->lab.far_ifindex };
 	int one = 1;
 
-	must(xn_lab_enter_far(&b->lab), "enter far");
+	bed_must(xn_lab_enter_far(&b->lab), "enter far");
 	b->far = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(TEST_TYPE));
 	assert_true(b->far >= 0);
 	assert_int_equal(bind(b->far, (struct sockaddr *)&sa, sizeof(sa)), 0);
@@ -64,7 +64,7 @@ void bed_open_mtu(struct bed *b, unsigned queues, unsigned mtu)
 {
 	*b = (struct bed){ .x.fd = -1, .far = -1 };
 	b->lab = (struct xn_lab){ .home_ns = -1, .near_ns = -1, .far_ns = -1 };
-	must(xn_lab_create(&b->lab, &(struct xn_lab_cfg){ .queues = queues, .mtu = mtu }), "xn_lab_create");
+	bed_must(xn_lab_create(&b->lab, &(struct xn_lab_cfg){ .queues = queues, .mtu = mtu }), "xn_lab_create");
 	b->ram = mmap(NULL, BED_RAM, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	b->want = malloc(BED_RAM);
 	assert_true(b->ram != MAP_FAILED && b->want);
@@ -76,7 +76,7 @@ void bed_open_mtu(struct bed *b, unsigned queues, unsigned mtu)
 		.spans = { { .gpa = 0x40000000, .bytes = BED_RAM } },
 	};
 	open_far(b);
-	must(xn_lab_enter_near(&b->lab), "enter near");
+	bed_must(xn_lab_enter_near(&b->lab), "enter near");
 }
 
 void bed_close(struct bed *b)
@@ -110,9 +110,9 @@ void bed_socket(struct bed *b, const struct xn_xsk_cfg *cfg)
 	const struct xn_steer_cfg steer = { .ifindex = b->lab.near_ifindex, .ifname = XN_LAB_NEAR,
 					    .frame_bytes = STEER_MAX, .frags = b->lab.cfg.mtu > FRAGS_MTU };
 
-	must(xn_xsk_open(&b->x, cfg ? cfg : &usual), "xn_xsk_open");
-	must(xn_steer_open(&b->steer, &steer), "xn_steer_open");
-	must(xn_steer_set(b->steer, 0, b->x.fd), "xn_steer_set");
+	bed_must(xn_xsk_open(&b->x, cfg ? cfg : &usual), "xn_xsk_open");
+	bed_must(xn_steer_open(&b->steer, &steer), "xn_steer_open");
+	bed_must(xn_steer_set(b->steer, 0, b->x.fd), "xn_steer_set");
 }
 
 /* ---- rings ---- */
@@ -255,12 +255,6 @@ void bed_check(const struct bed *b)
 }
 
 /* ---- the steering program alone ---- */
-
-void bed_must(int err, const char *what)
-{
-	if (err)
-		fail_msg("%s: %s", what, xn_last_error());
-}
 
 /* The least that an XSKMAP takes: a UMEM, a fill and an RX ring. */
 static void open_socket(struct bed_prog *b)

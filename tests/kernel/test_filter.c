@@ -4,17 +4,10 @@
  * does what the slow model (base/filter.c) says, with and without RSS; what it costs; and the
  * model itself, line by line of the specification.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <linux/if_xdp.h>
 
 #include "tests/cmocka.h"
 #include "base/filter.h"

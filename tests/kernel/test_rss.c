@@ -5,13 +5,10 @@
  * and what all this costs. Needs no traffic: the sockets are bound nowhere.
  */
 #include <errno.h>
-#include <linux/if_xdp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>

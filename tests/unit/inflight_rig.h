@@ -101,7 +101,8 @@ static inline bool drv_offer(void)
 	drv.bytes[id] = 0;
 	drv.free_slots -= n;
 	for (uint32_t i = 0; i < n; i++) {
-		s[i] = (struct seg){ BUF_GPA + 2048ull * id + 512 * i, 1 + pick(500), r.vq.expect_flags };
+		s[i] = (struct seg){ BUF_GPA + 2048ull * id + 512 * i, 1 + pick(500),
+				     r.vq.expect_flags };
 		drv.bytes[id] += s[i].len;
 	}
 	/* One in eight is wrong, and is given back by pop. */
@@ -181,7 +182,7 @@ static inline void be_take(void)
 		const struct xn_chain *c = &r.chains[i];
 
 		assert_true(drv.out[c->head]);
-		/* What is taken again is what stood in the ring (packed: and stands in the region). */
+		/* What is taken again is what stood in the ring (packed: stands in the region). */
 		assert_int_equal(c->bytes, drv.bytes[c->head]);
 		if (r.vq.packed)
 			assert_int_equal(c->slots, drv.n_desc[c->head]);

@@ -51,7 +51,8 @@ static const struct ring *ring;
 
 /* ---- split ---- */
 
-static inline struct xn_vq_cfg split_cfg(uint32_t size, enum xn_vq_dir dir, unsigned flags, uint32_t base)
+static inline struct xn_vq_cfg split_cfg(uint32_t size, enum xn_vq_dir dir, unsigned flags,
+					 uint32_t base)
 {
 	return rig_cfg(size, dir, flags, (uint16_t)base);
 }
@@ -148,13 +149,15 @@ static inline uint16_t packed_behind(const struct rig *q, uint16_t at, uint32_t 
 }
 
 /* The standard wants the id in the last one only: in front of it are others. */
-static inline void packed_offer_chain(struct rig *q, const uint16_t *ids, const struct seg *s, unsigned n)
+static inline void packed_offer_chain(struct rig *q, const uint16_t *ids, const struct seg *s,
+				      unsigned n)
 {
 	q->last_at = place_base(p.avail);
 	for (unsigned i = 0; i < n; i++) {
 		bool more = i + 1 < n;
 
-		packed_put(q, i, s[i].at, s[i].len, ids[more ? i + 1 : 0], s[i].flags | (more ? NEXT : 0));
+		packed_put(q, i, s[i].at, s[i].len, ids[more ? i + 1 : 0],
+			   s[i].flags | (more ? NEXT : 0));
 	}
 	packed_offer(q, ids[0], n);
 }

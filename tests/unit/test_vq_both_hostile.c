@@ -222,9 +222,10 @@ static void is_cut(struct seg s, const struct xn_piece *want, unsigned n)
 
 static void g14_buffer_across_spans_is_cut_where_it_must(void **state)
 {
-	const struct xn_piece a_b[] = { { { 0x10000 + A_BYTES - 30 }, 30, 0 }, { { 0x300000 }, 70, 0 } };
+	const uint64_t a_end = 0x10000 + A_BYTES;
+	const struct xn_piece a_b[] = { { { a_end - 30 }, 30, 0 }, { { 0x300000 }, 70, 0 } };
 	const struct xn_piece b_c[] = { { { 0x310000 - 30 }, 100, 0 } };
-	const struct xn_piece a_c[] = { { { 0x10000 + A_BYTES - 1 }, 1, 0 }, { { 0x300000 }, 0x10001, 0 } };
+	const struct xn_piece a_c[] = { { { a_end - 1 }, 1, 0 }, { { 0x300000 }, 0x10001, 0 } };
 
 	is_cut((struct seg){ B_GPA - 30, 100, 0 }, a_b, 2);
 	is_cut((struct seg){ C_GPA - 30, 100, 0 }, b_c, 1);       /* B and C touch: one piece */
@@ -303,7 +304,8 @@ static void unknown_flags_are_ignored(void **state)
 {
 	open_tx();
 	PASSES(2, 42, { BUF_GPA, 40, ring->unknown }, { BUF_GPA, 2, ring->unknown });
-	PUT_TABLE(TABLE, { BUF_GPA, 40, ring->unknown_in_table }, { BUF_GPA, 2, ring->unknown_in_table });
+	PUT_TABLE(TABLE, { BUF_GPA, 40, ring->unknown_in_table },
+		  { BUF_GPA, 2, ring->unknown_in_table });
 	PASSES(2, 42, { TABLE, 32, INDIR | ring->unknown });
 	rig_close(&r);
 }
@@ -388,7 +390,8 @@ static void chain_with_more_pieces_than_the_array_is_refused(void **state)
 {
 	open_tx();
 	/* Each has two pieces. */
-	OFFER(0, { B_GPA - 10, 20, 0 }, { B_GPA - 10, 20, 0 }, { B_GPA - 10, 20, 0 }, { B_GPA - 10, 20, 0 });
+	OFFER(0, { B_GPA - 10, 20, 0 }, { B_GPA - 10, 20, 0 }, { B_GPA - 10, 20, 0 },
+	      { B_GPA - 10, 20, 0 });
 	assert_int_equal(xn_vq_pop(&r.vq, r.chains, 4, r.pieces, 8), 1);
 	xn_vq_unpop(&r.vq, r.chains, 1);
 	assert_int_equal(xn_vq_pop(&r.vq, r.chains, 4, r.pieces, 7), 0);
