@@ -141,8 +141,9 @@ struct xn_portq_ops {
 			    const struct xn_piece *pieces);
 	/*
 	 * The same of packets that ask for something: offloads[i] is what pkts[i] wants, checked;
-	 * it need not stay. What leaves has the checksum of what leaves, even if the guest
-	 * changes its memory meanwhile, which is not written. A packet to be cut is taken whole
+	 * it need not stay. What is copied is summed as it is copied; what is lent, as it
+	 * was: a guest that changes it meanwhile sends a wrong checksum, and nothing worse: headers
+	 * are copies. Guest memory is not written. A packet to be cut is taken whole
 	 * or not at all, and its head comes back behind its last segment.
 	 */
 	unsigned (*tx_offload)(struct xn_portq *q, const struct xn_chain *pkts, unsigned n,

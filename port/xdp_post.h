@@ -29,8 +29,7 @@ static inline uint32_t xn_post_room(const struct xn_post *w)
 	return w->end - w->posted;
 }
 
-/* Writes one descriptor and its shadow; the caller knows that there is room. `more`: the
- * packet goes on in the next. */
+/* Writes one descriptor and its shadow; the caller knows that there is room. */
 static inline void xn_post_put(struct xn_post *w, const struct xdp_desc *d, uint64_t sent)
 {
 	const uint32_t slot = w->posted++ & w->mask;
