@@ -271,8 +271,12 @@ void xn_tcp_peer_shutdown(struct xn_tcp_peer *p)
 
 void xn_tcp_peer_read(struct xn_tcp_peer *p, struct xn_tcp_peer_counts *out)
 {
+	/* Before all others: what has been received by then is all that there is. Pairs with the
+	 * release in receive(). */
+	const bool eof = xn_load_acquire32(&p->eof);
+
 	*out = (struct xn_tcp_peer_counts){
-		.eof = xn_load_acquire32(&p->eof), .connected = xn_load_acquire32(&p->connected),
+		.eof = eof, .connected = xn_load_acquire32(&p->connected),
 		.received = xn_load_once64(&p->received), .bad = xn_load_once64(&p->bad),
 		.sent = xn_load_once64(&p->sent),
 	};
