@@ -28,7 +28,7 @@
 #define TX       1u
 #define TX_AT    0x400003u
 #define RX_AT    0x100001u
-#define LONG_US  500000u   /* longer than any of these tests takes up to the point */
+#define LONG_US  1000000u  /* longer than any of these tests takes up to the point */
 #define MS       1000000ull
 
 static bool packed;   /* what this run is about */
