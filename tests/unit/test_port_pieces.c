@@ -212,6 +212,7 @@ struct kind {
 	uint32_t slot_bytes;
 	unsigned rounds, pending, least;   /* least: frames that have to arrive */
 	unsigned reorder;
+	bool fits;                         /* what a bounce frame takes finds room */
 };
 
 static void receive_any(const struct kind *k)
@@ -254,6 +255,8 @@ static void receive_any(const struct kind *k)
 	check_memory();
 	assert_int_equal(stat(&t.r, "rx_packets"), delivered);
 	assert_int_equal(stat(&t.r, "rx_bytes"), bytes);
+	if (k->fits)
+		assert_int_equal(stat(&t.r, "rx_drop_no_buffer"), 0);
 	assert_int_equal(stat(&t.r, "rx_pieces"), pieces);
 	assert_int_equal(arrived, delivered + stat(&t.r, "rx_drop_no_buffer") + stat(&t.r, "rx_drop_too_small"));
 	assert_int_equal(stat(&t.r, "rx_lent") + stat(&t.r, "rx_shifted") + stat(&t.r, "rx_bounced"), delivered);
@@ -267,36 +270,36 @@ static void receive_any(const struct kind *k)
 
 static void buffers_of_linux_are_lent_and_frames_put_together_in_them(void **state)
 {
-	const struct kind k = { { .features = MRG, .mtu = 9000 }, offer_linux, 4096, 6000, 200, 20000, 0 };
+	const struct kind k = { { .features = MRG, .mtu = 9000 }, offer_linux, 4096, 6000, 200, 20000, 0, false };
 
 	receive_any(&k);
 }
 
 static void with_frames_of_64_kib_too(void **state)
 {
-	const struct kind k = { { .features = MRG, .mtu = 65535 }, offer_linux, 4096, 4000, 250, 5000, 0 };
+	const struct kind k = { { .features = MRG, .mtu = 65535 }, offer_linux, 4096, 4000, 250, 5000, 0, false };
 
 	receive_any(&k);
 }
 
 static void any_buffers_and_frames_meet(void **state)
 {
-	const struct kind k = { { .features = MRG, .mtu = 9000 }, offer_any, 24576, 8000, 80, 15000, 0 };
+	const struct kind k = { { .features = MRG, .mtu = 9000 }, offer_any, 24576, 8000, 80, 15000, 0, false };
 
 	receive_any(&k);
 }
 
 static void with_frames_of_64_kib_and_any_buffers_too(void **state)
 {
-	const struct kind k = { { .features = MRG, .mtu = 65535 }, offer_any, 24576, 6000, 120, 6000, 0 };
+	const struct kind k = { { .features = MRG, .mtu = 65535 }, offer_any, 24576, 6000, 120, 6000, 0, false };
 
 	receive_any(&k);
 }
 
 static void without_merging_too(void **state)
 {
-	const struct kind k = { { .mtu = 65535 }, offer_big, 68000, 4000, 40, 8000, 0 },
-			  one = { { .mtu = 9000 }, offer_big_in_one, 68000, 3000, 40, 8000, 0 };
+	const struct kind k = { { .mtu = 65535 }, offer_big, 68000, 4000, 40, 8000, 0, false },
+			  one = { { .mtu = 9000 }, offer_big_in_one, 68000, 3000, 40, 8000, 0, false };
 
 	receive_any(&k);
 	receive_any(&one);
@@ -305,15 +308,18 @@ static void without_merging_too(void **state)
 static void in_bounce_mode_too(void **state)
 {
 	const struct kind k = { { .features = MRG, .mtu = 9000, .options = ",mode=bounce" }, offer_any, 24576,
-				4000, 80, 4000, 0 };
+				4000, 80, 4000, 0, false },
+			  fits = { { .features = MRG, .mtu = 9000, .options = ",mode=bounce" }, offer_linux,
+				   4096, 3000, 12, 1000, 0, true };
 
 	receive_any(&k);
+	receive_any(&fits);
 }
 
 static void with_a_small_window_too(void **state)
 {
 	const struct kind k = { { .features = MRG, .mtu = 9000, .window_bytes = 3u << 20 }, offer_any, 24576,
-				4000, 80, 4000, 0 };
+				4000, 80, 4000, 0, false };
 
 	receive_any(&k);
 }
@@ -321,16 +327,16 @@ static void with_a_small_window_too(void **state)
 static void with_few_bounce_frames_too(void **state)
 {
 	const struct kind k = { { .features = MRG, .mtu = 9000, .bounce_frames = 16 }, offer_any, 24576,
-				4000, 80, 4000, 0 };
+				4000, 80, 4000, 0, false };
 
 	receive_any(&k);
 }
 
 static void in_order_buffers_come_back_as_they_were_offered(void **state)
 {
-	const struct kind k = { { .features = MRG | IN_ORDER, .mtu = 9000 }, offer_any, 24576, 4000, 80, 4000, 0 },
+	const struct kind k = { { .features = MRG | IN_ORDER, .mtu = 9000 }, offer_any, 24576, 4000, 80, 4000, 0, false },
 			  none = { { .features = IN_ORDER, .mtu = 9000 }, offer_big_in_one, 68000, 2000, 40,
-				   4000, 0 };
+				   4000, 0, false };
 
 	receive_any(&k);
 	receive_any(&none);
@@ -338,14 +344,14 @@ static void in_order_buffers_come_back_as_they_were_offered(void **state)
 
 static void out_of_order_too(void **state)
 {
-	const struct kind k = { { .features = MRG, .mtu = 9000 }, offer_any, 24576, 4000, 80, 4000, 5 };
+	const struct kind k = { { .features = MRG, .mtu = 9000 }, offer_any, 24576, 4000, 80, 4000, 5, false };
 
 	receive_any(&k);
 }
 
 static void ring_indices_wrap_at_2_32(void **state)
 {
-	const struct kind k = { { .features = MRG, .mtu = 65535 }, offer_linux, 4096, 1000, 250, 1000, 0 };
+	const struct kind k = { { .features = MRG, .mtu = 65535 }, offer_linux, 4096, 1000, 250, 1000, 0, false };
 
 	preset = 0xfffffe00u;
 	receive_any(&k);
