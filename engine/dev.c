@@ -41,10 +41,12 @@
 uint64_t xn_port_features(const struct xn_port *port)
 {
 	uint64_t filter = port->ops->set_rx_filter ? FILTER_FEATURES : 0;
+	/* Buffers that are held back for frames of other host queues would hold up all others. */
+	const uint64_t no = port->ops->set_rss && port->n_queues > 1 ? XN_BIT(VIRTIO_F_IN_ORDER) : 0;
 
 	if (filter && !port->fixed_mac)
 		filter |= XN_BIT(VIRTIO_NET_F_CTRL_MAC_ADDR);
-	return DATA_PATH_FEATURES | GRO_FEATURES | VMM_FEATURES | port->features | filter |
+	return (DATA_PATH_FEATURES & ~no) | GRO_FEATURES | VMM_FEATURES | port->features | filter |
 	       XN_BIT(VIRTIO_NET_F_HASH_REPORT) | COAL_FEATURES |
 	       (port->ops->set_rss ? XN_BIT(VIRTIO_NET_F_RSS) : 0);
 }

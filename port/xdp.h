@@ -196,6 +196,7 @@ struct xn_xdpq {
 	struct xn_xsk xsk;
 	bool bounce;             /* nothing is lent */
 	bool collect;            /* ... because of how the guest takes frames of several pieces */
+	bool ordered;            /* ... because it has buffers back in order, and one cannot be lent */
 	bool tx_copies;          /* consumed means copied */
 	bool sg;                 /* frames may come in several pieces: port/xdp_pieces.c */
 	uint32_t pieces;         /* ... so many at most; else 1 */
@@ -267,6 +268,7 @@ X(FRAME,   "its driver takes no frames of this MTU whole in zero-copy mode") \
 X(FILTER,  "with filter=mac the card would write frames of others into guest memory") \
 X(GENERIC, "the XDP program is attached in generic mode") \
 X(PIECES,  "frames of this MTU come in several pieces, which are for copy mode only") \
+X(ORDER,   "the guest has its buffers back in order (IN_ORDER), and zero-copy mode keeps some back") \
 X(BIND,    "its driver refused zero-copy mode") \
 X(PAGES,   "too few pages follow each other for the device: most chunks could not be lent") \
 X(SILENT,  "its driver took nothing that was asked in zero-copy mode: is there a carrier?") \

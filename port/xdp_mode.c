@@ -340,7 +340,10 @@ static int lend_what_can_be(struct xn_xdpq *x, bool ask, enum xn_mode_why *why)
 	x->keep = xn_xdp_mode_keeps(p);
 	x->known = s->driver && s->front <= x->q.cfg.hdr_bytes;
 	x->bounce = !x->known || verdict(p) == XN_VERDICT_NONE;
-	err = judge_map(x, ask && !x->bounce, why);
+	x->ordered = !x->bounce && x->q.cfg.in_order;   /* one is always held */
+	x->tx_lends = x->ordered;
+	x->bounce |= x->ordered;
+	err = judge_map(x, ask && (!x->bounce || x->tx_lends), why);
 	if (err)
 		return err;
 	p->sys->xsk_statistics(&x->xsk, &st);
@@ -445,6 +448,10 @@ static int try_zero_copy(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size
 		       verdict(p) ? XN_WHY_LOST : p->mode.why;
 	if (!p->mode.shape.driver || verdict(p) || others_copy(p))
 		return -EAGAIN;
+	if (x->q.cfg.in_order) {
+		*why = XN_WHY_ORDER;
+		return -EAGAIN;
+	}
 	if (x->all_rx_frames < xn_xdp_mode_keeps(p)) {
 		*why = XN_WHY_FRAMES;
 		return -EAGAIN;

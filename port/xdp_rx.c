@@ -102,7 +102,8 @@ static enum xn_counter judge(const struct xn_xdpq *x, const struct fill *f, cons
 	uint32_t before, room = landing(&x->q.cfg, b, at, &before);
 
 	if (x->bounce)
-		return x->collect ? XN_C_rx_bounce_pieces : XN_C_rx_bounce_forced;
+		return x->collect ? XN_C_rx_bounce_pieces : x->ordered ? XN_C_rx_bounce_order :
+		       XN_C_rx_bounce_forced;
 	if (room < x->reach || before < x->front)   /* the one invariant of the engine (I1) */
 		return XN_C_rx_bounce_short;
 	if (!xn_mem_registered(x->mem, *at, x->reach))
@@ -114,6 +115,18 @@ static enum xn_counter judge(const struct xn_xdpq *x, const struct fill *f, cons
 	return judge_watched(x, f);
 }
 
+/*
+ * IN_ORDER: a buffer that is held is used when a frame comes in a bounce frame, and those that
+ * were lent behind it could not be given back until then; nor could a frame be spread over two
+ * with a lent one between them. So from the first on that is held, all are.
+ */
+static void hold_from_here(struct xn_xdpq *x)
+{
+	x->tx_lends = true;
+	x->bounce = x->ordered = true;
+	xn_xdp_set_rule(x);
+}
+
 /* Any buffer: lent, or held and counted. False: no room in the fill ring. */
 static __attribute__((noinline)) bool post_unusual(struct xn_xdpq *x, struct fill *f,
 						   const struct xn_chain *b, uint64_t *held)
@@ -122,6 +135,8 @@ static __attribute__((noinline)) bool post_unusual(struct xn_xdpq *x, struct fil
 	enum xn_counter why = judge(x, f, b, &at);
 
 	if (why != XN_C_rx_buf_lent) {
+		if (x->q.cfg.in_order && !x->bounce)
+			hold_from_here(x);
 		xn_hold_buf(&x->q.cfg, &x->held, b);
 		held_add(x, x->q.cfg.bufs[b->head].bytes);
 		xn_count_add(&x->q.cfg.ctr->v[why], 1);

@@ -34,7 +34,7 @@ void xn_xdp_tx_begin(struct xn_xdpq *x, const struct xn_xdp_spec *spec)
 	const bool pages = !x->xsk.zero_copy && !x->tx_copies;
 	const bool fewest = x->xsk.zero_copy || spec->tx == XN_TX_GATHER;
 
-	x->tx_lends = x->sg && !spec->bounce;
+	x->tx_lends |= x->sg && !spec->bounce;
 	x->lay = (struct xn_layout_rules){
 		.chunk = x->xsk.chunk_bytes,
 		.desc_bytes = x->chain_tx ? 0 : fewest ? XN_DESC_BYTES_ANY : XN_DESC_BYTES_COPY,

@@ -107,6 +107,7 @@ void xn_xdp_heed(struct xn_xdpq *x)
 	x->map = x->tx_map = &p->mode.none;
 	if (verdict == XN_VERDICT_NONE) {
 		x->bounce = true;
+		x->tx_lends = false;
 		xn_xdp_set_rule(x);
 		/* What it has of the guest's it may still write to. */
 		if (xn_xdp_guests_lent(x, x->rx_posted))

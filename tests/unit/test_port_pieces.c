@@ -200,7 +200,7 @@ static uint32_t any_length(uint32_t max)
 	const uint32_t pieces = around + (rnd(2) ? 1524 * (1 + rnd(8)) : 3840 * (1 + rnd(17)));
 
 	switch (rnd(4)) {
-	case 0:  return small;
+	case 0:  return XN_MIN(max, small);
 	case 1:  return any;
 	default: return XN_MIN(max, pieces);
 	}
@@ -336,10 +336,44 @@ static void in_order_buffers_come_back_as_they_were_offered(void **state)
 {
 	const struct kind k = { { .features = MRG | IN_ORDER, .mtu = 9000 }, offer_any, 24576, 4000, 80, 4000, 0, false },
 			  none = { { .features = IN_ORDER, .mtu = 9000 }, offer_big_in_one, 68000, 2000, 40,
-				   4000, 0, false };
+				   4000, 0, false },
+			  plain = { { .features = MRG | IN_ORDER, .mtu = 1500 }, offer_any, 24576, 3000, 80,
+				    4000, 0, false };
 
 	receive_any(&k);
 	receive_any(&none);
+	receive_any(&plain);
+}
+
+/* A buffer that is held is waited for by all that were offered later. */
+static void in_order_nothing_waits_for_a_short_buffer(void **state)
+{
+	const struct rig_opts o = { .features = MRG | IN_ORDER, .mtu = 1500 };
+	static const uint32_t lens[] = { 1600, 1600, 600, 1600, 600, 1600, 1600 };
+	struct virtio_net_hdr_v1 hdr;
+	unsigned buffers;
+
+	open_with(&o, 4096);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(lens); i++) {
+		struct drv_seg s = { .len = lens[i] };
+
+		assert_true(next_slot(&s.at));
+		assert_true(offer_marked(&s, 1));
+	}
+	xn_queue_run(t.r.q, 64);
+	assert_int_equal(stat(&t.r, "rx_buf_lent"), 2);
+	assert_int_equal(stat(&t.r, "rx_bounce_short"), 1);
+	assert_int_equal(stat(&t.r, "rx_bounce_order"), 4);
+	for (unsigned i = 0; i < 4; i++) {   /* in: 1600, 1600, 600 + 1600, 600 + 1600 */
+		make_frame(t.sent[0], 1400, i);
+		assert_int_equal(fk_host_rx(0, t.sent[0], 1400), 0);
+		xn_queue_run(t.r.q, 64);
+		assert_int_equal(take(&buffers, &hdr), 1400);
+		assert_memory_equal(t.got, t.sent[0], 1400);
+		assert_int_equal(buffers, i < 2 ? 1 : 2);
+	}
+	assert_int_equal(xn_dev_stop(t.r.dev), 0);
+	rig_close(&t.r);
 }
 
 static void out_of_order_too(void **state)
@@ -702,6 +736,7 @@ int main(void)
 		cmocka_unit_test(with_a_small_window_too),
 		cmocka_unit_test(with_few_bounce_frames_too),
 		cmocka_unit_test(in_order_buffers_come_back_as_they_were_offered),
+		cmocka_unit_test(in_order_nothing_waits_for_a_short_buffer),
 		cmocka_unit_test(out_of_order_too),
 		cmocka_unit_test(ring_indices_wrap_at_2_32),
 		cmocka_unit_test(checksums_that_are_unfinished_are_handed_on_or_finished),

@@ -654,6 +654,7 @@ static void a_frame_is_steered_by_the_configuration_before_or_by_this_one(void *
 	unsigned swaps;
 
 	open_rig(&(struct opts){ .pairs = 4 });
+	assert_false(xn_port_features(t.r.port) & 1ull << VIRTIO_F_IN_ORDER);   /* see engine/dev.c */
 	swaps = fk_host.swaps;
 	a = t.cfg;
 	xn_rss_default(&b, 4);

@@ -646,6 +646,35 @@ static void the_port_tells_its_mode_and_why(void **state)
 	rig_close(&r);
 }
 
+/* One that is kept back would be waited for by all behind it: IN_ORDER. */
+static void in_order_no_frame_waits_for_a_buffer_that_is_kept_back(void **state)
+{
+	const uint64_t in_order = MRG | 1ull << VIRTIO_F_IN_ORDER;
+	struct xn_port_mode m = { .sz = sizeof(m) };
+	struct rig_opts o;
+	struct rig r;
+
+	(void)state;
+	all_follow();
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(nics); i++) {
+		o = opts_of(&nics[i], ",mode=zero-copy", in_order);
+		rig_open(&r, &o);
+		exchange(&r, 200);
+		assert_int_equal(stat(&r, "rx_buf_lent"), 0);
+		assert_true(stat(&r, "rx_bounce_order") > 200);
+		send_some(&r, 200);     /* the first ones prove the driver */
+		assert_true(stat(&r, "tx_lent") > 0);
+		rig_close(&r);
+	}
+	o = opts_of(&nics[0], "", in_order);
+	rig_open(&r, &o);
+	assert_int_equal(xn_port_get_mode(r.port, &m), 0);
+	assert_string_equal(m.why, xn_xdp_why(XN_WHY_ORDER));
+	exchange(&r, 200);
+	assert_int_equal(stat(&r, "rx_lent"), 200);
+	rig_close(&r);
+}
+
 static void a_driver_that_sleeps_is_woken(void **state)
 {
 	const struct rig_opts o = opts_of(&nics[0], ",mode=zero-copy", 0);
@@ -698,6 +727,7 @@ int main(void)
 		cmocka_unit_test(a_carrier_may_come_a_while_after_the_port_was_opened),
 		cmocka_unit_test(ring_indices_wrap_at_2_32),
 		cmocka_unit_test(the_port_tells_its_mode_and_why),
+		cmocka_unit_test(in_order_no_frame_waits_for_a_buffer_that_is_kept_back),
 		cmocka_unit_test(a_driver_that_sleeps_is_woken),
 	};
 
