@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/atomics.h"
 #include "tests/cmocka.h"
@@ -138,6 +139,8 @@ static void what_goes_on_with_a_frame_is_no_frame(void **state)
 
 /* ---- a guest that writes to its buffers meanwhile ---- */
 
+#define BURST 32u
+
 struct scribbler {
 	uint8_t *ram;
 	uint32_t stop;
@@ -148,8 +151,8 @@ static void *scribble(void *arg)
 	struct scribbler *s = arg;
 	uint32_t state = 99;
 
-	while (!xn_load_once32(&s->stop))
-		for (unsigned i = 0; i < 4096; i++) {
+	while (!xn_load_once32(&s->stop)) {
+		for (unsigned i = 0; i < BURST; i++) {
 			state ^= state << 13;
 			state ^= state >> 17;
 			state ^= state << 5;
@@ -158,6 +161,8 @@ static void *scribble(void *arg)
 				       (state >> 8 & 3 ? (state >> 10) % 100 : (state >> 10) % 2000),
 				       (uint8_t)(state >> 24));
 		}
+		usleep(1);   /* or nothing is whole for long enough to join */
+	}
 	return NULL;
 }
 
@@ -210,6 +215,7 @@ static void a_guest_that_writes_meanwhile_harms_only_itself(void **state)
 	}
 	xn_store_once32(&s.stop, 1);
 	pthread_join(thread, NULL);
+	print_message("%llu joined\n", (unsigned long long)joined);
 	assert_true(joined > 1000);
 	finish(&t);
 }
