@@ -438,12 +438,18 @@ static unsigned (*deliver_variant(const struct xn_queue *q))(struct xn_queue *, 
 	}
 }
 
+/* A longer frame than a chunk takes several. */
+static uint32_t stand_by_frames(const struct xn_dev *dev)
+{
+	return STAND_BY_FRAMES * (1 + dev->port->max_frame / XN_CHUNK_BYTES);
+}
+
 static int start_queue(struct xn_dev *dev, struct xn_queue *q)
 {
 	const struct xn_portq_cfg cfg = {
 		.mem = dev->mem, .index = q->pair,
 		/* 1 for a ring that is missing. */
-		.rx_heads = stands_by(dev, q) ? STAND_BY_FRAMES : XN_MAX(dev->rings[q->rx.index].v.size, 1u),
+		.rx_heads = stands_by(dev, q) ? stand_by_frames(dev) : XN_MAX(dev->rings[q->rx.index].v.size, 1u),
 		.tx_heads = XN_MAX(dev->rings[q->tx.index].v.size, 1u),
 		.hdr_bytes = xn_dev_hdr_bytes(dev),
 		.merge = dev->features & XN_BIT(VIRTIO_NET_F_MRG_RXBUF),

@@ -13,7 +13,8 @@
  * The first segment's buffer stays as it is, but for what its headers have to say now (H). The
  * payload of those that join it goes behind it, in the same buffer while there is room, then in
  * their own, from the first byte on: there is no header in the second buffer of a packet (VIRTIO
- * 1.3, 5.1.6.4). B1 comes later than it did; frames of one connection stay in their order.
+ * 1.3, 5.1.6.4). B1 comes later than it did; the data of one connection stays in its order (a frame without any,
+ * which is not looked at, may come behind data that it was in front of).
  *
  * That costs a copy, and is worth it for the buffers, not for GRO: a guest has GRO of its own,
  * which is about as fast as taking a packet of 45 buffers. But Linux offers buffers as long as its

@@ -13,10 +13,11 @@
  * rings of a pair, wakes it from its sleep. It is made when a pair first starts with the feature
  * negotiated, and closed when features are set anew: so others may set it off at any time.
  *
- * Buffers are counted, so a frame in several of them counts as several, and no more than half a
- * ring waits: a driver that asks for more than its ring has would run dry before it is told. Nor
- * does anything wait for more than XN_HOLD_MAX_NS. (A device may notify more often than it was
- * asked to.) A stop tells of all that waits.
+ * Buffers are counted, so a frame in several of them counts as several, and no more of them wait
+ * than half a ring has descriptors: a driver that asks for more than its ring has would run dry
+ * before it is told. (One whose packets take several descriptors each still can; it gets what it
+ * has asked for, and is told in time.) Nor does anything wait for more than XN_HOLD_MAX_NS. (A
+ * device may notify more often than it was asked to.) A stop tells of all that waits.
  *
  * Costs one test a turn where it is not negotiated.
  */

@@ -345,7 +345,7 @@ struct xn_dev_opts {
 	void (*irq)(void *arg, unsigned index);
 	/* Called in the queue thread for QUEUE_BROKEN, QUEUE_RESTARTED and QUEUE_STOPPED, in that
 	 * of xn_dev_ctrl_run for PAIRS and the control queue's QUEUE_BROKEN, in that of xn_dev_ctrl_start
-	 * for CONFIG, else in that of xn_dev_handle_events. */
+	 * too for CONFIG, else in that of xn_dev_handle_events. */
 	void (*event)(void *arg, const struct xn_event *e);
 	void *arg;
 	/* The guest's address, which the driver's receive filter begins with; all 0: the port's. */

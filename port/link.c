@@ -92,6 +92,7 @@ static void take(struct xn_link *l, const struct nlmsghdr *nlh)
 		/* Bridges announce their ports under another family: not for us. */
 		if ((unsigned)ifi->ifi_index != l->ifindex || ifi->ifi_family != AF_UNSPEC)
 			break;
+		l->told++;
 		up = (ifi->ifi_flags & IFF_UP) && (ifi->ifi_flags & LOWER_UP);
 		l->ups += up && !l->up;
 		l->up = up;

@@ -16,6 +16,7 @@ struct xn_link {
 	unsigned ifindex;
 	bool up, gone;
 	uint32_t mtu;            /* 0: not told yet */
+	unsigned told;           /* how often something was said of it */
 	unsigned ups;            /* how often it came up: also if it was down only between two reads */
 };
 

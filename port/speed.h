@@ -22,7 +22,7 @@ struct xn_speed {
 void xn_speed_open(struct xn_speed *s);
 void xn_speed_close(struct xn_speed *s);
 /* Mbit/s (0: the driver does not know now) and duplex. False: no answer, nothing is
- * written. Never blocks. */
+ * written. Waits for no answer that the kernel does not have; but for rtnl, if somebody holds it. */
 bool xn_speed_read(struct xn_speed *s, unsigned ifindex, uint32_t *mbps, bool *full_duplex);
 
 #endif

@@ -342,7 +342,7 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 	struct xn_xdp_port *p = xdp_port(port);
 	bool was_up = p->link.up, was_gone = p->link.gone;
 	const uint32_t mtu = p->link.mtu;
-	unsigned ups = p->link.ups;
+	const unsigned ups = p->link.ups, told = p->link.told;
 	bool changed = false;
 	struct xn_event e = { .name = p->spec.ifname };
 
@@ -354,7 +354,7 @@ static void handle_events(struct xn_port *port, void (*event)(void *, const stru
 	if (p->link.ups != ups)
 		xn_xdp_nic_check(p);
 	/* A carrier that was gone for less than a second may not have been told of (linkwatch). */
-	if (p->link.up)
+	if (p->link.up && p->link.told != told)
 		changed = look_at_speed(p);
 	if (p->link.mtu != mtu) {
 		heed_mtu(p);

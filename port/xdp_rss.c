@@ -494,7 +494,9 @@ static void reclaim_from(struct xn_xdpq *x, struct fill *f, unsigned g)
 /* A queue that is off has frames for others to receive, and perhaps no buffers. */
 static void lend_off_frames(struct xn_xdpq *x, struct fill *f)
 {
-	while (f->posted - x->rx_taken < OFF_FRAMES && x->n_rx_frames && fill_room(x, f)) {
+	const uint32_t most = OFF_FRAMES * XN_MAX(x->pieces, 1u);
+
+	while (f->posted - x->rx_taken < most && x->n_rx_frames && fill_room(x, f)) {
 		fill_put(f, x->rx_frames[--x->n_rx_frames].v, 0, XN_LENT_BOUNCE);
 		x->bounce_posted++;
 	}

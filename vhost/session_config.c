@@ -19,12 +19,13 @@
 /* VIRTIO 1.2, 5.1.4; zeros behind. */
 static void fill_config(const struct xn_session *s, uint8_t out[XN_VU_CONFIG_BYTES])
 {
-	struct virtio_net_config c = { .mtu = s->mtu, .duplex = DUPLEX_UNKNOWN,
-				       .speed = SPEED_UNKNOWN };
+	struct virtio_net_config c = { .duplex = DUPLEX_UNKNOWN, .speed = SPEED_UNKNOWN };
 	struct xn_rss_limits_info rss = { .sz = sizeof(rss) };
 	struct xn_port_info port;
 
 	xn_port_get_info(xn_vdev_port(s->v), &port);
+	/* It may have shrunk since the daemon was started. */
+	c.mtu = (uint16_t)XN_MIN(s->mtu, port.mtu);
 	(void)xn_dev_get_rss_limits(xn_vdev_dev(s->v), &rss);
 	c.rss_max_key_size = (uint8_t)rss.key_bytes;
 	c.rss_max_indirection_table_length = rss.table_entries;

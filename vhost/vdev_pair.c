@@ -179,6 +179,7 @@ int xn_vdev_start_whole(struct xn_vdev *v, unsigned p)
 	if (!v->pairs[p].due_ns || ready_of(v, p) != 3 || !enabled(v, 2 * p) ||
 	    !enabled(v, 2 * p + 1))
 		return 0;
+	stand_by_soon(v);   /* as well if it fails */
 	if (is_up(&v->pairs[p]))
 		stop_pair(v, p);
 	return start_pair(v, p, 3);
@@ -215,16 +216,26 @@ bool xn_vdev_runs(const struct xn_vdev *v)
 /* Nobody is left for whom they could take frames. */
 static void stand_down(struct xn_vdev *v)
 {
+	bool any = false;
+
 	v->stand_due_ns = 0;
+	for (unsigned p = 0; p < v->opts.pairs; p++) {
+		any |= v->pairs[p].stands_by;
+		xn_worker_park(v->pairs[p].worker);
+	}
+	if (any)
+		(void)xn_dev_stop(v->dev);
 	for (unsigned p = 0; p < v->opts.pairs; p++)
-		if (v->pairs[p].stands_by)
-			stop_pair(v, p);
+		pair_stopped(v, p);
 }
 
 void xn_vdev_ring_halt(struct xn_vdev *v, unsigned index)
 {
-	if (!xn_vdev_ring_runs(v, index))
+	if (!xn_vdev_ring_runs(v, index)) {
+		if (!any_runs(v))   /* the last start has failed */
+			stand_down(v);
 		return;
+	}
 	if (xn_vdev_is_ctrl(v, index)) {
 		xn_vdev_ctrl_stop(v);
 		return;
@@ -369,8 +380,7 @@ static void start_due(struct xn_vdev *v, unsigned p)
 		return;
 	if (is_up(&v->pairs[p]))
 		stop_pair(v, p);
-	if (!ready)
-		stand_by_soon(v);
+	stand_by_soon(v);   /* as well if it fails */
 	if (!ready || !start_pair(v, p, ready))
 		return;
 	xn_peer_log(XN_LOG_ERROR, "queue pair %u does not start: %s", p, xn_last_error());
@@ -379,19 +389,25 @@ static void start_due(struct xn_vdev *v, unsigned p)
 			xn_vdev_ring_error(v, 2 * p + i);
 }
 
+/* One pair a turn: a start registers guest memory with the kernel, and others wait meanwhile. */
 static void stand_by(struct xn_vdev *v)
 {
+	unsigned p = 0;
+
 	v->stand_due_ns = 0;
 	if (!any_runs(v)) {
 		stand_down(v);
 		return;
 	}
-	for (unsigned p = 0; p < v->opts.pairs; p++) {
-		if (is_up(&v->pairs[p]) || v->pairs[p].due_ns || !start_pair(v, p, 0))
-			continue;
+	while (p < v->opts.pairs && (is_up(&v->pairs[p]) || v->pairs[p].due_ns))
+		p++;
+	if (p == v->opts.pairs)
+		return;
+	if (!start_pair(v, p, 0)) {
+		v->stand_due_ns = xn_now_ns();
+	} else {
 		xn_peer_log(XN_LOG_WARN, "queue pair %u is not used by the guest, and cannot take what "
 			    "comes on its host queue for others: %s", p, xn_last_error());
-		return;
 	}
 }
 
