@@ -497,6 +497,8 @@ int xn_port_open_xdp_on(struct xn_port **port, const char *rest, const struct xn
 	}
 	if (p->link.nl)
 		xn_speed_open(&p->speed);
+	if (p->link.mtu && p->link.mtu != p->info.mtu)   /* since it was asked for */
+		heed_mtu(p);
 	xn_xdp_nic_open(p);
 	p->had_carrier = p->link.up;
 	p->port.n_queues = p->spec.queues;

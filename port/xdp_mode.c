@@ -228,6 +228,14 @@ static int open_socket(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size, 
 
 /* ---- copy mode ---- */
 
+/* Of a bind in zero-copy mode that was given up. */
+static void forget_zero_copy(struct xn_xdpq *x)
+{
+	x->map = x->tx_map = NULL;
+	x->known = x->ordered = x->tx_lends = false;
+	x->keep = x->front = x->shift = x->cut_at = 0;
+}
+
 static int bind_copy(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
 {
 	struct xn_xdp_port *p = xdp_port(x);
@@ -235,6 +243,7 @@ static int bind_copy(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size)
 
 	if (err)
 		return err;
+	forget_zero_copy(x);
 	x->collect = p->sg && (!x->q.cfg.merge || x->q.cfg.in_order);
 	x->bounce = p->spec.bounce || x->collect;
 	x->tx_copies = xn_probe_tx_copies(p->info.driver);

@@ -45,8 +45,11 @@ struct cursor {
 
 uint32_t xn_xdp_frames_in(struct xsk_ring_cons *rx)
 {
-	uint32_t idx, frames = 0, n = xsk_ring_cons__peek(rx, rx->size, &idx);
+	uint32_t idx, frames = 0, n;
 
+	/* (A peek looks for new ones only when it knows of none.) Acquire: as in it. */
+	rx->cached_prod = xn_load_acquire32(rx->producer);
+	n = xsk_ring_cons__peek(rx, rx->size, &idx);
 	for (uint32_t i = 0; i < n; i++)
 		frames += !(xsk_ring_cons__rx_desc(rx, idx + i)->options & XDP_PKT_CONTD);
 	xsk_ring_cons__cancel(rx, n);

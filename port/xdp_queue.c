@@ -293,6 +293,7 @@ static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct x
 	tx_size = xn_pow2_up(XN_MAX(cfg->tx_heads, many_descs(x) ? SEGMENTS_RING : MIN_RING));
 	x->mem = cfg->mem;
 	x->xsk.fd = x->retry_fd = x->end_fd = -1;
+	x->pieces = 1;
 	x->host_queue = p->spec.start + cfg->index;
 
 	err = alloc_tables(x, fill_size, tx_size, rx_frames);

@@ -71,8 +71,10 @@ struct xn_xdp_rss {
 static uint32_t first_reserve(const struct xn_xdpq *x)
 {
 	const uint32_t heads = x->q.cfg.rx_heads;
+	/* What is lent has to take the longest frame. */
+	const uint32_t most = XN_MIN(heads / 4 * 3, heads > x->pieces ? heads - x->pieces : 0);
 
-	return XN_MIN(XN_MAX(heads / RESERVE_PART, RESERVE_LEAST), heads / 4 * 3);
+	return XN_MIN(XN_MAX(heads / RESERVE_PART, RESERVE_LEAST), most);
 }
 
 static struct xn_xdp_port *xdp_port(const struct xn_xdpq *x)
@@ -348,7 +350,7 @@ void xn_xdp_rss_end(struct xn_xdpq *x)
 
 void xn_xdp_rss_arm(struct xn_xdpq *x)
 {
-	const bool few = rx_outstanding(x) < x->away->crossing;
+	const bool few = x->away->crossing && rx_outstanding(x) < XN_MAX(x->away->crossing, x->pieces);
 
 	xn_mail_arm(mail(x, x->q.cfg.index), x->away->in != 0,
 		    few ? XN_MAIL_FOR_BUFFERS_TOO : XN_MAIL_FOR_FRAMES);
@@ -494,7 +496,7 @@ static void reclaim_from(struct xn_xdpq *x, struct fill *f, unsigned g)
 /* A queue that is off has frames for others to receive, and perhaps no buffers. */
 static void lend_off_frames(struct xn_xdpq *x, struct fill *f)
 {
-	const uint32_t most = OFF_FRAMES * XN_MAX(x->pieces, 1u);
+	const uint32_t most = OFF_FRAMES * x->pieces;
 
 	while (f->posted - x->rx_taken < most && x->n_rx_frames && fill_room(x, f)) {
 		fill_put(f, x->rx_frames[--x->n_rx_frames].v, 0, XN_LENT_BOUNCE);

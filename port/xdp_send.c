@@ -350,8 +350,8 @@ static enum xn_counter judge_pieces(const struct xn_xdpq *x, const struct xn_pie
 	return why;
 }
 
-/* Is there no way at all for it, even when nothing else is on its way? Why: a counter;
- * XN_C_COUNT: there is one. */
+/* Might there be no way for it, even when nothing else is on its way? (All of it may have to be
+ * copied.) Why: a counter; XN_C_COUNT: there surely is one. */
 static enum xn_counter hopeless(const struct xn_xdpq *x, const struct xn_chain *p,
 				const struct xn_offload *o)
 {

@@ -104,7 +104,7 @@ void xn_xdp_heed(struct xn_xdpq *x)
 	x->watch.verdict = verdict;
 	if (verdict == XN_VERDICT_ALL || !x->known)
 		return;
-	x->map = x->tx_map = &p->mode.none;
+	x->map = x->tx_map = x->lay.map = &p->mode.none;
 	if (verdict == XN_VERDICT_NONE) {
 		x->bounce = true;
 		x->tx_lends = false;

@@ -283,6 +283,12 @@ static const char *auto_mode(struct rig_opts o)
 	rig_open(&r, &o);
 	mode = mode_of(&r);
 	assert_int_equal(fk()->zero_copy, !strcmp(mode, "zero-copy"));
+	if (!fk()->zero_copy) {   /* nothing is left of what was tried */
+		assert_false(xq(&r)->known || xq(&r)->keep || xq(&r)->map || xq(&r)->tx_map);
+		exchange(&r, 40);
+		assert_int_equal(stat(&r, "rx_lent"), 40);
+		assert_int_equal(stat(&r, "rx_bounced") + stat(&r, "rx_drop_no_buffer"), 0);
+	}
 	rig_close(&r);
 	return mode;
 }
