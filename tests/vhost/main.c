@@ -28,6 +28,7 @@ static struct {
 	case_fn run;
 	const void *arg;
 	char id[12], name[116];
+	char *why;              /* it has failed */
 } cases[MAX_CASES];
 static unsigned n_cases;
 
@@ -287,6 +288,7 @@ static int run_case(unsigned i, struct footprint *idle, bool verbose)
 		printf("\n");
 	if (how == FAILED) {
 		printf("\n        FAILED: %s\n", reason);
+		cases[i].why = strdup(reason);
 		say_dead();
 		show_log();
 	}
@@ -294,6 +296,16 @@ static int run_case(unsigned i, struct footprint *idle, bool verbose)
 		restart_daemon(idle);
 	fflush(stdout);
 	return how;
+}
+
+/* Those that have failed once more, as tests/check shows them at the end. */
+static void tell_failed(void)
+{
+	for (unsigned i = 0; i < n_cases; i++) {
+		if (cases[i].why)
+			printf("failed: %s %s\n    %s\n", cases[i].id, cases[i].name, cases[i].why);
+		free(cases[i].why);
+	}
 }
 
 static void add_all(void)
@@ -382,6 +394,7 @@ int main(int argc, char **argv)
 	daemon_undo(&the_daemon);
 	if (!count[FAILED])
 		remove_dir(dir);
+	tell_failed();
 	printf("%u passed, %u failed, %u skipped\n", count[PASSED], count[FAILED], count[SKIPPED]);
 	return count[FAILED] || !count[PASSED];
 }
