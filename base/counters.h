@@ -48,7 +48,7 @@ X(rx_coalesced_packets, "packets", "what the guest got them as") \
 X(rx_csum_handed,       "packets", "their checksums, which the sender left unfinished, were handed on as such (NEEDS_CSUM)") \
 X(rx_csum_finished,     "packets", "the same, finished here: the guest does not take them so, or not from such frames") \
 X(rx_drop_no_buffer,    "packets", "dropped: bounced frame, and no guest buffer to put it in") \
-X(rx_drop_too_small,    "packets", "dropped: longer than the guest's buffer, and buffers may not be merged") \
+X(rx_drop_too_small,    "packets", "dropped: longer than the guest's buffer, and buffers may not be merged; in order (IN_ORDER) the buffer comes back empty (heads_dropped)") \
 X(rx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame, or a piece of such a frame (zero-copy)") \
 X(rx_drop_missteered,   "packets", "dropped: came on another pair's host queue, and no buffer was left to copy it to (RSS)") \
 X(rx_drop_cross_full,   "packets", "dropped: came on this pair's host queue for another pair, for which too many waited (RSS)") \

@@ -274,6 +274,11 @@ static __attribute__((noinline)) uint32_t finish_unusual(struct xn_queue *q,
 	const uint32_t bytes = first ? q->hdr_bytes : 0;
 	uint8_t hdr[XN_NET_HDR_MAX];
 
+	if (d->flags & XN_RX_EMPTY) {
+		XN_COUNT(&q->ctr, heads_dropped, 1);
+		rests_give(q, b->rest);
+		return 0;
+	}
 	if (!(d->flags & XN_RX_NOTED)) {
 		if (!first)
 			return 0;
@@ -342,7 +347,7 @@ static inline __attribute__((always_inline)) unsigned deliver(struct xn_queue *q
 		} else {
 			hdr = finish_unusual(q, d, first);
 			first = !(d->flags & XN_RX_MORE);
-			continued += !first;
+			continued += !!(d->flags & (XN_RX_MORE | XN_RX_EMPTY));   /* no frame's last */
 		}
 		bytes += d->len;
 		xn_vq_run_push(&used, d->id, d->len + hdr);

@@ -59,6 +59,20 @@ static void copy_to_buf(const struct xn_portq_cfg *c, const struct xn_rx_buf *bu
 	}
 }
 
+unsigned xn_pass_by_first(const struct xn_portq_cfg *c, struct xn_id_fifo *fifo,
+			  struct xn_rx_done *done)
+{
+	const uint16_t id = xn_id_fifo_at(fifo, 0);
+
+	fifo->first++;
+	if (!c->in_order) {
+		xn_id_fifo_put(fifo, id);
+		return 0;
+	}
+	*done = (struct xn_rx_done){ .id = id, .flags = XN_RX_NOTED | XN_RX_EMPTY };
+	return 1;
+}
+
 enum xn_spread xn_spread_frame(const struct xn_portq_cfg *c, struct xn_id_fifo *fifo,
 			       const uint8_t *frame, uint32_t bytes,
 			       struct xn_rx_done *done, unsigned max, unsigned *used)
@@ -66,16 +80,15 @@ enum xn_spread xn_spread_frame(const struct xn_portq_cfg *c, struct xn_id_fifo *
 	unsigned n = buffers_for(c, fifo, bytes);
 	uint32_t skip = c->hdr_bytes;
 
-	if (!n && !c->merge && xn_id_fifo_count(fifo)) {
-		/* It waits for a shorter frame, but not in the others' way. */
-		xn_id_fifo_put(fifo, xn_id_fifo_at(fifo, 0));
-		fifo->first++;
+	*used = 0;
+	if (!n && (c->merge || !xn_id_fifo_count(fifo)))
+		return XN_SPREAD_NO_BUFFER;
+	if (XN_MAX(n, 1u) > max)
+		return XN_SPREAD_NO_ROOM;
+	if (!n) {
+		*used = xn_pass_by_first(c, fifo, done);
 		return XN_SPREAD_TOO_SMALL;
 	}
-	if (!n)
-		return XN_SPREAD_NO_BUFFER;
-	if (n > max)
-		return XN_SPREAD_NO_ROOM;
 
 	for (unsigned i = 0; i < n; i++, skip = 0) {
 		uint16_t id = xn_id_fifo_at(fifo, i);

@@ -5,6 +5,10 @@
  * Buffers that are not lent wait in a fifo, in the order in which the guest posted
  * them. A frame that has to be copied takes the first one, and, where buffers may
  * be merged, as many more as it needs.
+ *
+ * A buffer that is too short for a frame, where buffers may not be merged, waits for a shorter
+ * one behind the others. In order (VIRTIO_F_IN_ORDER) it cannot: what frames are put into behind
+ * it would wait for it too. It comes back empty then, and the frame is dropped as well.
  */
 #ifndef XN_PORT_COPY_H
 #define XN_PORT_COPY_H
@@ -43,14 +47,20 @@ enum xn_spread { XN_SPREAD_OK, XN_SPREAD_NO_BUFFER, XN_SPREAD_TOO_SMALL, XN_SPRE
 /*
  * Copies a frame into the first buffers of the fifo and takes these out of it; the
  * first keeps cfg->hdr_bytes free. Fills done[0..*used), *used <= max. Otherwise
- * nothing is written or taken:
+ * nothing is written, and *used is 0:
  * NO_BUFFER  the fifo's buffers together do not hold it
- * TOO_SMALL  the first does not, and merging is off; the next is first now
+ * TOO_SMALL  the first does not, and merging is off; the next is first now. In order it
+ *            is taken out, and done[0..*used), *used 1, gives it back
  * NO_ROOM    more buffers are needed than `max`
  */
 enum xn_spread xn_spread_frame(const struct xn_portq_cfg *c, struct xn_id_fifo *fifo,
 			       const uint8_t *frame, uint32_t bytes,
 			       struct xn_rx_done *done, unsigned max, unsigned *used);
+
+/* The first buffer of the fifo is too short for a frame, and may not be merged with others: the
+ * next one is first then. How many entries of done are filled, 0 or 1; max >= 1. */
+unsigned xn_pass_by_first(const struct xn_portq_cfg *c, struct xn_id_fifo *fifo,
+			  struct xn_rx_done *done);
 
 /* Holds a buffer: notes it if it has one piece (others are noted), puts it at the end. */
 static inline void xn_hold_buf(const struct xn_portq_cfg *c, struct xn_id_fifo *f,

@@ -84,7 +84,6 @@ static void turn_around(struct localq *x, uint32_t bytes)
 			first->csum_offset = (uint16_t)(c.at - c.start);
 			XN_COUNT(ctr, rx_csum_handed, 1);
 		}
-		x->n_back += used;
 		XN_COUNT(ctr, rx_bounced, 1);
 		if (used > 1)
 			XN_COUNT(ctr, rx_merged, 1);
@@ -96,6 +95,7 @@ static void turn_around(struct localq *x, uint32_t bytes)
 		XN_COUNT(ctr, rx_drop_no_buffer, 1);
 		break;
 	}
+	x->n_back += used;
 }
 
 /* Carries out what a packet asks for. */

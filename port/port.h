@@ -61,6 +61,7 @@ struct xn_rx_rest {
  * A receive buffer that comes back. A frame that is spread over several buffers
  * comes back as that many entries in a row, all but the last with XN_RX_MORE; a batch
  * never ends inside a frame. No flags: a whole frame in a buffer that was plainly lent.
+ * An entry with XN_RX_EMPTY is of no frame, and stands between frames.
  */
 struct xn_rx_done {
 	xn_uoff  at;       /* of the buffer's first byte, without XN_RX_NOTED */
@@ -81,6 +82,7 @@ struct xn_rx_done {
 #define XN_RX_CSUM  4u   /* a frame's first entry: its checksum is unfinished; cfg.guest_csum */
 #define XN_RX_REST  16u  /* goes on with the frame of the entry before, which has XN_RX_MORE */
 #define XN_RX_GSO   8u   /* a packet's first entry: made of segments (engine/gro.h); CSUM too */
+#define XN_RX_EMPTY 32u  /* the buffer comes back unused; NOTED too, and len 0 (port/copy.h) */
 
 /* Sum of `n` fields over batches goes to the counters once a batch. */
 #define XN_COUNT(ctr, name, n) xn_count_add(&(ctr)->v[XN_C_##name], (n))

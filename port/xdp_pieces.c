@@ -255,23 +255,25 @@ static void settle_csum(struct xn_xdpq *x, const struct xn_xdp_frame *f, struct 
 /* ---- a frame ---- */
 
 /* What has landed in held_pieces bounce frames, of this queue or of another one, and else in
- * to->own buffers; *to: which of them it goes to, and how many of the fifo's. */
+ * to->own buffers; *to: which of them it goes to, and how many of the fifo's. As xn_spread_frame. */
 static enum xn_spread spread(struct xn_xdpq *x, struct xn_xdp_frame *f, struct places *to,
-			     unsigned held_pieces, struct xn_rx_done *done, unsigned max)
+			     unsigned held_pieces, struct xn_rx_done *done, unsigned max,
+			     unsigned *used)
 {
 	const bool mixed = to->own && held_pieces;
 	struct xn_rx_done csum = { 0 };
 	enum xn_spread how = choose_places(x, to, f->bytes);
 
-	if (how == XN_SPREAD_TOO_SMALL) {
-		/* It waits for a shorter frame, but not in the others' way. */
-		xn_id_fifo_put(&x->held, xn_id_fifo_at(&x->held, 0));
-		x->held.first++;
-	}
-	if (how != XN_SPREAD_OK)
+	*used = 0;
+	if (how == XN_SPREAD_NO_BUFFER)
 		return how;
-	if (to->own + to->held > max)
+	if (XN_MAX(to->own + to->held, 1u) > max)
 		return XN_SPREAD_NO_ROOM;
+	if (how == XN_SPREAD_TOO_SMALL) {
+		*used = xn_pass_by_first(&x->q.cfg, &x->held, done);
+		held_take(x, *used);
+		return how;
+	}
 	if (x->rx_csum)
 		settle_csum(x, f, &csum);
 	XN_COUNT(x->q.cfg.ctr, rx_pieces, f->n);
@@ -283,7 +285,8 @@ static enum xn_spread spread(struct xn_xdpq *x, struct xn_xdp_frame *f, struct p
 	done[0].csum_offset = csum.csum_offset;
 	x->held.first += to->held;
 	held_take(x, held_pieces);
-	XN_COUNT(x->q.cfg.ctr, rx_merged, to->own + to->held > 1);
+	*used = to->own + to->held;
+	XN_COUNT(x->q.cfg.ctr, rx_merged, *used > 1);
 	return XN_SPREAD_OK;
 }
 
@@ -291,10 +294,8 @@ enum xn_spread xn_xdp_spread_pieces(struct xn_xdpq *x, struct xn_xdp_frame *f, s
 				    unsigned max, unsigned *used)
 {
 	struct places to = { 0 };
-	const enum xn_spread how = spread(x, f, &to, f->n, done, max);
 
-	*used = to.held;
-	return how;
+	return spread(x, f, &to, f->n, done, max, used);
 }
 
 static enum xn_counter reason(enum xn_spread how)
@@ -315,18 +316,18 @@ static bool deliver(struct xn_xdpq *x, struct xn_xdp_frame *f, uint32_t n, struc
 	struct xn_counters *ctr = x->q.cfg.ctr;
 	struct places to = { 0 };
 	enum xn_spread how;
-	unsigned landed;
+	unsigned landed, used;
 
 	note_own(x, &to, n);
 	landed = to.own;
-	how = spread(x, f, &to, n - landed, done + *out, max - *out);
+	how = spread(x, f, &to, n - landed, done + *out, max - *out, &used);
 	if (how == XN_SPREAD_NO_ROOM)
 		return false;
+	*out += used;
 	if (how != XN_SPREAD_OK) {
 		drop(x, n, reason(how));
 		return true;
 	}
-	*out += to.own + to.held;
 	settle_entries(x, n, to.own);
 	XN_COUNT(ctr, rx_shifted, landed == n);
 	XN_COUNT(ctr, rx_bounced, landed < n);

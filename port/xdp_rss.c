@@ -601,10 +601,10 @@ static uint32_t copy_in(struct xn_xdpq *x, const struct xn_cross *c, struct xn_r
 		unsigned used = 0;
 
 		next = i + spread(x, c, i, done + k->out, n - k->out, &used, &how);
+		k->out += used;
 		switch (how) {
 		case XN_SPREAD_OK:
 			k->frames++;
-			k->out += used;
 			break;
 		case XN_SPREAD_NO_BUFFER:
 			k->no_buffer++;

@@ -321,6 +321,8 @@ enum xn_spread xn_xdp_spread(struct xn_xdpq *x, uint64_t data, uint32_t bytes,
 	if (x->rx_csum && xn_rx_csum_suspect(frame, bytes))
 		settle_csum(x, frame, &csum);
 	how = xn_spread_frame(&x->q.cfg, &x->held, frame, bytes, done, max, used);
+	if (how == XN_SPREAD_TOO_SMALL)
+		held_take(x, *used);
 	if (how != XN_SPREAD_OK)
 		return how;
 	done[0].flags |= csum.flags;

@@ -421,6 +421,32 @@ static void in_order_one_entry_speaks_for_several_packets(void **state)
 	close_rig(&r);
 }
 
+static void in_order_a_buffer_too_short_for_a_frame_comes_back_empty(void **state)
+{
+	const uint32_t lens[] = { 60, 1536, 80, 1536 };
+	const uint32_t back[] = { 0, DRV_HDR + 90, 0, DRV_HDR + 90 };
+	uint16_t heads[4], head;
+	struct rig r;
+	uint32_t used;
+
+	open_rig(&r, "loopback", 1ull << VIRTIO_F_IN_ORDER, 1);
+	memset(r.drv.ram + TX_AT, 0, 200);
+	for (unsigned i = 0; i < 4; i++)
+		heads[i] = drv_post1(&r.drv, RX, RX_AT + i * 2048, lens[i]);
+	for (unsigned i = 0; i < 4; i++)
+		drv_post1(&r.drv, TX, TX_AT, DRV_HDR + 90);
+	run_dry(&r);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(drv_used(&r.drv, RX, &head, &used));
+		assert_int_equal(head, heads[i]);
+		assert_int_equal(used, back[i]);
+	}
+	assert_int_equal(drv_stat(r.dev, 0, "rx_packets"), 2);
+	assert_int_equal(drv_stat(r.dev, 0, "rx_drop_too_small"), 2);
+	assert_int_equal(drv_stat(r.dev, 0, "heads_dropped"), 2);
+	close_rig(&r);
+}
+
 /* ---- notifications ---- */
 
 static void loop_one(struct rig *r)
@@ -864,6 +890,7 @@ int main(void)
 		cmocka_unit_test(random_layouts_arrive_in_order_and_unchanged),
 		cmocka_unit_test(null_port_swallows_and_returns_heads),
 		cmocka_unit_test(in_order_one_entry_speaks_for_several_packets),
+		cmocka_unit_test(in_order_a_buffer_too_short_for_a_frame_comes_back_empty),
 		cmocka_unit_test(guest_is_notified_only_if_it_wants_to_be),
 		cmocka_unit_test(sleeping_and_waking_loses_no_kick),
 		cmocka_unit_test(event_idx_notifies_once_a_batch_at_the_asked_index),

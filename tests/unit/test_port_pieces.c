@@ -33,7 +33,7 @@ static struct {
 	uint32_t slot, slots, slot_bytes;
 	bool in_order;                   /* buffers have to come back as they were offered: */
 	uint16_t order[DRV_SIZE];
-	unsigned n_offered, n_back;
+	unsigned n_offered, n_back, n_empty;
 } t;
 
 static bool offered_only(void *arg, uint64_t at, uint32_t bytes)
@@ -47,7 +47,7 @@ static bool offered_only(void *arg, uint64_t at, uint32_t bytes)
 static void open_with(const struct rig_opts *o, uint32_t slot_bytes)
 {
 	memset(t.out, 0, sizeof(t.out));
-	t.slot = t.n_offered = t.n_back = 0;
+	t.slot = t.n_offered = t.n_back = t.n_empty = 0;
 	t.in_order = o->features & IN_ORDER;
 	t.slot_bytes = slot_bytes;
 	t.slots = (END_AT - SLOTS_AT) / slot_bytes;
@@ -93,8 +93,27 @@ static bool offer_marked(const struct drv_seg *segs, unsigned n)
 	return true;
 }
 
+/* The next buffer that is back; false: there is none. */
+static bool take_back(uint16_t *head, uint32_t *used)
+{
+	if (!drv_used(&t.r.drv, RX, head, used))
+		return false;
+	assert_true(t.r.offered[*head].n);
+	if (t.in_order)
+		assert_int_equal(*head, t.order[t.n_back % DRV_SIZE]);
+	t.n_back++;
+	return true;
+}
+
+static void forget(struct buffer *b)
+{
+	mark(b->segs, b->n, false);
+	b->n = 0;
+}
+
 /* Takes a frame from the used ring into t.got; its length, 0: there is none. *buffers: in how
- * many; flags and the two checksum fields in *hdr. */
+ * many; flags and the two checksum fields in *hdr. Those in front of it that come back empty are
+ * counted. */
 static uint32_t take(unsigned *buffers, struct virtio_net_hdr_v1 *hdr)
 {
 	static uint8_t flat[80000];
@@ -106,15 +125,18 @@ static uint32_t take(unsigned *buffers, struct virtio_net_hdr_v1 *hdr)
 		struct buffer *b;
 		uint32_t all = 0;
 
-		if (!drv_used(&t.r.drv, RX, &head, &used)) {
-			assert_int_equal(k, 0);
-			return 0;
-		}
-		if (t.in_order)
-			assert_int_equal(head, t.order[t.n_back % DRV_SIZE]);
-		t.n_back++;
-		b = &t.r.offered[head];
-		assert_true(b->n);
+		do {
+			if (!take_back(&head, &used)) {
+				assert_int_equal(k, 0);
+				return 0;
+			}
+			b = &t.r.offered[head];
+			if (!used) {
+				assert_int_equal(k, 0);
+				t.n_empty++;
+				forget(b);
+			}
+		} while (!used);
 		for (unsigned s = 0; s < b->n; all += b->segs[s++].len)
 			memcpy(flat + all, t.r.drv.ram + b->segs[s].at, b->segs[s].len);
 		assert_true(used <= all);
@@ -128,8 +150,7 @@ static uint32_t take(unsigned *buffers, struct virtio_net_hdr_v1 *hdr)
 			assert_true(used);      /* none too many */
 		memcpy(t.got + sum, flat + skip, used - skip);
 		sum += used - skip;
-		mark(b->segs, b->n, false);
-		b->n = 0;
+		forget(b);
 	}
 	return sum;
 }
@@ -253,6 +274,9 @@ static void receive_any(const struct kind *k)
 			check_memory();
 	}
 	check_memory();
+	/* Nothing comes back empty but for a frame, and in order only. */
+	assert_int_equal(t.n_empty, t.in_order ? stat(&t.r, "rx_drop_too_small") : 0);
+	assert_int_equal(stat(&t.r, "heads_dropped"), t.n_empty);
 	assert_int_equal(stat(&t.r, "rx_packets"), delivered);
 	assert_int_equal(stat(&t.r, "rx_bytes"), bytes);
 	if (k->fits)
@@ -338,11 +362,17 @@ static void in_order_buffers_come_back_as_they_were_offered(void **state)
 			  none = { { .features = IN_ORDER, .mtu = 9000 }, offer_big_in_one, 68000, 2000, 40,
 				   4000, 0, false },
 			  plain = { { .features = MRG | IN_ORDER, .mtu = 1500 }, offer_any, 24576, 3000, 80,
-				    4000, 0, false };
+				    4000, 0, false },
+			  short_ones = { { .features = IN_ORDER, .mtu = 65535 }, offer_big, 68000, 3000, 40,
+					 6000, 0, false },
+			  short_plain = { { .features = IN_ORDER, .mtu = 1500 }, offer_any, 24576, 3000, 80,
+					  3000, 0, false };
 
 	receive_any(&k);
 	receive_any(&none);
 	receive_any(&plain);
+	receive_any(&short_ones);
+	receive_any(&short_plain);
 }
 
 /* A buffer that is held is waited for by all that were offered later. */
@@ -374,6 +404,57 @@ static void in_order_nothing_waits_for_a_short_buffer(void **state)
 	}
 	assert_int_equal(xn_dev_stop(t.r.dev), 0);
 	rig_close(&t.r);
+}
+
+/* What comes next on the used ring: a frame of so many bytes, or an empty buffer. */
+static void expect_used(uint32_t bytes)
+{
+	struct virtio_net_hdr_v1 hdr;
+	const unsigned empty = t.n_empty;
+	unsigned buffers;
+
+	assert_int_equal(take(&buffers, &hdr), bytes);
+	assert_int_equal(t.n_empty, empty + !bytes);
+	assert_memory_equal(t.got, t.sent[0], bytes);
+}
+
+static void short_buffers_without_merging(uint32_t mtu, const char *options)
+{
+	const struct rig_opts o = { .features = IN_ORDER, .mtu = mtu, .options = options };
+	const uint32_t longest = mtu + 18, fits = longest + DRV_HDR;
+	const uint32_t lens[] = { fits, 600, 600, fits, 600, fits };
+	/* Frames, and what becomes of them: nothing waits for a buffer that cannot have it. */
+	const struct { uint32_t bytes, comes; } frames[] = {
+		{ longest, longest }, { longest, 0 }, { 500, 500 }, { longest, longest }, { 600, 0 },
+		{ 500, 500 },
+	};
+
+	open_with(&o, 68000);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(lens); i++) {
+		struct drv_seg s = { .len = lens[i] };
+
+		assert_true(next_slot(&s.at));
+		assert_true(offer_marked(&s, 1));
+	}
+	xn_queue_run(t.r.q, 64);
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(frames); i++) {
+		make_frame(t.sent[0], frames[i].bytes, i);
+		assert_int_equal(fk_host_rx(0, t.sent[0], frames[i].bytes), 0);
+		xn_queue_run(t.r.q, 64);
+		expect_used(frames[i].comes);
+	}
+	assert_int_equal(stat(&t.r, "rx_packets"), 4);
+	assert_int_equal(stat(&t.r, "rx_drop_too_small"), 2);
+	assert_int_equal(stat(&t.r, "heads_dropped"), 2);
+	assert_int_equal(xn_dev_stop(t.r.dev), 0);
+	rig_close(&t.r);
+}
+
+static void in_order_a_short_buffer_costs_one_frame_without_merging(void **state)
+{
+	short_buffers_without_merging(1500, "");
+	short_buffers_without_merging(1500, ",mode=bounce");
+	short_buffers_without_merging(65535, "");
 }
 
 static void out_of_order_too(void **state)
@@ -737,6 +818,7 @@ int main(void)
 		cmocka_unit_test(with_few_bounce_frames_too),
 		cmocka_unit_test(in_order_buffers_come_back_as_they_were_offered),
 		cmocka_unit_test(in_order_nothing_waits_for_a_short_buffer),
+		cmocka_unit_test(in_order_a_short_buffer_costs_one_frame_without_merging),
 		cmocka_unit_test(out_of_order_too),
 		cmocka_unit_test(ring_indices_wrap_at_2_32),
 		cmocka_unit_test(checksums_that_are_unfinished_are_handed_on_or_finished),
