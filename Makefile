@@ -18,6 +18,7 @@
 #:   cost       nanoseconds for each packet, against the fake kernel
 #:   cost-offload  nanoseconds for checksums and segments, against memcpy
 #:   cost-gro   nanoseconds for segments that are put together for the guest
+#:   cost-chain nanoseconds for chains of several descriptors, out of split and packed rings
 #:   bench-cost  what a copy and a further descriptor cost here, and how packets leave for it (root)
 #:   layers     who may include whom, and where atomics may be
 #:   lists      every C file is in a list of the Makefile: no test is forgotten
@@ -386,7 +387,7 @@ TEST_OBJ   := $(UNIT_TESTS:%=$(B)/tests/unit/test_%.o) $(KERNEL_TESTS:%=$(B)/tes
               $(NET_TESTS:%=$(B)/tests/net/test_%.o) $(CTL_TESTS:%=$(B)/tests/ctl/test_%.o) \
               $(B)/tests/ctl/run.o
 ZC_BIN     := $(ZC_PROGS:%=$(B)/tests/zc/%)
-OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/bench/cost_offload.o $(B)/bench/cost_tx.o $(B)/bench/cost_gro.o $(B)/tests/smoke/check_json.o \
+OTHER_OBJ  := $(B)/vhost/main.o $(B)/ctl/main.o $(B)/bench/cost.o $(B)/bench/cost_offload.o $(B)/bench/cost_tx.o $(B)/bench/cost_gro.o $(B)/bench/cost_chain.o $(B)/tests/smoke/check_json.o \
               $(B)/tests/vm/xfer.o $(ZC_PROGS:%=$(B)/tests/zc/%.o)
 FUZZ_OBJ   := $(call obj,$(FUZZ_TARGETS:%=tests/fuzz/fuzz_%.c) $(FUZZ_RIG))
 SUITE_OBJ  := $(call obj,$(SUITE_SRC))
@@ -398,7 +399,7 @@ SO         := libxsknet.so.$(VERSION)
 .PHONY: all objects programs
 all: $(B)/libxsknet.a $(B)/libxsknet.so $(B)/xsknetd $(B)/xsknetctl $(B)/xsknet-bench $(B)/examples/vmm
 objects: $(ALL_OBJ)
-programs: all $(TEST_BIN) $(B)/tests/vhost/vhost $(B)/cost $(B)/cost_offload $(B)/cost_tx $(B)/cost_gro $(B)/tests/smoke/check_json
+programs: all $(TEST_BIN) $(B)/tests/vhost/vhost $(B)/cost $(B)/cost_offload $(B)/cost_tx $(B)/cost_gro $(B)/cost_chain $(B)/tests/smoke/check_json
 
 link = $(Q)$(CC) $(XN_CFLAGS) $(XN_LDFLAGS) -o $@ $(1) $(filter %.o %.a,$^) $(LIBS)
 
@@ -448,6 +449,10 @@ $(B)/cost_tx: $(B)/bench/cost_tx.o $(B)/librig.a $(B)/libxsknet.a
 	$(call link)
 
 $(B)/cost_gro: $(B)/bench/cost_gro.o $(B)/librig.a $(B)/libxsknet.a
+	$(call say,LD,$@)
+	$(call link)
+
+$(B)/cost_chain: $(B)/bench/cost_chain.o $(B)/librig.a $(B)/libxsknet.a
 	$(call say,LD,$@)
 	$(call link)
 
@@ -525,7 +530,7 @@ $(B)/flags: FORCE
 # What the bench needs root for, it says itself if there is no sudo.
 ROOT = $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 
-.PHONY: deps bench check unit kernel net ctl instr cost cost-offload cost-gro bench-cost layers lists symbols docs consumer smoke vm tidy cppcheck
+.PHONY: deps bench check unit kernel net ctl instr cost cost-offload cost-gro cost-chain bench-cost layers lists symbols docs consumer smoke vm tidy cppcheck
 deps:
 	$(Q)tests/deps build check
 
@@ -580,6 +585,8 @@ cost-offload: $(B)/cost_offload
 	$(Q)$(B)/cost_offload
 cost-gro: $(B)/cost_gro
 	$(Q)$(B)/cost_gro
+cost-chain: $(B)/cost_chain
+	$(Q)$(B)/cost_chain
 bench-cost: $(B)/cost_tx
 	$(Q)$(B)/cost_tx
 instr: $(B)/cost

@@ -39,6 +39,8 @@
 #define WRAP    0x8000u
 #define SLOT    0x7fffu
 
+#define ODD     (VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE)   /* see xn_walk_row */
+
 #define EVENT_BYTES 4u   /* of an event suppression structure: position, then flags */
 
 /* ---- positions ---- */
@@ -265,13 +267,15 @@ struct end {
 	uint32_t slots;
 };
 
-static enum xn_fault look_at(struct xn_walk *w, struct xn_desc d, bool alone)
+static enum xn_fault look_at(struct xn_walk *w, struct xn_desc d, bool first)
 {
 	if (!(d.flags & VRING_DESC_F_INDIRECT))
 		return xn_walk_buffer(w, d);
 	if (!w->vq->indirect)
 		return XN_FAULT_indirect_off;
-	return alone ? xn_walk_table(w, d) : XN_FAULT_indirect_next;   /* 2.8.19 */
+	if (!first || d.flags & VRING_DESC_F_NEXT)
+		return XN_FAULT_indirect_next;   /* 2.8.19 */
+	return xn_walk_table(w, d);
 }
 
 /* Follows the chain at avail_next, whose first word was read. The first fault that is met, if
@@ -282,20 +286,25 @@ static enum xn_fault walk_slots(struct xn_walk *w, uint64_t rest, struct end *en
 	const uint32_t room = vq->size - vq->pk.slots_out;
 	enum xn_fault why = XN_FAULT_NONE;
 	uint16_t at = vq->avail_next;
+	uint32_t slots = 0;
 
-	for (uint32_t slots = 1; slots <= room; slots++) {
+	while (slots < room) {
 		const uint64_t *g = slot_at(vq, at);
-		struct xn_desc d = xn_packed_desc(xn_load_once64(&g[0]), rest);
-		const bool more = d.flags & VRING_DESC_F_NEXT;
+		const uint32_t in_row = XN_MIN(room - slots, vq->size - (at & SLOT));
+		uint32_t n = why ? 0 : xn_walk_row(w, g, in_row, VRING_DESC_F_NEXT, ODD, &rest);
 
-		w->steps++;
-		if (!why)
-			why = look_at(w, d, slots == 1 && !more);
-		if (!more) {
-			*end = (struct end){ .id = d.next, .slots = slots };
+		if (!n) {
+			n = 1;
+			w->steps++;
+			if (!why)
+				why = look_at(w, xn_packed_desc(xn_load_once64(&g[0]), rest), !slots);
+		}
+		slots += n;
+		if (!(rest >> 48 & VRING_DESC_F_NEXT)) {
+			*end = (struct end){ .id = (uint16_t)(rest >> 32), .slots = slots };
 			return why;
 		}
-		at = forth(vq, at, 1);
+		at = forth(vq, at, n);
 		rest = xn_load_once64(&slot_at(vq, at)[1]);
 	}
 	return XN_FAULT_avail_jump;
@@ -413,8 +422,9 @@ void xn_packed_pop(struct xn_vq *vq, struct xn_batch *b)
 {
 	pop_rows(vq, b);
 	vq->plain = b->k;
-	while (b->k < b->n && b->used < b->max_pieces && xn_packed_waits(vq) && pop_slots(vq, b))
-		pop_rows(vq, b);
+	while (b->k < b->n && b->used < b->max_pieces && pop_slots(vq, b))
+		if (!(first_word(vq) >> 48 & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)))
+			pop_rows(vq, b);
 	if (XN_UNLIKELY(vq->pk.inflight != NULL))
 		note_chains(vq, began_at(vq, b), b);
 }
@@ -492,17 +502,6 @@ static inline uint32_t slots_of(struct xn_vq *vq, uint32_t id)
 	return 1 + more;
 }
 
-/* Of n entries in a row, how many come before one that stands for more than a slot? */
-static XN_NOINLINE uint32_t count_single(const struct xn_vq *vq, const struct vring_used_elem *e,
-					 uint32_t n)
-{
-	uint32_t i = 0;
-
-	while (i < n && !vq->pk.more[e[i].id])
-		i++;
-	return i;
-}
-
 /* used_word as above, of entries that are read as one word, all of which have a length, or none. */
 static inline uint32_t write_alike(uint64_t *g, const struct vring_used_elem *e, uint32_t n,
 				   uint64_t flags, bool written)
@@ -524,30 +523,48 @@ static inline uint32_t write_alike(uint64_t *g, const struct vring_used_elem *e,
  * The usual kind: chains of one slot, entries and slots that lie in a row each, and of one
  * kind: received, or sent. Returns how many, up to one of another kind.
  */
-static inline uint32_t write_row(const struct xn_vq *vq, const struct vring_used_elem *e, uint32_t n,
-				 uint16_t at)
+static inline uint32_t write_row(uint64_t *g, const struct vring_used_elem *e, uint32_t n, uint16_t at)
 {
 	const uint64_t flags = (uint64_t)used_flags(at) << 48, write = (uint64_t)VRING_DESC_F_WRITE << 48;
-	uint64_t *g = slot_at(vq, at) + 1;
 
-	if (XN_UNLIKELY(vq->pk.longer))
-		n = count_single(vq, e, n);
 	return e->len ? write_alike(g, e, n, flags | write, true) : write_alike(g, e, n, flags, false);
+}
+
+/* Where some chains have several slots. */
+static XN_NOINLINE uint16_t write_apart(struct xn_vq *vq, const struct xn_used_run *r)
+{
+	uint16_t at = vq->pk.used_at, *const more = vq->pk.more;
+	uint32_t longer = 0;
+
+	for (uint16_t i = r->from; i != r->to; i++) {
+		const struct vring_used_elem e = xn_used_at(r, i);
+		const uint32_t n = more[e.id];
+
+		if (i != r->from)
+			xn_store_once64(&slot_at(vq, at)[1], used_word(e, at));
+		more[e.id] = 0;
+		longer += n != 0;
+		at = forth(vq, at, 1 + n);
+	}
+	vq->pk.longer -= longer;
+	return at;
 }
 
 /* Writes used descriptors behind the first, which only that one lets the driver look at.
  * Returns the position behind the last. */
 static inline uint16_t write_rest(struct xn_vq *vq, const struct xn_used_run *r)
 {
-	uint16_t at = forth(vq, vq->pk.used_at, slots_of(vq, xn_used_at(r, r->from).id));
+	uint16_t at = forth(vq, vq->pk.used_at, 1);
 
+	if (XN_UNLIKELY(vq->pk.longer))
+		return write_apart(vq, r);
 	for (uint16_t i = (uint16_t)(r->from + 1); i != r->to; i++) {
 		struct vring_used_elem e;
 		/* Less one: the list may have as many as there are numbers. */
 		const uint32_t in_list = xn_ring_stretch(i, r->mask) - 1;
 		const uint32_t n = XN_MIN(XN_MIN((uint16_t)(r->to - i) - 1u, in_list) + 1,
 					  vq->size - (at & SLOT));
-		const uint32_t k = write_row(vq, &r->list[i & r->mask], n, at);
+		const uint32_t k = write_row(slot_at(vq, at) + 1, &r->list[i & r->mask], n, at);
 
 		at = forth(vq, at, k);
 		i = (uint16_t)(i + k);
@@ -555,7 +572,7 @@ static inline uint16_t write_rest(struct xn_vq *vq, const struct xn_used_run *r)
 			break;
 		e = xn_used_at(r, i);
 		xn_store_once64(&slot_at(vq, at)[1], used_word(e, at));
-		at = forth(vq, at, slots_of(vq, e.id));
+		at = forth(vq, at, 1);
 	}
 	return at;
 }

@@ -142,13 +142,21 @@ static enum xn_fault walk_links(struct xn_walk *w, const struct table *t)
 /* Entries one after the other, all of them: 2.8.7. */
 static enum xn_fault walk_row(struct xn_walk *w, const struct table *t)
 {
-	for (uint32_t i = 0; i < t->n; i++) {
-		const struct entry e = read_entry(w->vq->mem, t, i);
-		enum xn_fault why = xn_walk_buffer(w, xn_packed_desc(e.addr, e.rest));
+	for (uint32_t i = 0; i < t->n; ) {
+		struct entry e = read_entry(w->vq->mem, t, i);
+		enum xn_fault why;
+		uint32_t n = 0;
 
+		if (XN_LIKELY(t->g))
+			n = xn_walk_row(w, &t->g[2 * i], t->n - i, 0, VRING_DESC_F_WRITE, &e.rest);
+		i += n;
+		if (n)
+			continue;
 		w->steps++;
+		why = xn_walk_buffer(w, xn_packed_desc(e.addr, e.rest));
 		if (why)
 			return why;
+		i++;
 	}
 	return XN_FAULT_NONE;
 }

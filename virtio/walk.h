@@ -124,6 +124,47 @@ static inline enum xn_fault xn_walk_buffer(struct xn_walk *w, struct xn_desc d)
 	return xn_walk_across_spans(w, d.addr, d.len);
 }
 
+/*
+ * Usual ones that lie in a row, of a packed ring or of a table of one; what changes is kept in
+ * locals. *rest: the word of the first, which was read; in the end that of the last one taken.
+ * Ends behind one that has none of the flags `more` (there is no such one where that is 0), and
+ * in front of one whose flags among `odd` differ from a good one's, or that is not for here:
+ * that one is read again. Returns how many.
+ */
+static inline uint32_t xn_walk_row(struct xn_walk *w, const uint64_t *g, uint32_t n, uint16_t more,
+				   uint16_t odd, uint64_t *rest)
+{
+	const uint64_t expect = (uint64_t)w->vq->expect_flags << 48, differs = (uint64_t)odd << 48;
+	const struct xn_mem_hit hit = w->vq->hit;
+	struct xn_piece *const begin = w->pieces + w->n, *p = begin;
+	struct xn_piece *const end = begin + (w->turned ? 0 : XN_MIN(n, w->room - w->n));
+	uint64_t word = *rest;
+
+	while (p < end) {
+		const uint64_t addr = xn_load_once64(&g[0]), into = addr - hit.gpa;
+		const uint32_t len = (uint32_t)word;
+
+		if (XN_UNLIKELY((word ^ expect) & differs))
+			break;
+		/* into + len cannot overflow: a span is shorter than the address space. */
+		if (XN_UNLIKELY(into >= hit.bytes || into + len > hit.bytes))
+			break;
+		if (XN_UNLIKELY(!len || w->bytes + len > UINT32_MAX))
+			break;
+		p->at.v = addr + hit.delta;
+		p++->len = len;
+		w->bytes += len;
+		*rest = word;
+		if (p == end || (more && !(word >> 48 & more)))
+			break;
+		g += 2;
+		word = xn_load_once64(&g[1]);
+	}
+	w->n += (unsigned)(p - begin);
+	w->steps += (unsigned)(p - begin);
+	return (uint32_t)(p - begin);
+}
+
 /* The table that an INDIRECT descriptor names; its other flags do not matter. */
 enum xn_fault xn_walk_table(struct xn_walk *w, struct xn_desc d);
 
