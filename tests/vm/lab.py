@@ -47,6 +47,9 @@ USUAL = (r"[rt]x_(packets|bytes|lent|buf_lent|kicks|kick_again|chained|gathered)
 STEERED = (r"|rss_(missteered|handed_over|configs)$|steer_(missteered|unclassified)$|rx_bounced$|rx_bounce_reserve$|"
            r"rx_drop_(no_buffer|missteered|cross_full)$|rx_out_of_order$")
 MODULES = ["virtio_net", "virtio_pci"]         # built in, in some kernels
+# Seconds for what is there at once on a machine that has nothing else to do: nothing is decided
+# by how fast something is, and only what never comes takes so long.
+PATIENCE = 60
 
 
 class Skip(Exception):
@@ -62,7 +65,7 @@ def check(good, said):
         raise Failed(said)
 
 
-def wait_for(what, true, secs=10, every=0.02):
+def wait_for(what, true, secs=PATIENCE, every=0.02):
     """The first value of true() that counts as one."""
     end = time.monotonic() + secs
     while True:
@@ -74,7 +77,7 @@ def wait_for(what, true, secs=10, every=0.02):
         time.sleep(every)
 
 
-def sh(command, secs=20):
+def sh(command, secs=PATIENCE):
     """A command outside of the guest; what it said."""
     done = subprocess.run(command, shell=isinstance(command, str), timeout=secs, text=True, errors="replace",
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -84,12 +87,28 @@ def sh(command, secs=20):
 
 def huge_pages(n=None):
     """How many the machine has reserved; asks for so many. (tests/vm/run puts back what was.)"""
-    path = "/proc/sys/vm/nr_hugepages"
+    def write(name, value):
+        with open("/proc/sys/vm/" + name, "w", encoding="ascii") as f:
+            f.write(str(value))
+
+    def have():
+        with open("/proc/sys/vm/nr_hugepages", encoding="ascii") as f:
+            return int(f.read())
     if n is not None:
-        with open(path, "w", encoding="ascii") as f:
-            f.write(str(n))
-    with open(path, encoding="ascii") as f:
-        return int(f.read())
+        write("nr_hugepages", n)
+        # Where memory is in small pieces the kernel gives fewer, and says nothing.
+        for _ in range(5):
+            if have() >= n:
+                break
+            write("drop_caches", 3)
+            write("compact_memory", 1)
+            write("nr_hugepages", n)
+    return have()
+
+
+def all_answered(said, count):
+    """(ping itself is content with one answer.)"""
+    check(f" {count} packets received" in said, said)
 
 
 # ---- packages, initramfs ---------------------------------------------------
@@ -216,7 +235,7 @@ class Process:
         check(self.alive(), f"{self.name} has ended, status {self.p.returncode}: {self.said()[-2000:]}")
         return True
 
-    def kill(self, sig=signal.SIGKILL, secs=10):
+    def kill(self, sig=signal.SIGKILL, secs=PATIENCE):
         """Its status, negative if a signal ended it."""
         if self.alive():
             self.p.send_signal(sig)
@@ -228,7 +247,7 @@ class Process:
             raise Failed(f"{self.name}: signal {sig} did not end it within {secs} s") from None
 
 
-def connect(path, secs=10):
+def connect(path, secs=PATIENCE):
     def one():
         s = socket.socket(socket.AF_UNIX)
         try:
@@ -286,7 +305,7 @@ class Daemon(Process):
     def stats(self):
         ctl = Lines(self.ctl)
         ctl.s.sendall(b'{"cmd":"stats"}\n')
-        line = ctl.line(5)
+        line = ctl.line(PATIENCE)
         ctl.s.close()
         return json.loads(line)
 
@@ -326,7 +345,7 @@ class Guest(Process):
         wait_for(f"{self.name}: its sockets", lambda: self.must_live() and os.path.exists(self.sockets["cmd"]))
         self.cmd = Lines(self.sockets["cmd"])
 
-    def booted(self, secs=60):
+    def booted(self, secs=4 * PATIENCE):
         """Waits until the guest takes commands."""
         if not self.cmd:
             self.talk()
@@ -338,13 +357,25 @@ class Guest(Process):
         except Failed as e:
             raise Failed(f"{self.name} does not boot: {e}; {self.said()[-1500:]}") from None
 
-    def run(self, command, secs=30):
+    def booted_by_network(self):
+        """The same, as long as it goes on with what it loads and says so, for ten minutes at most."""
+        self.talk()
+        for _ in range(10):
+            said = self.said()
+            try:
+                return self.booted(PATIENCE)
+            except Failed:
+                if self.said() == said:
+                    raise
+        raise Failed(f"{self.name} does not boot: {self.said()[-1500:]}")
+
+    def run(self, command, secs=2 * PATIENCE):
         """A command in the guest: (status, what it said)."""
         self.cmd.s.sendall(command.encode() + b"\n")
         said = self.cmd.line(secs, b"\x1e").decode(errors="replace")
-        return int(self.cmd.line(5)), said
+        return int(self.cmd.line(PATIENCE)), said
 
-    def sh(self, command, secs=30):
+    def sh(self, command, secs=2 * PATIENCE):
         try:
             status, said = self.run(command, secs)
         except Failed as e:
@@ -361,6 +392,10 @@ class Guest(Process):
         self.sh(f"ip addr add {address}/24 dev {dev} && ip link set {dev} up && "
                 f"until grep -q up /sys/class/net/{dev}/operstate; do usleep 10000; done")
 
+    def reaches(self, address=HOST):
+        """Waits until it does: a driver may be ready sooner than xsknetd, on a slow machine."""
+        self.sh(f"until ping -c 1 -W 1 {address}; do :; done")
+
     def services(self, hold=""):
         """What the traffic from outside talks to. hold: nothing is read from port 5002 until
         this file is there."""
@@ -368,7 +403,7 @@ class Guest(Process):
                 + (f"(xfer serve 5002 {hold} &) >/dev/null 2>&1; " if hold else "") +
                 "until netstat -ltun | grep -q :5001 && netstat -ltun | grep -q :7; do usleep 10000; done")
 
-    def qmp(self, command, secs=10, **arguments):
+    def qmp(self, command, secs=PATIENCE, **arguments):
         if not self.qmp_lines:
             self.qmp_lines = Lines(self.sockets["qmp"])
             self.qmp_lines.line(secs)
@@ -394,13 +429,13 @@ class Testpmd(Process):
         self.read = 0
         self.hear("Interactive-mode selected.*testpmd> ")
 
-    def do(self, command, answer, secs=20):
+    def do(self, command, answer, secs=PATIENCE):
         """The match of what it says to a command. (Its prompt tells nothing: that comes at once.)"""
         self.p.stdin.write(command.encode() + b"\n")
         self.p.stdin.flush()
         return self.hear(answer, secs)
 
-    def hear(self, answer, secs=20):
+    def hear(self, answer, secs=PATIENCE):
         def found():
             text = self.said()
             m = re.compile(answer, re.S).search(text, self.read)
@@ -452,7 +487,7 @@ class Pulse:
             except OSError:
                 pass
 
-    def back_after(self, moment, secs=15):
+    def back_after(self, moment, secs=PATIENCE):
         """Seconds from that moment until the answer to something sent after it."""
         def first():
             for when, n in list(self.seen):
@@ -467,9 +502,13 @@ class Pulse:
         return max(b - a for a, b in zip(times, times[1:]))
 
     def twice(self):
-        """How many were answered more than once."""
-        numbers = [n for _, n in list(self.seen)]
-        return len(numbers) - len(set(numbers))
+        """Of those that were answered more than once, when they were first."""
+        first, again = {}, []
+        for when, n in list(self.seen):
+            if n in first:
+                again.append(first[n])
+            first.setdefault(n, when)
+        return again
 
     def stop(self):
         self.ends = True
@@ -487,7 +526,7 @@ class Held:
             x ^= x << 25 & mask
             x ^= x >> 27
             data += (x * 0x2545f4914f6cdd1d & mask).to_bytes(8, "little")
-        self.s = socket.create_connection((GUEST, 5002), 10)
+        self.s = socket.create_connection((GUEST, 5002), PATIENCE)
         self.s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * size)
         self.s.sendall(struct.pack("<IIQQ", 0, 0, size, seed) + data[:size])
         self.s.shutdown(socket.SHUT_WR)
@@ -498,7 +537,7 @@ class Held:
 
     def compared(self):
         """How many bytes the guest's program found to be right."""
-        self.s.settimeout(30)
+        self.s.settimeout(PATIENCE)
         return struct.unpack("<Q", self.s.recv(8, socket.MSG_WAITALL))[0]
 
 
@@ -506,7 +545,7 @@ class Bulk(Process):
     def __init__(self, lab, way, ms):
         super().__init__(lab, "bulk-" + way, XFER + [way, GUEST, "5001", str(1 << 50), "3", str(ms)])
 
-    def done(self, secs=60):
+    def done(self, secs=2 * PATIENCE):
         """Bytes that have arrived, each of them compared."""
         try:
             status = self.p.wait(secs)
@@ -621,23 +660,31 @@ class Lab:
         """A guest that has booted, with its network up."""
         g = self.boot(nics, name, **options).booted()
         g.network()
+        g.reaches()
         return g
+
+    def knows(self, g, n=0):
+        """The guest and the outer end need not ask for each other's address any more."""
+        with open(f"/sys/class/net/p{n}/address", encoding="ascii") as f:
+            g.sh(f"arp -s {HOST} {f.read().strip()}")
+        mac = g.sh("cat /sys/class/net/eth0/address").strip()
+        sh(f"ip neigh replace {GUEST} lladdr {mac} dev p{n} nud permanent")
 
     def ping(self, count=5, every=0.2, size=56, address=GUEST):
         """Each must be answered."""
-        sh(inside("stable", "/usr/bin/busybox", "ping", "-c", str(count), "-i", str(every), "-W", "2", "-s",
-                  str(size), address))
+        all_answered(sh(inside("stable", "/usr/bin/busybox", "ping", "-c", str(count), "-i", str(every), "-W", "10",
+                               "-s", str(size), address)), count)
 
-    def put(self, megabytes, secs=90):
+    def put(self, megabytes, secs=4 * PATIENCE):
         """Sends to the guest, which compares; what was done and how long it took."""
         return sh(XFER + ["put", GUEST, "5001", str(megabytes << 20), "1"], secs).strip()
 
-    def get(self, megabytes, secs=90):
+    def get(self, megabytes, secs=4 * PATIENCE):
         return sh(XFER + ["get", GUEST, "5001", str(megabytes << 20), "2"], secs).strip()
 
     def train(self, n, size, times):
         """So many trains of n UDP datagrams, each sent in one piece, there and back."""
-        return sh(XFER + ["train", GUEST, "8", str(n), str(size), str(times)], 60).strip()
+        return sh(XFER + ["train", GUEST, "8", str(n), str(size), str(times)], 2 * PATIENCE).strip()
 
     def bulk(self, way, ms):
         """The same for so long, beside whatever else happens."""

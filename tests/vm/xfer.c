@@ -13,8 +13,9 @@
  *	xfer train ADDR PORT N SIZE TIMES  sends trains of N datagrams of SIZE bytes, the last one
  *	                                   shorter, each in one piece that the kernel or the
  *	                                   device cuts (UDP_SEGMENT)
- *	xfer queues DEV N MS               on which of the N receive queues of DEV each flow
- *	                                   from 198.18.X.Y arrives: after MS milliseconds lines
+ *	xfer queues DEV N FRAMES MS        on which of the N receive queues of DEV each flow
+ *	                                   from 198.18.X.Y arrives: when so many frames have come,
+ *	                                   or after the first none for MS milliseconds, lines
  *	                                   "X.Y QUEUE FRAMES"; "ready" when it has begun
  *
  * A datagram of a train that is not what was sent ends both sides with an error; trains of which
@@ -41,7 +42,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_S 30           /* without a byte, until it gives up */
+#define PATIENCE_S 60           /* without a byte, until it gives up */
 
 struct order {                  /* of the client to the server */
 	uint32_t get;
@@ -257,7 +258,7 @@ static void __attribute__((noreturn)) echo(const char *port)
 #define TRAIN_MAX   64u
 #define TRAIN_BYTES 65000u
 #define ANSWER_MS   400
-#define AGAIN_MAX   20u
+#define AGAIN_MAX   100u
 
 /* In front of each datagram; what follows is drawn from seed and index. */
 struct car {
@@ -461,11 +462,11 @@ static int queue_socket(unsigned ifindex, unsigned queue)
 	return fd;
 }
 
-static int queues(const char *dev, unsigned n, uint64_t ms)
+static int queues(const char *dev, unsigned n, unsigned most, int ms)
 {
 	static unsigned frames[QUEUES_MAX][1 << 16];
 	struct pollfd p[QUEUES_MAX];
-	const uint64_t end = now_ms() + ms;
+	unsigned come = 0;
 	uint8_t head[64];
 
 	if (!n || n > QUEUES_MAX)
@@ -474,12 +475,13 @@ static int queues(const char *dev, unsigned n, uint64_t ms)
 		p[q] = (struct pollfd){ queue_socket(if_nametoindex(dev), q), POLLIN, 0 };
 	printf("ready\n");
 	fflush(stdout);
-	while (now_ms() < end) {
-		poll(p, n, 50);
+	while (come < most && poll(p, n, come ? ms : 1000 * PATIENCE_S) > 0) {
 		for (unsigned q = 0; q < n; q++)
 			while (recv(p[q].fd, head, sizeof(head), 0) >= 34)
-				if (head[26] == 198 && head[27] == 18)
+				if (head[26] == 198 && head[27] == 18) {
 					frames[q][head[28] << 8 | head[29]]++;
+					come++;
+				}
 	}
 	for (unsigned q = 0; q < n; q++)
 		for (unsigned f = 0; f < 1 << 16; f++)
@@ -502,8 +504,8 @@ int main(int argc, char **argv)
 		trains(argv[2]);
 	if (!strcmp(what, "train") && argc == 7)
 		return train(argv + 2);
-	if (!strcmp(what, "queues") && argc == 5)
-		return queues(argv[2], (unsigned)atoi(argv[3]), strtoull(argv[4], NULL, 0));
-	fprintf(stderr, "usage: xfer queues DEV N MS | trains PORT | train ADDR PORT N SIZE TIMES | serve PORT [FILE] | echo PORT | put|get ADDR PORT BYTES SEED [MS]\n");
+	if (!strcmp(what, "queues") && argc == 6)
+		return queues(argv[2], (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]), atoi(argv[5]));
+	fprintf(stderr, "usage: xfer queues DEV N FRAMES MS | trains PORT | train ADDR PORT N SIZE TIMES | serve PORT [FILE] | echo PORT | put|get ADDR PORT BYTES SEED [MS]\n");
 	return 2;
 }
