@@ -2,7 +2,10 @@
 /* Pairs with a thread each. Contract in tests/fake/pairs.h. */
 #include <assert.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/atomics.h"
 #include "base/log.h"
@@ -79,8 +82,8 @@ static void restart(struct pair *p, struct xn_queue *q)
 
 static void sleep_on(const struct pairs *all, struct xn_queue *q)
 {
-	struct pollfd fds[6];
-	unsigned n = xn_queue_wait_fds(q, fds, 6);
+	struct pollfd fds[8] = { { .fd = all->stop_fd, .events = POLLIN } };
+	unsigned n = 1 + xn_queue_wait_fds(q, fds + 1, 7);
 
 	poll(fds, n, all->sleep_ms ? all->sleep_ms : PAIRS_LATE_MS);
 }
@@ -108,6 +111,8 @@ static void *pair_run(void *arg)
 
 void pairs_start(struct pairs *all)
 {
+	all->stop_fd = eventfd(0, EFD_CLOEXEC);
+	assert(all->stop_fd >= 0);
 	for (unsigned i = 0; i < PAIRS; i++) {
 		all->pair[i].all = all;
 		all->pair[i].index = i;
@@ -125,9 +130,11 @@ void pairs_start(struct pairs *all)
 void pairs_stop(struct pairs *all)
 {
 	xn_store_release32(&all->stop, 1);
+	eventfd_write(all->stop_fd, 1);
 	for (unsigned i = 0; i < PAIRS; i++)
 		if (all->pair[i].runs)
 			pthread_join(all->pair[i].thread, NULL);
+	close(all->stop_fd);
 }
 
 unsigned pairs_frame(struct pairs *p, uint8_t frame[PAIRS_BYTES], bool exact)
@@ -179,7 +186,7 @@ bool pairs_wait(struct pairs *p, bool may_drop, unsigned ms)
 
 	do
 		all = pairs_got(p) + (int64_t)(may_drop ? pairs_dropped(p) : 0) == (int64_t)p->sent;
-	while (!all && xn_now_ns() < end);
+	while (!all && xn_now_ns() < end && !sched_yield());
 	return all;
 }
 

@@ -17,7 +17,7 @@
 #define PAIRS        4u
 #define PAIRS_BYTES  300u      /* of a frame */
 #define PAIRS_FRAMES 2000000u  /* at most */
-#define PAIRS_LATE_MS 3000     /* a thread that sleeps so long was not woken */
+#define PAIRS_LATE_MS 30000    /* a thread that sleeps so long was not woken */
 
 struct pairs;
 
@@ -43,6 +43,7 @@ struct pairs {
 	bool ordered;                    /* only cfg[0] is */
 	uint64_t seed, sent;
 	uint32_t stop;
+	int stop_fd;                     /* wakes up who sleeps, at the end */
 	struct pair pair[PAIRS];
 };
 

@@ -66,7 +66,7 @@ int queues_of(struct queues *q, unsigned number)
 
 int queues_wait(struct queues *q, unsigned number)
 {
-	for (unsigned ms = 0; ms < 1000 && queues_of(q, number) < 0; ms++)
+	for (unsigned ms = 0; ms < 20000 && queues_of(q, number) < 0; ms++)
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	return queues_of(q, number);
 }

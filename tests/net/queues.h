@@ -24,7 +24,7 @@ void queues_close(struct queues *q);
 void queues_forget(struct queues *q);
 /* Where the frame with this number arrived; -1: not yet. */
 int queues_of(struct queues *q, unsigned number);
-/* The same, waiting up to a second. */
+/* The same, waiting for it; -1: it does not come. */
 int queues_wait(struct queues *q, unsigned number);
 /* Bits of the queues on which frames with this source port arrived. */
 unsigned queues_of_port(struct queues *q, unsigned port);

@@ -108,14 +108,15 @@ void rig_settle(struct rig *r, unsigned ms)
 {
 	uint64_t end = xn_now_ns() + ms * 1000000ull;
 
-	while (xn_now_ns() < end)
+	do
 		if (turn(r))
 			end = xn_now_ns() + ms * 1000000ull;
+	while (xn_now_ns() < end);
 }
 
 bool rig_wait_used(struct rig *r, unsigned q, uint16_t *head, uint32_t *len)
 {
-	uint64_t end = xn_now_ns() + 1000000000ull;
+	uint64_t end = xn_now_ns() + RIG_SOON_MS * 1000000ull;
 
 	do {
 		if (drv_used(&r->drv, q, head, len))
@@ -128,6 +129,18 @@ bool rig_wait_used(struct rig *r, unsigned q, uint16_t *head, uint32_t *len)
 uint64_t rig_stat(struct rig *r, const char *name)
 {
 	return drv_stat(r->dev, XN_ALL_PAIRS, name);
+}
+
+void rig_wait_stat(struct rig *r, const char *name, uint64_t v)
+{
+	uint64_t end = xn_now_ns() + RIG_SOON_MS * 1000000ull, now;
+
+	do {
+		turn(r);
+		now = rig_stat(r, name);
+	} while (now < v && xn_now_ns() < end);
+	if (now != v)
+		fail_msg("%s is %llu, not %llu", name, (unsigned long long)now, (unsigned long long)v);
 }
 
 void rig_frame(const struct rig *r, uint8_t *f, uint32_t len, uint32_t seed)
@@ -155,7 +168,7 @@ uint32_t rig_far_recv(struct rig *r, uint8_t *f, uint32_t max)
 	struct pollfd p = { .fd = r->far, .events = POLLIN };
 	ssize_t n;
 
-	while (poll(&p, 1, 300) == 1) {
+	while (poll(&p, 1, RIG_SOON_MS) == 1) {
 		n = recv(r->far, f, max, 0);
 		if (n >= 14 && ((f[12] << 8 | f[13]) == TEST_TYPE || f[12] == 0x81))
 			return (uint32_t)n;

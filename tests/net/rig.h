@@ -23,6 +23,8 @@ struct rig_cfg {
 };
 
 #define RIG_RAM (4u << 20)
+/* What comes at all has come by then, on a slow machine that is busy with other things too. */
+#define RIG_SOON_MS 20000
 
 struct rig {
 	struct xn_lab lab;
@@ -41,16 +43,20 @@ void rig_close(struct rig *r);
 /* A raw socket in the far namespace; it sees what arrives there. */
 int rig_far_socket(const struct xn_lab *lab);
 
-/* Turns all queues until they have been idle for `ms` of wall time. */
+/* Turns all queues, once at least, until they have been idle for `ms` of wall time: takes over what
+ * the driver has posted. What the kernel has yet to bring is waited for by the calls below. */
 void rig_settle(struct rig *r, unsigned ms);
-/* Turns all queues until vring q has a used entry; false after a second. */
+/* Turns all queues until vring q has a used entry; false if none comes (RIG_SOON_MS). */
 bool rig_wait_used(struct rig *r, unsigned q, uint16_t *head, uint32_t *len);
 uint64_t rig_stat(struct rig *r, const char *name);
+/* Turns all queues until the statistic is at least v; fails the test if it is not v then. */
+void rig_wait_stat(struct rig *r, const char *name, uint64_t v);
 
 /* Fills a frame with bytes that depend on seed and place; Ethernet type 0x88b5. */
 void rig_frame(const struct rig *r, uint8_t *f, uint32_t len, uint32_t seed);
 void rig_far_send(struct rig *r, const uint8_t *f, uint32_t len);
-/* Next frame of type 0x88b5 (or VLAN-tagged) that arrives far; its length, 0 after 300 ms. */
+/* Next frame of type 0x88b5 (or VLAN-tagged) that arrives far; its length, 0 if none comes
+ * (RIG_SOON_MS). */
 uint32_t rig_far_recv(struct rig *r, uint8_t *f, uint32_t max);
 
 #endif

@@ -27,6 +27,7 @@
 #define HOST_IP  "10.99.0.1"
 #define GUEST_IP "10.99.0.2"
 #define PINGS    50
+#define ANSWER_MS 20000
 
 static char vmm[4096];
 
@@ -62,7 +63,7 @@ static pid_t start_vmm(const struct xn_lab *lab, int *out)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
-		alarm(30);
+		alarm(240);
 		dup2(p[1], STDOUT_FILENO);
 		if (xn_lab_enter_near(lab))
 			_exit(100);
@@ -118,7 +119,7 @@ static bool ping(int fd, uint16_t seq, size_t bytes)
 	req[3] = (uint8_t)sum;
 	if (sendto(fd, req, 8 + bytes, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
 		return false;
-	while (poll(&p, 1, 1000) == 1) {
+	while (poll(&p, 1, ANSWER_MS) == 1) {
 		ssize_t n = recv(fd, got, sizeof(got), 0);
 
 		if (n == (ssize_t)(20 + 8 + bytes) && got[20] == ICMP_ECHOREPLY &&

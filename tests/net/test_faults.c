@@ -179,7 +179,7 @@ static int in_child(int (*fn)(void *), void *arg)
 
 	assert_true(pid >= 0);
 	if (!pid) {
-		alarm(20);
+		alarm(120);
 		_exit(fn(arg));
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -253,11 +253,10 @@ static void link_down_and_up_a_hundred_times_loses_no_head(void **state)
 		rig_settle(&r, 12);      /* a port that is down is tried again every 10 ms */
 		rig_far_send(&r, f, 200);
 		if (!rig_wait_used(&r, RX, &head, &used))
-			fail_msg("no frame within a second after round %u", i);
+			fail_msg("no frame after round %u", i);
 	}
-	while (drv_used(&r.drv, TX, &head, &used))
-		;
-	assert_int_equal(drv_pending(&r.drv, TX), 0);
+	while (drv_pending(&r.drv, TX))
+		assert_true(rig_wait_used(&r, TX, &head, &used));
 	assert_int_equal(drv_pending(&r.drv, RX), 0);
 	assert_int_equal(rig_stat(&r, "tx_packets") + rig_stat(&r, "tx_drop_down"), 300);
 	rig_close(&r);
@@ -274,10 +273,10 @@ static void on_event(void *arg, const struct xn_event *e)
 	s->up += e->kind == XN_EVENT_LINK_UP;
 }
 
-static void wait_event(struct rig *r, unsigned *what, unsigned ms)
+static void wait_event(struct rig *r, unsigned *what)
 {
 	struct pollfd p = { .fd = xn_dev_event_fd(r->dev), .events = POLLIN };
-	uint64_t end = xn_now_ns() + ms * MS;
+	uint64_t end = xn_now_ns() + RIG_SOON_MS * MS;
 
 	while (!*what && xn_now_ns() < end) {
 		rig_settle(r, 0);
@@ -299,17 +298,17 @@ static void link_changes_are_told(void **state)
 	xn_lab_enter_far(&r.lab);
 	assert_int_equal(xn_link_set(XN_LAB_FAR, false), 0);
 	xn_lab_leave(&r.lab);
-	wait_event(&r, &seen.down, 3000);   /* the kernel tells of carriers once a second */
+	wait_event(&r, &seen.down);   /* the kernel tells of carriers once a second */
 	assert_int_equal(seen.down, 1);
 	xn_lab_enter_far(&r.lab);
 	assert_int_equal(xn_link_set(XN_LAB_FAR, true), 0);
 	xn_lab_leave(&r.lab);
-	wait_event(&r, &seen.up, 3000);
+	wait_event(&r, &seen.up);
 	assert_int_equal(seen.up, 1);
 	rig_close(&r);
 }
 
-static void deleted_interface_is_noticed_within_a_second_and_heads_come_back(void **state)
+static void deleted_interface_is_noticed_and_heads_come_back(void **state)
 {
 	struct seen seen = { 0 };
 	struct rig r;
@@ -324,11 +323,12 @@ static void deleted_interface_is_noticed_within_a_second_and_heads_come_back(voi
 	rig_settle(&r, 1);
 	for (unsigned i = 0; i < 20; i++)
 		rig_far_send(&r, f, 200);
+	rig_wait_stat(&r, "rx_packets", 20);
 
 	xn_lab_enter_near(&r.lab);
 	assert_int_equal(xn_link_delete(XN_LAB_NEAR), 0);
 	xn_lab_leave(&r.lab);
-	wait_event(&r, &seen.gone, 1000);
+	wait_event(&r, &seen.gone);
 	assert_int_equal(seen.gone, 1);
 
 	memset(r.drv.ram + ODD + 0x80000, 0, DRV_HDR);
@@ -358,7 +358,7 @@ static void serve_forever(struct server *s)
 	struct xn_port *port;
 	struct xn_dev *dev;
 
-	alarm(20);
+	alarm(120);
 	if (xn_lab_enter_near(&s->lab) || xn_mem_create(&mem, &region, 1, NULL) ||
 	    xn_port_open(&port, "xdp:" XN_LAB_NEAR, NULL) || xn_dev_create(&dev, mem, port, NULL) ||
 	    xn_dev_set_features(dev, 1ull << 32))
@@ -402,7 +402,7 @@ static void killed_process_leaves_no_program_behind(void **state)
 		kill(pid, SIGKILL);
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
 		/* The kernel detaches when it drops the last reference: soon. */
-		for (unsigned i = 0; i < 100 && prog; i++) {
+		for (unsigned i = 0; i < RIG_SOON_MS / 10 && prog; i++) {
 			usleep(10000);
 			assert_int_equal(bpf_xdp_query_id((int)s.lab.near_ifindex, 0, &prog), 0);
 		}
@@ -451,7 +451,7 @@ int main(void)
 		cmocka_unit_test(missing_privileges_are_named),
 		cmocka_unit_test(link_down_and_up_a_hundred_times_loses_no_head),
 		cmocka_unit_test(link_changes_are_told),
-		cmocka_unit_test(deleted_interface_is_noticed_within_a_second_and_heads_come_back),
+		cmocka_unit_test(deleted_interface_is_noticed_and_heads_come_back),
 		cmocka_unit_test(killed_process_leaves_no_program_behind),
 		cmocka_unit_test(starting_and_stopping_leaks_no_fd),
 	};

@@ -83,7 +83,7 @@ static uint32_t far_recv(struct rig *r, int timeout_ms)
 
 static void assert_arrived(struct rig *r, const uint8_t *want, uint32_t bytes)
 {
-	assert_int_equal(far_recv(r, 1000), bytes);
+	assert_int_equal(far_recv(r, RIG_SOON_MS), bytes);
 	if (memcmp(got, want, bytes))
 		for (uint32_t i = 0; i < bytes; i++)
 			if (got[i] != want[i])
@@ -262,7 +262,7 @@ static void datagrams_with_unfinished_checksums_reach_a_socket(void **state)
 			memset(r.drv.ram + DATA_AT, 0, RIG_RAM - DATA_AT);
 			send_frame(&r, bytes, pieces[k].first, pieces[k].piece);
 			hash = sum_of(&r);
-			if (poll(&p, 1, 1000) != 1)
+			if (poll(&p, 1, RIG_SOON_MS) != 1)
 				fail_msg("%u bytes in pieces of %u: nothing came", bytes, pieces[k].piece);
 			assert_int_equal(recv(fd, got, sizeof(got), 0), payloads[i]);
 			assert_memory_equal(got, frame + UDP_HEADERS, payloads[i]);

@@ -151,7 +151,7 @@ static void exchange(struct rig *r)
 static void hear_of(struct bed *b, char what, const unsigned *seen)
 {
 	struct pollfd p = { .fd = xn_dev_event_fd(b->r.dev), .events = POLLIN };
-	uint64_t end = xn_now_ns() + 3000000000ull;   /* the kernel tells once a second */
+	uint64_t end = xn_now_ns() + RIG_SOON_MS * 1000000ull;   /* the kernel tells once a second */
 
 	HOLD(write(b->ask, &what, 1) == 1);
 	while (!*seen && xn_now_ns() < end)
@@ -168,7 +168,7 @@ static void announce(struct rig *r)
 	ssize_t n = 0;
 
 	HOLD(!xn_port_announce(r->port, mac));
-	while (poll(&p, 1, 1000) == 1) {
+	while (poll(&p, 1, RIG_SOON_MS) == 1) {
 		n = recv(r->far, f, sizeof(f), 0);
 		if (n > 14 && f[12] == 0x80 && f[13] == 0x35)
 			break;
@@ -265,7 +265,7 @@ static void nobody_without_capabilities_and_files_runs_a_port_with_spare_sockets
 	if (!pid) {
 		close(pipefd[0]);
 		b.ask = pipefd[1];
-		alarm(30);
+		alarm(120);
 		live_without_privileges(&b);
 	}
 	close(pipefd[1]);

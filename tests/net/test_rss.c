@@ -20,7 +20,7 @@
 #include "tests/fake/rss.h"
 #include "tests/kernel/bed.h"
 
-#define ALL_S   120u
+#define ALL_S   900u
 #define QUEUES  4u
 #define BUFS    32u               /* of a row; the bed's fill ring has twice as many entries */
 #define BATCH   16u               /* frames under way on a queue */

@@ -12,7 +12,7 @@
 #include "tests/cmocka.h"
 #include "tests/net/xd.h"
 
-#define ALL_S     120u
+#define ALL_S     900u
 #define QUEUES    4u
 #define NS_PER_MS 1000000ull
 #define FRAMES    100u           /* at least, of each queue */
@@ -63,7 +63,7 @@ static void comes_on(unsigned queue)
 	const struct xn_gen_cfg cfg = { .bytes = BYTES,
 					.pace_pps = PPS, .window = UNDER_WAY, .run_tag = queue,
 					.cpu = -1 };
-	uint64_t until = xn_now_ns() + 5000 * NS_PER_MS;
+	uint64_t until = xn_now_ns() + 60000 * NS_PER_MS;
 	struct xn_gen_counts c;
 	struct xn_gen *gen;
 

@@ -25,7 +25,7 @@
 #include "tests/fake/rss.h"
 #include "tests/net/xd.h"
 
-#define ALL_S   120u
+#define ALL_S   900u
 #define PAIRS   4u
 #define RAM     (8u << 20)
 #define TX_AT   0x100000u
@@ -34,7 +34,7 @@
 #define BYTES   128u
 #define FRAMES  400u
 #define FLOWS   40u
-#define WAIT_MS 5000u
+#define WAIT_MS 20000u
 
 static struct {
 	struct xn_lab lab;

@@ -13,7 +13,7 @@
 #include "bench/tcp_side.h"
 #include "tests/cmocka.h"
 
-#define LIMIT_NS  10000000000ull     /* of one transfer */
+#define LIMIT_NS  120000000000ull     /* of one transfer */
 #define MiB       (1ull << 20)
 
 #define F_GUEST_CSUM (1ull << 1)

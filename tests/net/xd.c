@@ -29,10 +29,7 @@
 #include "tests/net/xd.h"
 
 #define NS_PER_MS    1000000ull
-#define LIFE_S       120        /* then a daemon ends by itself, whatever the test does */
-#define START_MS     10000
-#define STOP_MS      1000
-#define PING_MS      5000
+#define LIFE_S       600        /* then a daemon ends by itself, whatever the test does */
 #define VERSION_1    (1ull << 32)
 
 static char program[PATH_MAX];
@@ -174,7 +171,7 @@ void xd_start(struct xd *d, const struct xd_how *how, const char *port, const ch
 	for (; more && *more && n < XN_ARRAY_SIZE(args) - 1; more++)
 		args[n++] = *more;
 	xd_spawn(d, how, args);
-	if (!xd_said(d, ": ready", START_MS))
+	if (!xd_said(d, ": ready", XD_SOON_MS))
 		fail_msg("xsknetd did not start: see %s", d->log);
 }
 
@@ -233,7 +230,7 @@ int xd_wait(struct xd *d, unsigned ms)
 void xd_stop(struct xd *d)
 {
 	assert_int_equal(kill(d->pid, SIGTERM), 0);
-	assert_int_equal(xd_wait(d, XD_SANITIZED ? 10 * STOP_MS : STOP_MS), 0);
+	assert_int_equal(xd_wait(d, XD_SOON_MS), 0);
 }
 
 bool xd_alive(const struct xd *d)
@@ -260,7 +257,7 @@ static int dial(const char *path)
 json_t *xd_ask(const struct xd *d, const char *line)
 {
 	static char text[1u << 20];
-	uint64_t until = deadline(1000);
+	uint64_t until = deadline(XD_SOON_MS);
 	struct pollfd p = { .fd = dial(d->ctl), .events = POLLIN };
 	size_t n = 0;
 	json_t *j = NULL;
@@ -307,7 +304,7 @@ uint64_t xd_stat(const struct xd *d, const char *path)
 
 void xd_wait_stat(const struct xd *d, const char *path, uint64_t v)
 {
-	uint64_t until = deadline(2000), now;
+	uint64_t until = deadline(XD_SOON_MS), now;
 
 	while ((now = xd_stat(d, path)) != v) {
 		if (xn_now_ns() > until)
@@ -462,7 +459,7 @@ void xd_guest_reap(struct xd_guest *g)
 bool xd_guest_ping(struct xd_guest *g, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
-		uint64_t got = g->got, sent = g->sent, until = deadline(PING_MS);
+		uint64_t got = g->got, sent = g->sent, until = deadline(XD_SOON_MS);
 
 		if (!xd_guest_send(g, 60))
 			return false;
