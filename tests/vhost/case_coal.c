@@ -40,7 +40,7 @@ static uint8_t run(struct guest *g, enum command what, const void *data, uint32_
 	ring_desc(r, b, g->free_at + 4096, room, VRING_DESC_F_WRITE, 0);
 	ring_offer(r, a);
 	ring_kick(r);
-	CHECK(ring_wait(r, &head, &len, 1000), "the command is not answered");
+	CHECK(ring_wait(r, &head, &len, SOON_MS), "the command is not answered");
 	CHECK(head == a && !r->twice && len == room, "head %u comes back instead of %u", head, a);
 	if (told)
 		memcpy(told, answer, sizeof(*told));
@@ -76,7 +76,7 @@ static void send(struct guest *g, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		ring_post(r, &s, 1, 0);
 	ring_kick(r);
-	while (waiting(&w, 1000) && ring_used_idx(r) != want)
+	while (waiting(&w, SOON_MS) && ring_used_idx(r) != want)
 		;
 	CHECK(ring_used_idx(r) == want, "%u packets are not used", n);
 }
@@ -104,7 +104,7 @@ static void told_in_time(const void *arg)
 		event_taken(g->ring[TX].call);
 		since = now_ms();
 		send(g, 5);
-		is_called(g, 150, 3000, since);
+		is_called(g, 150, SOON_MS, since);
 	}
 	CHECK(counter_reaches(d, "irqs_held", 3), "nothing was held back");
 }
@@ -117,13 +117,13 @@ static void told_by_count(const void *arg)
 	set(g, TX_SET, 8, 900000);
 	event_taken(g->ring[TX].call);
 	send(g, 8);
-	is_called(g, 0, 3000, since);
+	is_called(g, 0, SOON_MS, since);
 	send(g, 3);
 	set(g, TX_SET, 3, 900000);             /* so many are there: at once */
-	is_called(g, 0, 3000, since);
+	is_called(g, 0, SOON_MS, since);
 	set(g, TX_SET, 0, 0);
 	send(g, 1);
-	is_called(g, 0, 3000, since);
+	is_called(g, 0, SOON_MS, since);
 }
 
 static void whatever_is_asked_for(const void *arg)
@@ -159,7 +159,7 @@ static void told_at_a_stop(const void *arg)
 	event_taken(g->ring[TX].call);
 	send(g, 1);
 	CHECK(!front_stop_ring(&g->front, TX, &base), "%s", g->front.error);
-	is_called(g, 0, 3000, since);
+	is_called(g, 0, SOON_MS, since);
 }
 
 /* Wishes that change all the time wake the thread, and keep nobody from being served. */

@@ -51,7 +51,7 @@ static uint8_t run(struct guest *g, const uint8_t *bytes, uint32_t n)
 	ring_desc(r, b, g->free_at + 4096, 1, WRITE, 0);
 	ring_offer(r, a);
 	ring_kick(r);
-	CHECK(ring_wait(r, &head, &len, 1000), "the command is not answered");
+	CHECK(ring_wait(r, &head, &len, SOON_MS), "the command is not answered");
 	CHECK(head == a && !r->twice, "head %u comes back instead of %u", head, a);
 	CHECK(len <= 1, "length %u", len);
 	return p[4096];
@@ -263,7 +263,7 @@ static void shape(const void *arg)
 	want = s->make(g, r);
 	ring_offer(r, want);
 	ring_kick(r);
-	CHECK(ring_wait(r, &head, &len, 1000), "the chain does not come back");
+	CHECK(ring_wait(r, &head, &len, SOON_MS), "the chain does not come back");
 	CHECK(head == want && !r->twice, "head %u comes back instead of %u", head, want);
 	CHECK(len <= 64, "length %u", len);
 	/* The answer is the last byte, behind results that no command here has. */
@@ -305,7 +305,7 @@ static void full_queue(const void *arg)
 		ring_offer(r, two(g, r, CMD(g, 4, NEXT), ACK(g, 1, WRITE)));
 	ring_kick(r);
 	for (unsigned i = 0; i < 128; i++)
-		CHECK(ring_wait(r, &head, &len, 1000), "%u of 128 commands were answered", i);
+		CHECK(ring_wait(r, &head, &len, SOON_MS), "%u of 128 commands were answered", i);
 	check_loop(g, 8);
 }
 
@@ -333,7 +333,7 @@ static void broken_ctrl(const void *arg)
 
 	ring_offer(&g->ring[CTRL], *head);
 	ring_kick(&g->ring[CTRL]);
-	while (waiting(&w, 1000) && !(told = event_taken(g->ring[CTRL].err)))
+	while (waiting(&w, SOON_MS) && !(told = event_taken(g->ring[CTRL].err)))
 		nap_ms(1);
 	CHECK(told == 1, "the error eventfd is signalled %llu times", (unsigned long long)told);
 	/* The data queues do not notice. */
@@ -375,7 +375,7 @@ static void came_from_elsewhere(const void *arg)
 	CHECK(!is_asked_to_announce(g), "asked before its rings are there");
 	CHECK(!guest_start_rings(g) && !guest_enable(g), "%s", g->front.error);
 	p = (struct pollfd){ .fd = back[0], .events = POLLIN };
-	CHECK(poll(&p, 1, 2000) == 1 && read(back[0], &h, sizeof(h)) == sizeof(h) &&
+	CHECK(poll(&p, 1, SOON_MS) == 1 && read(back[0], &h, sizeof(h)) == sizeof(h) &&
 	      h.request == XN_VU_BACK_CONFIG_CHANGE_MSG, "nobody says that the configuration has changed");
 	CHECK(is_asked_to_announce(g), "not asked");
 	CHECK(run(g, acked, 2) == VIRTIO_NET_OK, "the driver may not answer");

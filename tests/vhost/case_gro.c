@@ -110,7 +110,7 @@ static uint32_t receive_packet(struct guest *g, uint64_t *where, uint32_t at)
 	unsigned buffers = 1;
 
 	for (unsigned i = 0; i < buffers; i++) {
-		CHECK(ring_wait(&g->ring[RX], &head, &len, 2000), "buffer %u of %u does not come", i, buffers);
+		CHECK(ring_wait(&g->ring[RX], &head, &len, SOON_MS), "buffer %u of %u does not come", i, buffers);
 		CHECK(!g->ring[RX].twice && len && len <= BUF_BYTES && n + len <= sizeof(data), "head %u, length %u",
 		      head, len);
 		memcpy(data + n, guest_at(g, where[head]), len);
@@ -159,7 +159,7 @@ static void connection(const void *arg)
 		for (uint32_t until = at + SEGS * SIZE; at < until; )
 			at += receive_packet(g, where, at);
 		while (g->ring[TX].pending)
-			CHECK(ring_wait(&g->ring[TX], &head, &len, 2000), "a packet does not come back");
+			CHECK(ring_wait(&g->ring[TX], &head, &len, SOON_MS), "a packet does not come back");
 	}
 	CHECK(counter(d, "rx_coalesced") > 400, "only %llu were put together",
 	      (unsigned long long)counter(d, "rx_coalesced"));

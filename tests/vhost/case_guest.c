@@ -53,7 +53,7 @@ static void send_packet(struct guest *g, const struct packet *p, uint8_t *frame)
 	}
 	ring_post(r, s, n, 0);
 	ring_kick(r);
-	CHECK(ring_wait(r, &head, &len, 1000), "the head does not come back");
+	CHECK(ring_wait(r, &head, &len, SOON_MS), "the head does not come back");
 	CHECK(!len && !r->twice, "used wrongly, length %u", len);
 }
 
@@ -80,7 +80,7 @@ static void packet_case(const void *arg)
 		CHECK(!ring_used(&g->ring[RX], &head, &len), "it was sent all the same");
 		return;
 	}
-	CHECK(ring_wait(&g->ring[RX], &head, &len, 1000), "it does not come back");
+	CHECK(ring_wait(&g->ring[RX], &head, &len, SOON_MS), "it does not come back");
 	CHECK(len >= HDR + p->bytes && len <= HDR + (p->bytes < 60 ? 60 : p->bytes),
 	      "comes back with %u bytes", len);
 	CHECK(!memcmp((uint8_t *)guest_at(g, in.at) + HDR, frame, p->bytes), "comes back changed");
@@ -154,7 +154,7 @@ static void no_header(const void *arg)
 
 	ring_post(&g->ring[TX], &s, 1, 0);
 	ring_kick(&g->ring[TX]);
-	CHECK(ring_wait(&g->ring[TX], &head, &len, 1000) && !len, "the chain does not come back");
+	CHECK(ring_wait(&g->ring[TX], &head, &len, SOON_MS) && !len, "the chain does not come back");
 	CHECK(counter_reaches(&the_daemon, "tx_drop_short_chain", before + 1), "not counted");
 	check_loop(g, 8);
 }
@@ -184,8 +184,8 @@ static void longest_chain(const void *arg)
 	nap_ms(1);
 	ring_offer(r, 0);
 	ring_kick(r);
-	CHECK(ring_wait(r, &head, &len, 1000) && !head && !len, "the chain does not come back");
-	CHECK(ring_wait(&g->ring[RX], &head, &len, 1000) && len == 256 * 5 &&
+	CHECK(ring_wait(r, &head, &len, SOON_MS) && !head && !len, "the chain does not come back");
+	CHECK(ring_wait(&g->ring[RX], &head, &len, SOON_MS) && len == 256 * 5 &&
 	      frame_good((uint8_t *)guest_at(g, in.at) + HDR, len - HDR, 1), "the frame does not arrive");
 }
 
@@ -276,16 +276,6 @@ static void two_pairs(const void *arg)
 
 struct kick_arg { const char *what; enum { STORM, EMPTY, HUGE_VALUE, SEMAPHORE, PIPE, FULL_PIPE } how; };
 
-static uint64_t cpu_ms_of(unsigned ms)
-{
-	struct footprint a, b;
-
-	daemon_footprint(&the_daemon, &a);
-	nap_ms(ms);
-	daemon_footprint(&the_daemon, &b);
-	return b.cpu_ms - a.cpu_ms;
-}
-
 static int kick_fd_for(const struct kick_arg *k, int *writer)
 {
 	int p[2];
@@ -330,7 +320,7 @@ static void strange_kicks(const void *arg)
 	/* A semaphore stays readable a million times over; the rest is quiet soon. */
 	nap_ms(20);
 	if (k->how != SEMAPHORE)
-		CHECK(cpu_ms_of(100) < 60, "costs a processor also when it is over");
+		CHECK(daemon_quiet(&the_daemon, 100, 600), "costs a processor also when it is over");
 	CHECK(!front_set(&g->front, XN_VU_SET_VRING_KICK, &v, sizeof(v), &g->ring[TX].kick, 1), "%s",
 	      g->front.error);
 	check_loop(g, 16);
@@ -394,7 +384,7 @@ static void notifications(const void *arg)
 	event_taken(r->call);
 	ring_post(r, &s, 1, 0);
 	ring_kick(r);
-	CHECK(poll(&(struct pollfd){ .fd = r->call, .events = POLLIN }, 1, 1000) == 1,
+	CHECK(poll(&(struct pollfd){ .fd = r->call, .events = POLLIN }, 1, SOON_MS) == 1,
 	      "no notification for a used buffer");
 	CHECK(ring_used(r, &head, &len), "a notification, but no used buffer");
 	event_taken(r->call);
@@ -562,7 +552,7 @@ static void disabled(const void *arg)
 		ring_post(&g->ring[TX], &s, 1, 0);
 	ring_kick(&g->ring[TX]);
 	for (unsigned i = 0; i < 10; i++)
-		CHECK(ring_wait(&g->ring[TX], &head, &len, 1000), "packets of a disabled ring stay");
+		CHECK(ring_wait(&g->ring[TX], &head, &len, SOON_MS), "packets of a disabled ring stay");
 	CHECK(counter(&the_daemon, "tx_drop_disabled") == drops + 10, "not counted");
 	CHECK(!ring_used(&g->ring[RX], &head, &len), "packets of a disabled ring are sent");
 	CHECK(!front_enable_ring(&g->front, TX, true), "%s", g->front.error);
@@ -580,7 +570,7 @@ static void rx_disabled(const void *arg)
 	CHECK(!front_enable_ring(&g->front, RX, false), "%s", g->front.error);
 	ring_post(&g->ring[TX], &s, 1, 0);
 	ring_kick(&g->ring[TX]);
-	CHECK(ring_wait(&g->ring[TX], &head, &len, 1000), "the packet stays");
+	CHECK(ring_wait(&g->ring[TX], &head, &len, SOON_MS), "the packet stays");
 	CHECK(!ring_wait(&g->ring[RX], &head, &len, 20), "a disabled ring receives");
 	CHECK(!front_enable_ring(&g->front, RX, true), "%s", g->front.error);
 	check_loop(g, 8);
@@ -634,7 +624,7 @@ static void only_tx(const void *arg)
 		ring_post(&g->ring[TX], &s, 1, 0);
 	ring_kick(&g->ring[TX]);
 	for (unsigned i = 0; i < 50; i++)
-		CHECK(ring_wait(&g->ring[TX], &head, &len, 1000),
+		CHECK(ring_wait(&g->ring[TX], &head, &len, SOON_MS),
 		      "without a receive ring packet %u does not come back", i);
 }
 

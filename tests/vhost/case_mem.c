@@ -268,6 +268,7 @@ static void event_of_kind(const void *arg)
 	const uint64_t v = a->ring;
 	struct footprint before, after;
 	int fd = make_kind(a->kind);
+	uint64_t from;
 	enum answer said;
 
 	check_loop(g, 2);
@@ -275,6 +276,7 @@ static void event_of_kind(const void *arg)
 	if (a->kind->no_event)
 		CHECK(said == REFUSED || said == CLOSED, "should be refused, is %s", answer_name(said));
 	check_in_step(g);
+	from = now_ms();
 	daemon_footprint(&the_daemon, &before);
 	for (unsigned i = 0; i < 20 && g->front.fd >= 0; i++) {
 		const struct seg s = { g->free_at, HDR + 60 };
@@ -284,8 +286,9 @@ static void event_of_kind(const void *arg)
 		nap_ms(5);
 	}
 	daemon_footprint(&the_daemon, &after);
-	CHECK(after.cpu_ms - before.cpu_ms < 80, "%llu ms of processor in 100 ms",
-	      (unsigned long long)(after.cpu_ms - before.cpu_ms));
+	CHECK((after.cpu_ms - before.cpu_ms) * 10 < (now_ms() - from + 1) * 8,
+	      "%llu ms of processor in %llu ms", (unsigned long long)(after.cpu_ms - before.cpu_ms),
+	      (unsigned long long)(now_ms() - from));
 }
 
 /* ---- memory that is good ---- */
@@ -369,11 +372,11 @@ static void slots_come_and_go(const void *arg)
 		frame_write(p + MIB + 4096 * i + HDR, 60, 0);
 		ring_post(&g->ring[TX], &s, 1, 0);
 		ring_kick(&g->ring[TX]);
-		if (!ring_wait(&g->ring[TX], &head, &len, 1000)) {
+		if (!ring_wait(&g->ring[TX], &head, &len, SOON_MS)) {
 			munmap(p, 2 * MIB);
 			fail("a packet in the new region is not sent");
 		}
-		CHECK(ring_wait(&g->ring[RX], &head, &len, 1000), "and does not come back");
+		CHECK(ring_wait(&g->ring[RX], &head, &len, SOON_MS), "and does not come back");
 		check_accepted(ask(g, XN_VU_REM_MEM_REG, &m, sizeof(m), NULL, 0));
 	}
 	munmap(p, 2 * MIB);
@@ -603,7 +606,7 @@ static void log_is_answered(const void *arg)
 	uint64_t v;
 
 	CHECK(!front_send(&g->front, &h, &log, sizeof(log), &fd, 1), "%s", g->front.error);
-	CHECK(!front_recv(&g->front, &back, &v, sizeof(v), NULL, NULL, 1000), "no answer: %s",
+	CHECK(!front_recv(&g->front, &back, &v, sizeof(v), NULL, NULL, SOON_MS), "no answer: %s",
 	      g->front.error);
 	CHECK(back.request == XN_VU_SET_LOG_BASE, "answered with %u", back.request);
 	check_in_step(g);
@@ -622,6 +625,7 @@ static void log_beyond(const void *arg)
 	set_log(g, fd, 4096, 0);
 	ask(g, XN_VU_SET_VRING_ADDR, &a, sizeof(a), NULL, 0);
 	check_in_step(g);
+	g->wait_ms = LOST_MS;
 	if (g->front.fd >= 0)
 		guest_loop(g, 16);
 }
@@ -634,6 +638,7 @@ static void log_truncated(const void *arg)
 	set_log(g, fd, 8192, 0);
 	check_loop(g, 8);
 	CHECK(!ftruncate(fd, 0), "ftruncate: %s", strerror(errno));
+	g->wait_ms = LOST_MS;
 	guest_loop(g, 64);
 }
 
@@ -682,6 +687,7 @@ static void log_on_huge_pages(const void *arg)
 	      after.memfd_maps);
 	check_loop(g, 8);
 	CHECK(!ftruncate(fd, 0), "ftruncate: %s", strerror(errno));
+	g->wait_ms = LOST_MS;
 	guest_loop(g, 64);
 }
 

@@ -175,7 +175,7 @@ static void slow_message(const void *arg)
 	uint64_t v;
 
 	dribble(g, &h, sizeof(h), -1);
-	CHECK(!front_recv(&g->front, &back, &v, sizeof(v), NULL, NULL, 1000),
+	CHECK(!front_recv(&g->front, &back, &v, sizeof(v), NULL, NULL, SOON_MS),
 	      "no answer: %s", g->front.error);
 	CHECK(back.request == XN_VU_GET_FEATURES && back.size == 8, "a wrong answer");
 }
@@ -228,7 +228,7 @@ static void two_at_once(const void *arg)
 
 	CHECK(send(g->front.fd, h, sizeof(h), MSG_NOSIGNAL) == sizeof(h), "send");
 	for (unsigned i = 0; i < 2; i++) {
-		CHECK(!front_recv(&g->front, &back, &v, sizeof(v), NULL, NULL, 1000),
+		CHECK(!front_recv(&g->front, &back, &v, sizeof(v), NULL, NULL, SOON_MS),
 		      "no answer: %s", g->front.error);
 		CHECK(back.request == h[i].request, "answers are out of order");
 	}
@@ -512,8 +512,7 @@ static void num_over_and_over(const void *arg)
 		CHECK(!front_set(&g->front, XN_VU_SET_VRING_NUM, &s, sizeof(s), NULL, 0), "%s",
 		      g->front.error);
 	}
-	daemon_footprint(&the_daemon, &b);
-	CHECK(!daemon_grew(&a, &b, 512), "grew from %u fds, %llu KiB to %u, %llu",
+	CHECK(!daemon_grew(&the_daemon, &a, &b, 512), "grew from %u fds, %llu KiB to %u, %llu",
 	      a.fds, (unsigned long long)a.rss_kb, b.fds, (unsigned long long)b.rss_kb);
 }
 

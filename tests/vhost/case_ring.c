@@ -63,7 +63,7 @@ static void drop1(const void *arg)
 	bad = c->make(g, r);
 	ring_offer(r, bad);
 	ring_kick(r);
-	CHECK(ring_wait(r, &head, &len, 1000), "the chain does not come back");
+	CHECK(ring_wait(r, &head, &len, SOON_MS), "the chain does not come back");
 	CHECK(head == bad && !r->twice, "head %u comes back instead of %u", head, bad);
 	if (c->fault) {
 		CHECK(!len, "it comes back with length %u", len);
@@ -436,7 +436,7 @@ static void too_long(const void *arg)
 	memset(guest_at(g, DATA(g)), 0, HDR);
 	ring_offer(r, one(g, r, DATA(g), HDR + *bytes, 0, 0));
 	ring_kick(r);
-	CHECK(ring_wait(r, &head, &len, 1000) && !len, "the chain does not come back");
+	CHECK(ring_wait(r, &head, &len, SOON_MS) && !len, "the chain does not come back");
 	CHECK(counter_reaches(&the_daemon, "tx_drop_too_long", before + 1), "not counted");
 	check_loop(g, 8);
 }
@@ -476,7 +476,7 @@ static void check_broken(struct guest *g, const struct broken_case *c, unsigned 
 	struct wait w = { 0 };
 	uint64_t told = 0, status;
 
-	while (waiting(&w, 1000) && !(told = event_taken(g->ring[ring].err)))
+	while (waiting(&w, SOON_MS) && !(told = event_taken(g->ring[ring].err)))
 		nap_ms(1);
 	CHECK(told, "the error eventfd is not signalled");
 	CHECK(told == 1, "the error eventfd is signalled %llu times", (unsigned long long)told);
@@ -495,19 +495,22 @@ static void broken(const void *arg)
 	struct guest *g = guest_open(&(struct guest_cfg){ 0 });
 	uint64_t before = counter(&the_daemon, a->c->fault);
 	struct footprint f0, f1;
+	uint64_t from;
 
 	check_loop(g, 8);
 	break_ring(g, a->c, a->ring);
 	check_broken(g, a->c, a->ring, before);
 	/* It stays so without work. */
+	from = now_ms();
 	daemon_footprint(&the_daemon, &f0);
 	for (unsigned i = 0; i < 50; i++) {
 		ring_kick(&g->ring[a->ring]);
 		nap_ms(2);
 	}
 	daemon_footprint(&the_daemon, &f1);
-	CHECK(f1.cpu_ms - f0.cpu_ms < 60, "a broken queue costs %llu ms of processor in 100 ms",
-	      (unsigned long long)(f1.cpu_ms - f0.cpu_ms));
+	CHECK((f1.cpu_ms - f0.cpu_ms) * 10 < (now_ms() - from) * 6,
+	      "a broken queue costs %llu ms of processor in %llu ms",
+	      (unsigned long long)(f1.cpu_ms - f0.cpu_ms), (unsigned long long)(now_ms() - from));
 	CHECK(!event_taken(g->ring[a->ring].err), "the error eventfd is signalled again");
 	CHECK(!guest_restart_rings(g), "cannot be set up again: %s", g->front.error);
 	check_loop(g, 16);
@@ -582,7 +585,7 @@ static void same_tx_head(const void *arg)
 	for (unsigned i = 0; i < 200; i++)
 		ring_offer(r, id);
 	ring_kick(r);
-	while (ring_wait(r, &head, &len, n ? 20 : 1000))
+	while (ring_wait(r, &head, &len, n ? 20 : SOON_MS))
 		n++;
 	CHECK(n && n <= 200, "%u used entries for one head, 200 times available", n);
 	check_in_step(g);
@@ -595,7 +598,6 @@ static void small_rx(const void *arg)
 {
 	const struct rx_arg *a = arg;
 	struct guest *g = guest_open(&(struct guest_cfg){ .features = a->features });
-	struct footprint f0, f1;
 
 	for (unsigned i = 0; i < a->n; i++) {
 		const struct seg s = { DATA(g) + 256 * i, a->bytes };
@@ -612,11 +614,7 @@ static void small_rx(const void *arg)
 	}
 	ring_kick(&g->ring[TX]);
 	nap_ms(20);
-	daemon_footprint(&the_daemon, &f0);
-	nap_ms(100);
-	daemon_footprint(&the_daemon, &f1);
-	CHECK(f1.cpu_ms - f0.cpu_ms < 60, "%llu ms of processor in 100 ms",
-	      (unsigned long long)(f1.cpu_ms - f0.cpu_ms));
+	CHECK(daemon_quiet(&the_daemon, 100, 600), "more than 60 ms of processor in 100 ms");
 	CHECK(!guest_restart_rings(g), "%s", g->front.error);
 	check_loop(g, 8);
 }
@@ -641,7 +639,7 @@ static void merge_with_unmapped(const void *arg)
 	frame_write(guest_at(g, s.at + HDR), 1514, 0);
 	ring_post(&g->ring[TX], &s, 1, 0);
 	ring_kick(&g->ring[TX]);
-	while (n < 4 && ring_wait(r, &head, &len, n < 1 ? 1000 : 50))
+	while (n < 4 && ring_wait(r, &head, &len, SOON_MS))
 		n++;
 	CHECK(n == 4 && !r->twice, "%u of 4 heads came back", n);
 	check_in_step(g);
@@ -664,7 +662,7 @@ static void no_rx_buffers(const void *arg)
 	}
 	ring_kick(&g->ring[TX]);
 	for (unsigned i = 0; i < 100; i++)
-		CHECK(ring_wait(&g->ring[TX], &head, &len, 1000), "%u of 100 packets came back", i);
+		CHECK(ring_wait(&g->ring[TX], &head, &len, SOON_MS), "%u of 100 packets came back", i);
 	CHECK(counter(&the_daemon, "rx_drop_no_buffer") + counter(&the_daemon, "rx_drop_error") ==
 	      drops[0] + drops[1] + 100, "drops are not all counted");
 	check_loop(g, 8);
@@ -697,6 +695,8 @@ static void packet_over_edge(const void *arg)
 	uint64_t lost = counter(&the_daemon, "heads_dropped") + counter(&the_daemon, "fault_addr_unmapped");
 	const struct seg s = { a->at - 100, HDR + bytes }, in = { g->rx_at, BUF_BYTES };
 	uint8_t frame[HDR + 400];
+	struct wait w = { 0 };
+	bool came;
 
 	memset(frame, 0, HDR);
 	frame_write(frame + HDR, bytes, 5);
@@ -708,8 +708,11 @@ static void packet_over_edge(const void *arg)
 	nap_ms(2);
 	ring_post(&g->ring[TX], &s, 1, 0);
 	ring_kick(&g->ring[TX]);
-	CHECK(ring_wait(&g->ring[TX], &head, &len, 1000) && !len, "the head does not come back");
-	if (ring_wait(&g->ring[RX], &head, &len, 100)) {
+	CHECK(ring_wait(&g->ring[TX], &head, &len, SOON_MS) && !len, "the head does not come back");
+	while (!(came = ring_wait(&g->ring[RX], &head, &len, 20)) && waiting(&w, SOON_MS) &&
+	       counter(&the_daemon, "heads_dropped") + counter(&the_daemon, "fault_addr_unmapped") <= lost)
+		;
+	if (came) {
 		CHECK(a->whole, "sent, although a part of it is no memory");
 		CHECK(len == HDR + bytes && frame_good((uint8_t *)guest_at(g, in.at) + HDR, bytes, 5),
 		      "it arrives changed");
@@ -737,7 +740,7 @@ static void buffer_over_edge(const void *arg)
 	nap_ms(2);
 	ring_post(&g->ring[TX], &s, 1, 0);
 	ring_kick(&g->ring[TX]);
-	CHECK(ring_wait(&g->ring[RX], &head, &len, 1000), "the buffer does not come back");
+	CHECK(ring_wait(&g->ring[RX], &head, &len, SOON_MS), "the buffer does not come back");
 	if (!a->whole) {
 		CHECK(!len && counter(&the_daemon, "fault_addr_unmapped") == faults + 1,
 		      "used, although a part of it is no memory");
@@ -775,7 +778,7 @@ static void table_over_edge(const void *arg)
 	ring_desc(&g->ring[TX], id, a->at - 16, 32, INDIRECT, 0);
 	ring_offer(&g->ring[TX], id);
 	ring_kick(&g->ring[TX]);
-	CHECK(ring_wait(&g->ring[TX], &head, &len, 1000) && head == id && !len,
+	CHECK(ring_wait(&g->ring[TX], &head, &len, SOON_MS) && head == id && !len,
 	      "the head does not come back");
 	check_loop(g, 8);
 }

@@ -68,7 +68,7 @@ static uint8_t run(struct guest *g, const struct command *c)
 	ring_desc(r, b, g->free_at + 4096, 1, VRING_DESC_F_WRITE, 0);
 	ring_offer(r, a);
 	ring_kick(r);
-	CHECK(ring_wait(r, &head, &len, 1000), "the command is not answered");
+	CHECK(ring_wait(r, &head, &len, SOON_MS), "the command is not answered");
 	CHECK(head == a && !r->twice, "head %u comes back instead of %u", head, a);
 	return p[4096];
 }

@@ -21,7 +21,6 @@
 #define LOOP_BUFS  256u         /* buffers of guest_loop, each way */
 #define CASE_BYTES 0x40000u     /* what is the case's own */
 #define PAGE       4096u
-#define LOOP_MS    3000u        /* a frame that is longer under way is lost */
 #define WRAP       0x8000u      /* packed: of a position */
 #define NEW_PACKED 0x80008000u  /* base of a packed ring that begins */
 #define P_AVAIL    (1u << VRING_PACKED_DESC_F_AVAIL)
@@ -436,6 +435,7 @@ static void place_all(struct guest *g)
 	g->tx_at = g->rx_at + LOOP_BUFS * BUF_BYTES;
 	g->free_at = g->tx_at + LOOP_BUFS * BUF_BYTES;
 	g->buf_bytes = BUF_BYTES;
+	g->wait_ms = SOON_MS;
 }
 
 static void close_it(void *arg)
@@ -590,6 +590,39 @@ static void post_tx(struct guest *g, unsigned n)
 	ring_kick(r);
 }
 
+static uint64_t found_no_buffer(const struct guest *g)
+{
+	const struct daemon *d = g->cfg.daemon ? g->cfg.daemon : &the_daemon;
+	uint64_t a = 0, b = 0;
+
+	daemon_try_number(d, "counters.rx_drop_no_buffer.value", &a);
+	daemon_try_number(d, "counters.rx_drop_error.value", &b);
+	return a + b;
+}
+
+/*
+ * The first buffer of a frame. A turn of the device looks for buffers before it looks for packets:
+ * when the first of both are posted in between, the packet finds no buffer, is dropped by name,
+ * and sent again here.
+ */
+static bool first_buffer(struct guest *g, uint32_t *head, uint32_t *len)
+{
+	struct wait w = { 0 };
+
+	while (waiting(&w, g->wait_ms)) {
+		if (ring_wait(&g->ring[RX], head, len, 100))
+			return true;
+		if (!g->ahead || found_no_buffer(g) == g->lost)
+			continue;
+		if (!ring_wait(&g->ring[TX], head, len, g->wait_ms))
+			return false;
+		g->lost = found_no_buffer(g);
+		g->sent--;
+		post_tx(g, 1);
+	}
+	return false;
+}
+
 /* One frame, of all its buffers. */
 static const char *take_frame(struct guest *g)
 {
@@ -602,7 +635,7 @@ static const char *take_frame(struct guest *g)
 		const uint8_t *p;
 		uint32_t skip_bytes = i ? 0 : HDR;
 
-		if (!ring_wait(r, &head, &len, LOOP_MS))
+		if (!i ? !first_buffer(g, &head, &len) : !ring_wait(r, &head, &len, g->wait_ms))
 			return why(g, "frame %u of %u did not come back", g->received, g->sent);
 		if (r->twice)
 			return why(g, "receive head %u was used without being available (%u times)", head,
@@ -635,14 +668,17 @@ const char *guest_loop(struct guest *g, unsigned n)
 		/* No more under way than fit into what is posted. */
 		unsigned room = loop_bufs(g) * g->buf_bytes / (2 * BUF_BYTES);
 
+		g->ahead = !g->ring[RX].pending;
+		if (g->ahead)
+			g->lost = found_no_buffer(g);
 		post_rx(g);
-		if (!room)
+		if (!room || g->ahead)
 			room = 1;
 		if (g->sent < until)
 			post_tx(g, until - g->sent < room ? until - g->sent : room);
 		while (!bad && g->received < g->sent)
 			bad = take_frame(g);
-		while (!bad && g->ring[TX].pending && ring_wait(&g->ring[TX], &head, &len, LOOP_MS))
+		while (!bad && g->ring[TX].pending && ring_wait(&g->ring[TX], &head, &len, g->wait_ms))
 			if (g->ring[TX].twice || len)
 				bad = why(g, "transmit head %u was used wrongly (length %u)", head, len);
 		if (!bad && g->ring[TX].pending)
@@ -704,7 +740,7 @@ enum answer ask_raw(struct guest *g, uint32_t request, uint32_t flags, uint32_t 
 	if (!rc && !(flags & XN_VU_NEED_REPLY) && !has_reply(request))
 		return SILENT;
 	if (!rc)
-		rc = front_recv(&g->front, &h, &p, sizeof(p), got, &n, 1000);
+		rc = front_recv(&g->front, &h, &p, sizeof(p), got, &n, SOON_MS);
 	if (rc)
 		return rc == -ETIMEDOUT ? SILENT : CLOSED;
 	a = judge(request, &h, &p, n);

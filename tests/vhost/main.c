@@ -22,7 +22,7 @@
 
 #define MAX_CASES  1000u
 #define MAX_UNDO   512u
-#define CASE_LIMIT_S 120u
+#define CASE_LIMIT_S 600u
 
 static struct {
 	case_fn run;

@@ -45,6 +45,11 @@
 #define SANITIZED false
 #endif
 
+/* What comes at all has come by then, on a slow machine that is busy with other things too. No time
+ * that is measured here decides more than that: how fast something is, other programs tell. */
+#define SOON_MS 20000u
+#define LOST_MS 1000u           /* for what need not come */
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define BIT(n) (1ull << (n))
 #define F_VQ_NOTF_COAL 52       /* Linux headers before 6.6 do not have it */
@@ -133,22 +138,26 @@ struct footprint {
 };
 /* What it holds; all 0: it has ended. */
 void daemon_footprint(const struct daemon *d, struct footprint *f);
-/* Is b, after n of something, more than a was? (Of memory: `kb` more.) */
-bool daemon_grew(const struct footprint *a, const struct footprint *b, unsigned kb);
-/* Waits, at most a second, until its fds and memfd_maps are those. */
+/* Does it hold more than a, after n of something, and go on to? (Of memory: `kb` more.) b: what it
+ * holds now. */
+bool daemon_grew(const struct daemon *d, const struct footprint *a, struct footprint *b, unsigned kb);
+/* Waits until its fds and memfd_maps are no more than those. */
 bool daemon_settled(const struct daemon *d, const struct footprint *idle);
+/* Waits until there are `ms` in which it takes at most so many of 1000 parts of a processor; false:
+ * it takes more, again and again. */
+bool daemon_quiet(const struct daemon *d, unsigned ms, unsigned permille);
 /* A line of /proc/PID/status: "CapEff:\t...". */
 bool daemon_status(const struct daemon *d, const char *field, char *value, size_t room);
 /* Lines that it wrote to stderr so far. */
 unsigned daemon_log_lines(const struct daemon *d);
 
 /* Numbers of the statistics socket: path is "guest.broken", "counters.rx_packets.value".
- * Fails the case when it does not answer within a second. */
+ * Fails the case when it does not answer. */
 uint64_t daemon_number(const struct daemon *d, const char *path);
 uint64_t counter(const struct daemon *d, const char *name);
 /* The same, false if it does not answer or there is no such number. */
 bool daemon_try_number(const struct daemon *d, const char *path, uint64_t *v);
-/* Waits, at most a second, until the counter is at least v. */
+/* Waits until the counter is at least v. */
 bool counter_reaches(const struct daemon *d, const char *name, uint64_t v);
 /* fd of a connection to the statistics socket. */
 int  daemon_ctl_connect(const struct daemon *d);
@@ -230,9 +239,12 @@ struct guest {
 	unsigned n_rings;
 	uint64_t rx_at, tx_at, free_at; /* gpa: buffers of the loop; what is the case's own */
 	uint32_t buf_bytes;             /* of a receive buffer that guest_loop posts */
+	uint32_t wait_ms;               /* a frame that is longer under way is lost: SOON_MS */
 	uint32_t sent, received;        /* by guest_loop: sequence numbers */
 	int inflight_fd;
 	struct xn_vu_inflight inflight;
+	bool ahead;                     /* its one frame may have come before the first buffers */
+	uint64_t lost;                  /* then: frames that found none, so far */
 	char why[200];                  /* guest_loop failed */
 };
 
@@ -258,7 +270,8 @@ uint64_t user_of(const struct guest *g, uint64_t gpa);
 
 /*
  * n frames through the loopback port and back on pair 0: each has to come, whole, in
- * order, once, with a header that asks for nothing. NULL: all well; else g->why.
+ * order, once, with a header that asks for nothing. NULL: all well; else g->why. (Where they need
+ * not come, a case sets wait_ms to less.)
  */
 const char *guest_loop(struct guest *g, unsigned n);
 /* Fails the case if not. */
@@ -282,7 +295,7 @@ bool frame_good(const uint8_t *p, uint32_t len, uint32_t seq);
 
 enum answer { ACCEPTED, REFUSED, CLOSED, SILENT };
 /* Any message; with NEED_REPLY in flags (or a request that has a reply) waits for the
- * answer, at most a second. size: what the header says. */
+ * answer. size: what the header says. */
 enum answer ask_raw(struct guest *g, uint32_t request, uint32_t flags, uint32_t size,
 		    const void *payload, size_t bytes, const int *fds, unsigned n_fds);
 /* In proper form, with NEED_REPLY. */
