@@ -135,8 +135,8 @@ static inline void no_call_is_held(enum xn_fault fault)
 	assert_int_equal(back, rig_fault(&r, fault));
 	assert_true(back >= calls && back <= 3 * calls);
 	/* Each call does the same; 65536 descriptors and one chain are below 1 ms, but a
-	 * sanitizer or a busy machine takes its share. */
-	assert_true(shortest < 100000000u);
+	 * sanitizer, or a slow machine that is busy, takes its share. */
+	assert_true(shortest < 1000000000u);
 }
 
 /* ---- any guest ---- */
@@ -175,7 +175,9 @@ static inline void pieces_are_guest_memory(const struct xn_chain *c)
 	assert_int_equal(bytes, c->bytes);
 }
 
-/* How long a guest rewrites its rings: XN_MUTATE_SECONDS. */
+/* How long a guest rewrites its rings: XN_MUTATE_SECONDS; and how much longer on a slow machine, until
+ * enough has come of it. */
+#define PATIENCE_NS 60000000000ull
 static inline uint64_t mutate_until(void)
 {
 	const char *s = getenv("XN_MUTATE_SECONDS");

@@ -38,7 +38,7 @@
 #include "rss/config.h"
 
 #define MAX_WORDS 12
-#define WAIT_MS   5000
+#define WAIT_MS   20000
 
 /* ---- options ---- */
 

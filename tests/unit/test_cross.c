@@ -214,7 +214,7 @@ static void *sleeper(void *arg)
 			continue;
 		}
 		xn_mail_arm(&post.m, false, XN_MAIL_FOR_BUFFERS_TOO);
-		if (!poll(&p, 1, 5000))
+		if (!poll(&p, 1, 20000))
 			xn_store_once32(&post.missed, 1);
 		xn_mail_awake(&post.m);
 	}
@@ -226,7 +226,7 @@ static void no_letter_is_missed_by_a_sleeper(void **state)
 	pthread_t t;
 
 	(void)state;
-	alarm(120);
+	alarm(900);
 	assert_int_equal(xn_mail_open(&post.m), 0);
 	assert_int_equal(pthread_create(&t, NULL, sleeper, NULL), 0);
 	for (uint32_t i = 1; i <= LETTERS && !xn_load_once32(&post.missed); i++) {
@@ -294,7 +294,7 @@ static void each_frame_is_copied_or_dropped_once_and_its_buffer_comes_back_once(
 	pthread_t t;
 
 	(void)state;
-	alarm(120);
+	alarm(900);
 	memset(&w, 0, sizeof(w));
 	for (uint32_t i = 0; i < BUFS; i++)
 		free_bufs[i] = i;

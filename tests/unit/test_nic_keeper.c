@@ -24,17 +24,16 @@ static struct xn_nic_cfg kept(struct fnic *n)
 	return cfg;
 }
 
-/* Within 5 s. */
 static bool wait_until_same(const struct fnic *n, const struct fnic *before)
 {
-	for (unsigned ms = 0; ms < 5000 && !(fnic_same(n, before) && is_clean()); ms += 10)
+	for (unsigned ms = 0; ms < 20000 && !(fnic_same(n, before) && is_clean()); ms += 10)
 		usleep(10000);
 	return fnic_same(n, before) && is_clean();
 }
 
 static bool wait_until_gone(int pid)
 {
-	for (unsigned ms = 0; ms < 5000 && !kill(pid, 0); ms += 10)
+	for (unsigned ms = 0; ms < 20000 && !kill(pid, 0); ms += 10)
 		usleep(10000);
 	return kill(pid, 0) && errno == ESRCH;
 }

@@ -789,6 +789,6 @@ int main(void)
 		CASE(a_queue_that_is_switched_off_drops_and_counts),
 	};
 
-	alarm(120);
+	alarm(900);
 	return cmocka_run_group_tests_name("port_rss", tests, NULL, NULL);
 }

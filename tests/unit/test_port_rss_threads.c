@@ -114,6 +114,6 @@ int main(void)
 		CASE(configurations_change_while_frames_cross),
 	};
 
-	alarm(180);
+	alarm(900);
 	return cmocka_run_group_tests_name("port_rss_threads", tests, NULL, NULL);
 }

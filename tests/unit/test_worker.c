@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 #define RX_AT    0x100000u
 #define TX_AT    0x400000u
 #define NS_PER_MS 1000000ull
+#define SOON_MS   20000u  /* what comes at all has come by then, on a busy machine too */
 
 /* ---- tempo: traffic as numbers ---- */
 
@@ -337,8 +339,8 @@ static void ping(struct rig *r)
 	drv_post1(&r->drv, TX, TX_AT, 80);
 	if (r->kick[TX] >= 0)
 		assert_int_equal(eventfd_write(r->kick[TX], 1), 0);
-	assert_true(wait_used(r, TX, 2000));
-	assert_true(wait_used(r, RX, 2000));
+	assert_true(wait_used(r, TX, SOON_MS));
+	assert_true(wait_used(r, RX, SOON_MS));
 	drv_post1(&r->drv, RX, RX_AT, 1536);
 }
 
@@ -361,6 +363,21 @@ static void frames_pass(enum xn_poll poll)
 static void frames_pass_adaptive(void **state) { frames_pass(XN_POLL_ADAPTIVE); }
 static void frames_pass_busy(void **state)     { frames_pass(XN_POLL_BUSY); }
 static void frames_pass_sleeping(void **state) { frames_pass(XN_POLL_SLEEP); }
+
+/* Its thread does nothing any more. */
+static void await_rest(const struct rig *r, struct xn_worker_stats *now)
+{
+	const uint64_t until = xn_now_ns() + SOON_MS * NS_PER_MS;
+	struct xn_worker_stats was;
+
+	xn_worker_get_stats(r->w, now);
+	do {
+		assert_true(xn_now_ns() < until);
+		was = *now;
+		pause_ms(20);
+		xn_worker_get_stats(r->w, now);
+	} while (was.turns != now->turns || was.cpu_ns != now->cpu_ns);
+}
 
 /* The queue is stopped and started, its rings changed, between park and run, again and
  * again, with traffic in between: what ThreadSanitizer wants to see. */
@@ -390,8 +407,7 @@ static void parked_is_parked(enum xn_poll poll)
 		}
 		assert_int_equal(xn_dev_start(r.dev), 0);
 	}
-	pause_ms(20);                                   /* it goes to rest */
-	xn_worker_get_stats(r.w, &before);
+	await_rest(&r, &before);
 	drv_post1(&r.drv, TX, TX_AT, 80);
 	assert_int_equal(eventfd_write(r.kick[TX], 1), 0);
 	pause_ms(20);
@@ -400,7 +416,7 @@ static void parked_is_parked(enum xn_poll poll)
 	assert_int_equal(before.cpu_ns, after.cpu_ns);
 	assert_int_equal(drv_stat(r.dev, 0, "tx_packets"), 200);
 	xn_worker_run(r.w, r.q, false);
-	assert_true(wait_used(&r, TX, 2000));           /* nor was the kick lost */
+	assert_true(wait_used(&r, TX, SOON_MS));        /* nor was the kick lost */
 	close_rig(&r);
 }
 
@@ -422,10 +438,23 @@ static double idle_share(struct rig *r, unsigned ms, uint64_t *turns)
 	return (double)(b.cpu_ns - a.cpu_ns) / (double)ns;
 }
 
+/* There are so many ms in which it takes less than `share` of a processor, and with `asleep` no
+ * turn at all. On a busy machine they may come late; a thread that goes on and on has none. */
+static bool rests(struct rig *r, unsigned ms, double share, bool asleep)
+{
+	const uint64_t until = xn_now_ns() + SOON_MS * NS_PER_MS;
+	uint64_t turns;
+
+	do
+		if (idle_share(r, ms, &turns) < share && !(asleep && turns))
+			return true;
+	while (xn_now_ns() < until);
+	return false;
+}
+
 static void a_silent_guest_costs_nothing(void **state)
 {
 	static const enum xn_poll polls[] = { XN_POLL_ADAPTIVE, XN_POLL_SLEEP };
-	uint64_t turns;
 	struct rig r;
 
 	for (unsigned i = 0; i < XN_ARRAY_SIZE(polls); i++) {
@@ -433,16 +462,15 @@ static void a_silent_guest_costs_nothing(void **state)
 		give_buffers(&r, 64);
 		xn_worker_run(r.w, r.q, false);
 		ping(&r);
-		pause_ms(10);
-		assert_true(idle_share(&r, 300, &turns) < 0.005);
-		assert_int_equal(turns, 0);
+		assert_true(rests(&r, 300, 0.005, true));
 		close_rig(&r);
 	}
 }
 
 static void a_ring_without_kicks_is_polled(void **state)
 {
-	uint64_t turns;
+	struct xn_worker_stats before, now;
+	const uint64_t until = xn_now_ns() + 2 * SOON_MS * NS_PER_MS;
 	struct rig r;
 
 	open_rig(&r, XN_POLL_ADAPTIVE, -1, -1);
@@ -454,8 +482,12 @@ static void a_ring_without_kicks_is_polled(void **state)
 		pause_ms(2);
 		ping(&r);
 	}
-	assert_true(idle_share(&r, 300, &turns) < 0.1);
-	assert_true(turns >= 100);
+	xn_worker_get_stats(r.w, &before);
+	assert_true(rests(&r, 300, 0.1, false));
+	do {
+		xn_worker_get_stats(r.w, &now);
+		assert_true(xn_now_ns() < until);
+	} while (now.turns - before.turns < 100);
 	close_rig(&r);
 }
 
@@ -482,17 +514,16 @@ static int closed_pipe(void)
 static void fds_that_are_always_readable_do_not_burn_a_processor(void **state)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		uint64_t turns;
 		struct rig r;
 
 		open_rig(&r, XN_POLL_ADAPTIVE, -1, i ? closed_pipe() : always_readable_file());
 		give_buffers(&r, 64);
 		xn_worker_run(r.w, r.q, false);
 		pause_ms(20);
-		assert_true(idle_share(&r, 300, &turns) < 0.1);
+		assert_true(rests(&r, 300, 0.1, false));
 		memset(r.drv.ram + TX_AT, 0, 80);
 		drv_post1(&r.drv, TX, TX_AT, 80);
-		assert_true(wait_used(&r, TX, 100));    /* and the guest is still served */
+		assert_true(wait_used(&r, TX, SOON_MS)); /* and the guest is still served */
 		close_rig(&r);
 	}
 }
@@ -500,7 +531,7 @@ static void fds_that_are_always_readable_do_not_burn_a_processor(void **state)
 static void a_storm_of_kicks_costs_little_and_is_forgotten(void **state)
 {
 	struct xn_worker_stats a, b;
-	uint64_t turns, from, ns;
+	uint64_t from, ns;
 	struct rig r;
 
 	open_usual_rig(&r, XN_POLL_ADAPTIVE);
@@ -514,11 +545,9 @@ static void a_storm_of_kicks_costs_little_and_is_forgotten(void **state)
 		assert_int_equal(eventfd_write(r.kick[TX], 1), 0);
 	xn_worker_get_stats(r.w, &b);
 	assert_true((b.cpu_ns - a.cpu_ns) * 5 < ns);
-	assert_true(b.turns - a.turns < 1000);
+	assert_true(b.turns - a.turns < 1000 + 1000 * (ns / (300 * NS_PER_MS)));
 	/* Then it can sleep again, though there has been no work. */
-	pause_ms(200);
-	idle_share(&r, 200, &turns);
-	assert_int_equal(turns, 0);
+	assert_true(rests(&r, 200, 1, true));
 	ping(&r);
 	close_rig(&r);
 }
@@ -537,7 +566,7 @@ static void a_processor_that_is_not_there_is_told(void **state)
 
 static void a_pinned_worker_runs(void **state)
 {
-	static const unsigned cpus[] = { 0 };
+	const unsigned cpus[] = { (unsigned)sched_getcpu() };   /* one that this process may use */
 	const struct xn_worker_opts wo = { .cpus = cpus, .n_cpus = 1 };
 	struct rig r;
 
