@@ -25,7 +25,7 @@
 
 #define TEST_TYPE  0x88b5   /* IEEE 802 local experimental */
 #define NS_PER_MS  1000000ull
-#define CHILD_S    10u
+#define CHILD_S    120u
 #define STEER_MAX  70000u   /* longer than anything here: the program drops nothing */
 #define FRAGS_MTU  3000u    /* above it the program takes frames of several parts */
 
@@ -157,6 +157,19 @@ bool bed_rx_none(struct xn_xsk *x, unsigned ms)
 	struct xdp_desc d;
 
 	return !rx_next(x, &d, ms);
+}
+
+void bed_wait_full(struct xn_xsk *x, unsigned frames)
+{
+	uint64_t end = xn_now_ns() + BED_WAIT_MS * NS_PER_MS;
+	struct xdp_statistics st;
+
+	do {
+		xn_xsk_statistics(x, &st);
+		if (xn_now_ns() > end)
+			fail_msg("the RX ring was full for %llu frames, and should be for %u",
+				 (unsigned long long)st.rx_ring_full, frames);
+	} while (st.rx_ring_full < frames);
 }
 
 void bed_tx(struct xn_xsk *x, const struct xdp_desc *d, unsigned n)

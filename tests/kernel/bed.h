@@ -23,7 +23,7 @@
 #define BED_TX    256u
 #define BED_COMP  512u
 #define BED_FRAME 1518u    /* frame_bytes where a test does not ask for others */
-#define BED_WAIT_MS 5000   /* for what has to come */
+#define BED_WAIT_MS 20000  /* for what has to come, on a slow machine that is busy, too */
 #define BED_NONE_MS 50     /* for what must not come */
 
 struct bed {
@@ -51,6 +51,8 @@ void bed_fill(struct xn_xsk *x, const uint64_t *addr, unsigned n);
 /* Next descriptor of the RX ring within BED_WAIT_MS, or the test fails. */
 struct xdp_desc bed_rx(struct xn_xsk *x);
 bool bed_rx_none(struct xn_xsk *x, unsigned ms);
+/* Waits until the kernel has found the RX ring full so often. */
+void bed_wait_full(struct xn_xsk *x, unsigned frames);
 void bed_tx(struct xn_xsk *x, const struct xdp_desc *d, unsigned n);
 /* Calls send until it does not say EAGAIN (a second at most); its last answer. */
 int bed_send(struct xn_xsk *x, unsigned *calls);

@@ -35,7 +35,7 @@
 #include "tests/kernel/bed.h"
 #include "xsk/zc.h"
 
-#define ALL_S 240u    /* for all cases together */
+#define ALL_S 900u    /* for all cases together */
 #define CAP(x) (1ull << CAP_##x)
 
 static struct bed bed;
@@ -95,7 +95,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Waits until a ring's word (of the kernel's) is at least v: fails after a second. */
+/* Waits until a ring's word (of the kernel's) is at least v. */
 static void wait_word(const uint32_t *word, uint32_t v)
 {
 	uint64_t end = xn_now_ns() + BED_WAIT_MS * 1000000ull;
@@ -153,12 +153,12 @@ static void longest_frame_is_exact_to_the_byte(void **state)
 	bed_far_send(&bed, f, 1002);
 	assert_true(bed_rx_none(&bed.x, BED_NONE_MS));
 	bed_check(&bed);
-	xn_xsk_statistics(&bed.x, &st);
-	assert_int_equal(st.rx_dropped, 1);
 	/* It took no fill entry: the next frame gets that. */
 	bed_frame(&bed, f, 1001, 3);
 	bed_far_send(&bed, f, 1001);
 	assert_int_equal(base_of(bed_rx(&bed.x).addr), 0x40001);
+	xn_xsk_statistics(&bed.x, &st);
+	assert_int_equal(st.rx_dropped, 1);
 }
 
 static void frame_lands_at_the_end_of_a_chunk_of_2048_bytes_too(void **state)
@@ -230,6 +230,7 @@ static void invalid_fill_entry_is_swallowed(void **state)
 	bed_frame(&bed, f, 60, 1);
 	bed_far_send(&bed, f, 60);
 	assert_int_equal(base_of(bed_rx(&bed.x).addr), 0x30001);
+	wait_word(bed.x.fill.consumer, 3);   /* a little later than the frame */
 	xn_xsk_statistics(&bed.x, &st);
 	assert_int_equal(*bed.x.fill.consumer, 3);
 	print_message("two invalid fill entries: %llu counted\n",
@@ -251,6 +252,7 @@ static void entry_of_a_frame_that_found_the_rx_ring_full_is_used_again_first(voi
 	}
 	bed_fill(&bed.x, &stuck, 1);
 	bed_far_send(&bed, f, 60);
+	bed_wait_full(&bed.x, 1);
 	for (unsigned i = 0; i < BED_RX; i++)
 		bed_rx(&bed.x);
 	assert_true(bed_rx_none(&bed.x, BED_NONE_MS));
@@ -511,6 +513,7 @@ static void fill_all(struct xn_xsk *x)
 
 /* More fill entries than a flood can use up while a test looks on. */
 #define FLOOD_FILL 65536u
+#define TURNS      200u
 
 static void flood_socket(void)
 {
@@ -543,42 +546,53 @@ static void drain_rx(void)
 		xsk_ring_cons__release(&bed.x.rx, n);
 }
 
-/* One turn of it; frames keep coming all the time. */
-static void remove_in_full_flight(unsigned turn)
+/* One turn of it; frames keep coming all the time. False: this process slept so long that they had
+ * used up all entries, and the turn says nothing. */
+static bool remove_in_full_flight(unsigned turn)
 {
 	uint32_t seen;
+	bool in_flight;
 
 	fill_all(&bed.x);
 	wait_word(bed.x.rx.producer, turn * FLOOD_FILL + 8);
 	xn_steer_clear(bed.steer, 0);
 	assert_int_equal(xn_xsk_barrier(), 0);
 	seen = *bed.x.rx.producer;
-	assert_true(entries_left());
+	in_flight = entries_left() > 0;
 	assert_true(memory_is_still());
 	assert_int_equal(seen, *bed.x.rx.producer);
 	/* And goes on as if nothing had been, up to the last entry. */
 	assert_int_equal(xn_steer_set(bed.steer, 0, bed.x.fd), 0);
 	wait_word(bed.x.rx.producer, (turn + 1) * FLOOD_FILL);
 	drain_rx();
+	return in_flight;
 }
 
 static void after_removal_from_the_map_and_membarrier_nothing_is_written(void **state)
 {
+	unsigned good = 0;
+
 	assert_true(xn_probe_membarrier());
 	flood_socket();
 	flood_start();
-	for (unsigned i = 0; i < 5; i++)
-		remove_in_full_flight(i);
+	for (unsigned i = 0; good < 5; i++) {
+		assert_true(i < TURNS);
+		good += remove_in_full_flight(i);
+	}
 }
 
 static void after_close_nothing_is_written(void **state)
 {
+	unsigned good = 0;
+
 	flood_start();
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; good < 5; i++) {
+		assert_true(i < TURNS);
 		flood_socket();
 		fill_all(&bed.x);
 		wait_word(bed.x.rx.producer, 8);
-		assert_true(entries_left() > FLOOD_FILL / 2);
+		/* Else this process has slept meanwhile, and the turn says nothing. */
+		good += entries_left() > FLOOD_FILL / 2;
 		xn_xsk_close(&bed.x);
 		assert_true(memory_is_still());
 		xn_steer_close(bed.steer);
@@ -626,7 +640,7 @@ static void barrier_of_a_stop_is_that_the_queue_can_be_bound_again(void **state)
 		assert_int_equal(xn_xsk_open(&bed.x, &cfg), 0);
 		if (i % 2)
 			assert_int_equal(xn_xsk_socket(&spare, XN_LAB_NEAR), 0);
-		assert_int_equal(xn_zc_close(&bed.x, n, 0, XN_LAB_NEAR, spare, 2000), 0);
+		assert_int_equal(xn_zc_close(&bed.x, n, 0, XN_LAB_NEAR, spare, BED_WAIT_MS), 0);
 		assert_int_equal(bed.x.fd, -1);
 		assert_true(spare < 0 || fcntl(spare, F_GETFD) < 0);   /* used up */
 	}
@@ -891,6 +905,16 @@ static uint64_t exits(enum xn_steer_exit e)
 	return v[e];
 }
 
+/* Counted when the kernel gets to the frame. */
+static void expect_exits(enum xn_steer_exit e, uint64_t n)
+{
+	uint64_t end = xn_now_ns() + BED_WAIT_MS * 1000000ull;
+
+	while (exits(e) < n && xn_now_ns() < end)
+		;
+	assert_int_equal(exits(e), n);
+}
+
 static void each_way_out_of_the_program_is_counted(void **state)
 {
 	const struct xn_steer_cfg cfg = { .ifindex = bed.lab.near_ifindex, .ifname = XN_LAB_NEAR,
@@ -903,19 +927,19 @@ static void each_way_out_of_the_program_is_counted(void **state)
 	bed_frame(&bed, f, sizeof(f), 1);
 	bed_far_send(&bed, f, 60);
 	assert_true(bed_rx_none(&bed.x, BED_NONE_MS));
-	assert_int_equal(exits(XN_E_steer_no_socket), 1);
+	expect_exits(XN_E_steer_no_socket, 1);
 	assert_int_equal(xn_steer_set(bed.steer, 0, bed.x.fd), 0);
 	bed_far_send(&bed, f, 1001);
 	bed_far_send(&bed, f, 1000);
 	assert_int_equal(bed_rx(&bed.x).len, 1000);
-	assert_int_equal(exits(XN_E_steer_too_long), 1);
-	assert_int_equal(exits(XN_E_steer_to_guest), 1);
+	expect_exits(XN_E_steer_too_long, 1);
+	expect_exits(XN_E_steer_to_guest, 1);
 	assert_int_equal(exits(XN_E_steer_not_ours), 0);
 	xn_steer_clear(bed.steer, 0);
 	xn_steer_clear(bed.steer, 0);   /* of what is empty: nothing happens */
 	bed_far_send(&bed, f, 60);
 	assert_true(bed_rx_none(&bed.x, BED_NONE_MS));
-	assert_int_equal(exits(XN_E_steer_no_socket), 2);
+	expect_exits(XN_E_steer_no_socket, 2);
 	assert_int_equal(xn_steer_set(bed.steer, XN_STEER_MAX_QUEUES, bed.x.fd), -EINVAL);
 }
 
@@ -948,13 +972,13 @@ static void filter_takes_the_guests_mac_broadcast_and_multicast(void **state)
 		else
 			assert_true(bed_rx_none(&bed.x, 10));
 		not_ours += !to[i].ours;
-		assert_int_equal(exits(XN_E_steer_not_ours), not_ours);
+		expect_exits(XN_E_steer_not_ours, not_ours);
 	}
 	/* Long frames of the host are the host's business. */
 	memcpy(f, to[1].mac, 6);
 	bed_far_send(&bed, f, 1514);
 	assert_true(bed_rx_none(&bed.x, BED_NONE_MS));
-	assert_int_equal(exits(XN_E_steer_not_ours), not_ours + 1);
+	expect_exits(XN_E_steer_not_ours, not_ours + 1);
 	assert_int_equal(exits(XN_E_steer_too_long), 0);
 }
 
@@ -1040,7 +1064,7 @@ static void program_goes_with_a_process_that_is_killed(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
-		alarm(10);
+		alarm(120);
 		c = xn_steer_open(&s, &cfg) ? 'n' : 'y';
 		(void)!write(ready[1], &c, 1);
 		pause();
@@ -1054,7 +1078,7 @@ static void program_goes_with_a_process_that_is_killed(void **state)
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(c, 'y');
-	for (unsigned i = 0; i < 1000 && attached_id(); i++)
+	for (unsigned i = 0; i < BED_WAIT_MS && attached_id(); i++)
 		usleep(1000);
 	assert_int_equal(attached_id(), 0);
 }

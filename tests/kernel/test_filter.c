@@ -19,7 +19,7 @@
 #include "tests/fake/rss.h"
 #include "tests/kernel/bed.h"
 
-#define ALL_S   120u       /* for all cases together */
+#define ALL_S   900u       /* for all cases together */
 #define FRAMES  40000u
 #define REPEAT  100000u
 

@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "tests/kernel/bed.h"
 
-#define ALL_S     120u
+#define ALL_S     900u
 #define MTU       65535u
 #define FRAME_MAX (MTU + 14u)
 #define PIECE     1524u
@@ -97,7 +97,9 @@ static void pieces_fill_entries_in_order_and_nothing_else_is_written(void **stat
 		fill(i, n);
 		send_frame(bytes[i], i);
 		assert_int_equal(expect_pieces(i, bytes[i], PIECE), n);
-		assert_int_equal(*bed.x.fill.consumer, *bed.x.fill.producer);
+		/* The kernel publishes what it has taken a little later than the frame. */
+		while (xn_load_acquire32(bed.x.fill.consumer) != *bed.x.fill.producer)
+			;
 	}
 }
 
@@ -122,11 +124,11 @@ static void frame_without_entries_for_all_pieces_takes_none(void **state)
 	send_frame(6 * PIECE, 1);
 	assert_true(bed_rx_none(&bed.x, BED_NONE_MS));
 	bed_check(&bed);
+	send_frame(5 * PIECE, 2);
+	assert_int_equal(expect_pieces(0, 5 * PIECE, PIECE), 5);
 	xn_xsk_statistics(&bed.x, &st);
 	assert_int_equal(st.rx_dropped, 1);
 	assert_int_equal(st.rx_fill_ring_empty_descs, 0);
-	send_frame(5 * PIECE, 2);
-	assert_int_equal(expect_pieces(0, 5 * PIECE, PIECE), 5);
 }
 
 static void frame_that_finds_no_room_in_the_rx_ring_takes_no_entry(void **state)
@@ -145,6 +147,7 @@ static void frame_that_finds_no_room_in_the_rx_ring_takes_no_entry(void **state)
 	}
 	fill(30, 5);
 	send_frame(5 * PIECE, 3);
+	bed_wait_full(&bed.x, 1);
 	for (unsigned i = 0; i < 30; i += 10) {
 		bed_frame(&bed, frame, 10 * PIECE, i);
 		for (unsigned k = 0; k < 10; k++) {
@@ -173,7 +176,7 @@ static void *send_many(void *arg)
 static void pieces_of_a_frame_are_published_together(void **state)
 {
 	const struct xn_xsk_cfg cfg = with_sg(PIECE);
-	const uint64_t end = xn_now_ns() + 20000000000ull;
+	const uint64_t end = xn_now_ns() + 120000000000ull;
 	unsigned seen = 0, frames = 0;
 	uint32_t taken = 0;
 	pthread_t thread;
@@ -241,12 +244,12 @@ static void without_the_flag_a_longer_frame_is_dropped(void **state)
 	send_frame(XN_FRAME_BYTES_MAX + 1, 1);
 	assert_true(bed_rx_none(&bed.x, BED_NONE_MS));
 	bed_check(&bed);
-	xn_xsk_statistics(&bed.x, &st);
-	assert_int_equal(st.rx_dropped, 1);
 	/* One that comes in several parts, and fits, comes in one piece without it. */
 	assert_true(xn_steer_native(bed.steer));
 	send_frame(XN_FRAME_BYTES_MAX, 2);
 	assert_int_equal(expect_pieces(0, XN_FRAME_BYTES_MAX, XN_FRAME_BYTES_MAX), 1);
+	xn_xsk_statistics(&bed.x, &st);
+	assert_int_equal(st.rx_dropped, 1);
 }
 
 /* Headers are in what the program sees, and so is the length. */
