@@ -27,7 +27,7 @@ void run_exec_other(const char *name, const char *const *words, int out, int err
 	snprintf(program, sizeof(program), "%s/%s", folder, name);
 	for (unsigned i = 0; words[i] && i < RUN_ARGS; i++)
 		argv[i + 1] = words[i];
-	alarm(20);
+	alarm(RUN_S);
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
 	execv(program, (char *const *)argv);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #define RUN_ARGS 8u
+#define RUN_S    120    /* then a program that was started ends, whatever it does */
 
 /* With argv[0] of the test. */
 void run_init(const char *self);
