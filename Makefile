@@ -475,7 +475,7 @@ $(B)/librig.a: $(RIG_OBJ)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(TEST_BIN): LIBS += -lcmocka -ljansson -lseccomp -lpthread -lm
-# Starts that fail, and stops that take their time, when the test wants it.
+# Starts that fail when the test wants it, and stops that are counted.
 $(addprefix $(B)/tests/unit/,session session_mem session_ring): XN_LDFLAGS += -Wl,--wrap=xn_queue_start -Wl,--wrap=xn_queue_stop
 $(UNIT_BIN): $(B)/tests/unit/%: $(B)/tests/unit/test_%.o $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
 	$(call say,LD,$@)
@@ -544,8 +544,11 @@ check:
 	$(Q)tests/deps build check
 	$(Q)MAKE="$(MAKE)" tests/check $(STEPS)
 
+# Sanitizers want addresses that are less random than some kernels make them.
+LESS_RANDOM = $$(setarch "$$(uname -m)" -R true 2>/dev/null && echo setarch "$$(uname -m)" -R)
+
 unit: $(UNIT_BIN)
-	$(Q)tests/run $^
+	$(Q)$(if $(SAN),$(LESS_RANDOM)) tests/run $^
 kernel: $(KERNEL_BIN)
 	$(Q)tests/run $^
 net: $(NET_BIN) $(B)/xsknet-bench $(B)/xsknetd $(B)/xsknetctl $(B)/examples/vmm
@@ -555,11 +558,10 @@ ctl: $(CTL_BIN) $(B)/xsknetctl $(B)/xsknetd
 	$(Q)tests/run $(CTL_BIN)
 
 # One guest thread scribbles over rings while the engine reads them: every access
-# of the engine to guest memory has to be an atomic one. ThreadSanitizer wants addresses
-# that are less random than some kernels make them.
+# of the engine to guest memory has to be an atomic one.
 .PHONY: tsan
 tsan: $(TSAN_TESTS:%=$(B)/tests/unit/%)
-	$(Q)$$(setarch "$$(uname -m)" -R true 2>/dev/null && echo setarch "$$(uname -m)" -R) tests/run $^
+	$(Q)$(LESS_RANDOM) tests/run $^
 
 # Each input of the corpus first, then new ones. The objects want clang's coverage
 # counters, so they are a variant of their own.
@@ -567,7 +569,7 @@ tsan: $(TSAN_TESTS:%=$(B)/tests/unit/%)
 FUZZ_SECS ?= 60
 fuzz:
 	$(Q)$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
-	$(Q)tests/fuzz/run $(FUZZ_SECS) build/clang/san-fuzzer-no-link-address-undefined/tests/fuzz $(FUZZ_TARGETS)
+	$(Q)$(LESS_RANDOM) tests/fuzz/run $(FUZZ_SECS) build/clang/san-fuzzer-no-link-address-undefined/tests/fuzz $(FUZZ_TARGETS)
 fuzzers: $(FUZZ_BIN)
 $(FUZZ_BIN): LIBS += -fsanitize=fuzzer -lpthread
 $(FUZZ_BIN): $(B)/tests/fuzz/%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(FUZZ_RIG)) $(B)/librig.a $(B)/libvhost.a $(B)/libxsknet.a
@@ -577,7 +579,7 @@ $(FUZZ_BIN): $(B)/tests/fuzz/%: $(B)/tests/fuzz/fuzz_%.o $(call obj,$(FUZZ_RIG))
 # The real program, over its socket; ARGS: see tests/vhost/main.c.
 .PHONY: vhost
 vhost: $(B)/tests/vhost/vhost $(B)/xsknetd
-	$(Q)timeout -k 5 600 $(B)/tests/vhost/vhost -d $(B)/xsknetd $(ARGS)
+	$(Q)$(if $(SAN),$(LESS_RANDOM)) timeout -k 5 2400 $(B)/tests/vhost/vhost -d $(B)/xsknetd $(ARGS)
 
 cost: $(B)/cost
 	$(Q)$(B)/cost $(ARGS)
