@@ -35,6 +35,7 @@ X(rx_bounce_kept,       "buffers", "not lent: for a frame that comes in one of t
 X(rx_vanished,          "buffers", "lent to the driver, and never seen again: the queue is restarted with less lent (zero-copy)") \
 X(rx_bounce_pieces,     "buffers", "not lent: frames come in pieces (MTU above 3822), and the guest takes each in one buffer, or all in order") \
 X(rx_bounce_order,      "buffers", "not lent: the guest has buffers back in order (IN_ORDER), and an earlier one could not be lent") \
+X(rx_bounce_few,        "buffers", "not lent: too few for the pieces of the longest frame (MTU above 3822), so that bounce frames complete them") \
 X(rx_bounce_reserve,    "buffers", "not lent: held back for frames that come on other pairs' host queues (RSS)") \
 X(rx_bounce_forced,     "buffers", "not lent: bounce mode, or nothing may be lent to this driver (zero-copy)") \
 X(rx_moved,             "packets", "of the frames in lent buffers, moved by user space: they began behind a timestamp (zero-copy)") \

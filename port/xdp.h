@@ -212,9 +212,10 @@ struct xn_xdpq {
 	uint32_t rx_posted, rx_taken;    /* free running: fill entries posted, taken back */
 	uint32_t bounce_posted;          /* of the outstanding ones, bounce frames */
 	struct xn_id_fifo held;          /* buffers that wait for a bounced frame */
-	/* How many of the longest frames the held buffers take, at least; and the bytes behind
-	 * the last of them that are no whole frame. */
+	/* How many of the longest frames, or pieces of one, the held buffers take, at least; and the
+	 * bytes behind the last of them that are no whole frame. */
 	uint32_t held_frames, held_open;
+	uint32_t held_pieces;            /* sg: of the longest frames that fit them, each */
 	bool held_stale;                 /* short frames have left more than is counted */
 	xn_uoff *rx_frames;              /* stack of free bounce frames */
 	xn_uoff *rx_all;                 /* all of them, for the stop */
@@ -478,8 +479,8 @@ enum xn_counter xn_xdp_hand_over(struct xn_xdpq *x, unsigned to, uint64_t data, 
 /* `posted` entries so far, and n buffers come: how many of these have to be held, for frames
  * that come on other queues? */
 uint32_t xn_xdp_reserve_lacks(const struct xn_xdpq *x, uint32_t posted, uint32_t n);
-/* How many of the longest frames the held buffers take, beside the reserve. */
-uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t posted);
+/* Of `frames` frames, or pieces, that the held buffers take: how many beside the reserve. */
+uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t posted, uint32_t frames);
 
 /* port/xdp_flow.c: x has its ops */
 void xn_xdp_learn_begin(struct xn_xdpq *x);

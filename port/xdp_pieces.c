@@ -25,6 +25,9 @@
  * Pieces in bounce frames go to held buffers, as whole frames do. If a frame has landed in both
  * kinds, it is copied aside first: that is seldom, guests post buffers of a kind.
  *
+ * Few buffers are held and not lent, long as they may be: the kernel wants an entry for each
+ * piece (rx_bounce_few; port/xdp_rx.c).
+ *
  * Where nothing is lent (rx_bounce_pieces): without merging a frame goes into one buffer, and a
  * long one would take as many of them as it has pieces, to fill one. And IN_ORDER, with which
  * buffers that a frame has left empty would have to be used before those that came behind
@@ -271,7 +274,7 @@ static enum xn_spread spread(struct xn_xdpq *x, struct xn_xdp_frame *f, struct p
 		return XN_SPREAD_NO_ROOM;
 	if (how == XN_SPREAD_TOO_SMALL) {
 		*used = xn_pass_by_first(&x->q.cfg, &x->held, done);
-		held_take(x, *used);
+		held_take(x, *used, done, *used);
 		return how;
 	}
 	if (x->rx_csum)
@@ -284,7 +287,7 @@ static enum xn_spread spread(struct xn_xdpq *x, struct xn_xdp_frame *f, struct p
 	done[0].csum_start = csum.csum_start;
 	done[0].csum_offset = csum.csum_offset;
 	x->held.first += to->held;
-	held_take(x, held_pieces);
+	held_take(x, held_pieces, done + to->own, to->held);
 	*used = to->own + to->held;
 	XN_COUNT(x->q.cfg.ctr, rx_merged, *used > 1);
 	return XN_SPREAD_OK;

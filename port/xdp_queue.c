@@ -243,12 +243,18 @@ static int alloc_tables(struct xn_xdpq *x, uint32_t fill_size, uint32_t tx_size,
 	return 0;
 }
 
+/* May frames come without bounce frames? (As xn_xdp_bind has it, in copy mode.) */
+static bool lends_some(const struct xn_xdp_port *p, const struct xn_portq_cfg *c)
+{
+	return !p->sg || (c->merge && !c->in_order && !p->spec.bounce);
+}
+
 /* This queue's share of the bounce frames: half for each direction. */
 static int take_frames(struct xn_xdpq *x, uint32_t rx_frames)
 {
 	const struct xn_portq_cfg *c = &x->q.cfg;
 	struct xn_mem_info mem;
-	const uint32_t least = x->q.cfg.merge ? 1 : xn_xdp_mode_pieces(xdp_port(x));
+	const uint32_t least = lends_some(xdp_port(x), c) ? 1 : xn_xdp_mode_pieces(xdp_port(x));
 	uint32_t share;
 
 	xn_mem_get_info(x->mem, &mem);
@@ -265,17 +271,17 @@ static int take_frames(struct xn_xdpq *x, uint32_t rx_frames)
 	return 0;
 }
 
-/* How many bounce frames it takes at least: for some of the longest frames, where nothing else is lent:
- * without merging each of the guest's buffers takes one frame, in as many pieces as it has. */
-static uint32_t bounced_pieces(const struct xn_xdp_port *p, const struct xn_portq_cfg *cfg)
+/* How many bounce frames it takes at least: for some of the longest frames, since a guest with few
+ * buffers is lent nothing else, however long these are. */
+static uint32_t bounced_pieces(const struct xn_xdp_port *p)
 {
-	return p->sg && !cfg->merge ? LONG_FRAMES * xn_xdp_mode_pieces(p) : 1;
+	return p->sg ? LONG_FRAMES * xn_xdp_mode_pieces(p) : 1;
 }
 
 static int start(struct xn_xdp_port *p, const struct xn_portq_cfg *cfg, struct xn_portq **q)
 {
 	const uint32_t keep = xn_xdp_mode_keeps(p);
-	const uint32_t rx_frames = XN_MAX(cfg->rx_heads, XN_MAX(keep, bounced_pieces(p, cfg)));
+	const uint32_t rx_frames = XN_MAX(cfg->rx_heads, XN_MAX(keep, bounced_pieces(p)));
 	/* For each buffer of the guest's, and for those that a driver always has to have. */
 	uint32_t fill_size = xn_pow2_up(XN_MAX(rx_frames, XN_MAX(cfg->rx_heads + keep, MIN_RING)));
 	struct xn_xdpq *x = calloc(1, sizeof(*x));

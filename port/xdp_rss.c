@@ -551,10 +551,10 @@ uint32_t xn_xdp_reserve_lacks(const struct xn_xdpq *x, uint32_t posted, uint32_t
 	return want > held ? want - held : 0;
 }
 
-uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t posted)
+uint32_t xn_xdp_beside_reserve(const struct xn_xdpq *x, uint32_t posted, uint32_t frames)
 {
 	const struct xn_xdp_away *a = x->away;
-	const uint32_t held = xn_id_fifo_count(&x->held), frames = x->held_frames;
+	const uint32_t held = xn_id_fifo_count(&x->held);
 
 	if (held > a->reserve)
 		return XN_MAX((uint32_t)((uint64_t)frames * (held - a->reserve) / held), 1u);

@@ -21,23 +21,43 @@ static void held_recount(struct xn_xdpq *x)
 	x->held_stale = false;
 }
 
+static uint32_t beside_reserve(const struct xn_xdpq *x, const struct fill *f, uint32_t frames,
+			       const bool rss)
+{
+	return rss ? xn_xdp_beside_reserve(x, f->posted, frames) : frames;
+}
+
+/*
+ * Frames of several pieces: how many bounce frames there have to be for one to come at all. The
+ * kernel takes an entry for each piece, and a buffer of the guest's is one entry however long
+ * it is. Where nothing is lent none waits behind bounce frames, and there are as many as the
+ * buffers may take; else no more than complete the longest frame.
+ */
+static uint32_t pieces_wanted(const struct xn_xdpq *x, const struct fill *f, const bool rss)
+{
+	const uint32_t lent = xn_xdp_guests_lent(x, f->posted);
+	const uint32_t lack = x->pieces > lent ? x->pieces - lent : 0, one = XN_MIN(x->held_pieces, lack);
+
+	return lent ? one : XN_MAX(one, beside_reserve(x, f, x->held_pieces, rss));
+}
+
 /* How many bounce frames may be in the fill ring: as many as held buffers take of the
  * longest frames. Buffers too short for one get a chance when nothing else is lent. */
 static uint32_t bounce_limit(struct xn_xdpq *x, const struct fill *f, const bool rss)
 {
+	uint32_t frames = f->posted == x->rx_taken;
+
 	if (x->held_stale && x->bounce_posted >= x->held_frames)
 		held_recount(x);
-	if (x->sg && !x->q.cfg.merge)   /* nothing is lent: none waits behind them */
-		return x->pieces * (rss ? xn_xdp_beside_reserve(x, f->posted) : x->held_frames);
 	if (x->held_frames || !xn_id_fifo_count(&x->held))
-		return rss ? xn_xdp_beside_reserve(x, f->posted) : x->held_frames;
-	return f->posted == x->rx_taken;
+		frames = beside_reserve(x, f, x->held_frames, rss);
+	return x->sg ? XN_MAX(frames, pieces_wanted(x, f, rss)) : frames;
 }
 
 /*
- * Bounce frames stand in for held buffers. Never more of them than find room there: a
- * frame that lands in one would have nowhere to go, while buffers that are lent wait
- * behind it.
+ * Bounce frames stand in for held buffers. Never more of them than find room there (but
+ * for pieces): a frame that lands in one would have nowhere to go, while buffers that are lent
+ * wait behind it.
  */
 static ALWAYS_INLINE void bounce_refill(struct xn_xdpq *x, struct fill *f, const bool rss)
 {
@@ -137,8 +157,7 @@ static __attribute__((noinline)) bool post_unusual(struct xn_xdpq *x, struct fil
 	if (why != XN_C_rx_buf_lent) {
 		if (x->q.cfg.in_order && !x->bounce)
 			hold_from_here(x);
-		xn_hold_buf(&x->q.cfg, &x->held, b);
-		held_add(x, x->q.cfg.bufs[b->head].bytes);
+		hold(x, b);
 		xn_count_add(&x->q.cfg.ctr->v[why], 1);
 		++*held;
 		return true;
@@ -187,11 +206,29 @@ static unsigned post_reserve(struct xn_xdpq *x, const struct fill *f, const stru
 			     unsigned n)
 {
 	n = XN_MIN(n, xn_xdp_reserve_lacks(x, f->posted, n));
-	for (unsigned i = 0; i < n; i++, b++) {
-		xn_hold_buf(&x->q.cfg, &x->held, b);
-		held_add(x, x->q.cfg.bufs[b->head].bytes);
-	}
+	for (unsigned i = 0; i < n; i++)
+		hold(x, &b[i]);
 	XN_COUNT(x->q.cfg.ctr, rx_bounce_reserve, n);
+	return n;
+}
+
+/*
+ * Frames of several pieces, and few buffers: lent, they are too few entries for the longest
+ * frame, though one of them might take it. So they are held while they are fewer than two such
+ * frames have pieces, as drivers are known to let half of a ring run dry before they fill it
+ * again; and when they become more, until bounce frames that are lent have one each.
+ */
+static unsigned hold_few(struct xn_xdpq *x, const struct fill *f, const struct xn_chain *b, unsigned n)
+{
+	const uint32_t lent = xn_xdp_guests_lent(x, f->posted);
+
+	if (x->bounce || x->all_rx_frames < x->pieces)
+		return 0;
+	if (lent + x->held_frames + n >= 2 * x->pieces)
+		n = XN_MIN(n, x->bounce_posted > x->held_frames ? x->bounce_posted - x->held_frames : 0);
+	for (unsigned i = 0; i < n; i++)
+		hold(x, &b[i]);
+	XN_COUNT(x->q.cfg.ctr, rx_bounce_few, n);
 	return n;
 }
 
@@ -203,10 +240,11 @@ static ALWAYS_INLINE unsigned rx_post(struct xn_portq *q, const struct xn_chain 
 	struct fill f = fill_begin(x);
 	uint64_t held = 0;
 
-	if (rss) {
-		held = post_reserve(x, &f, b, n);
-		b += held;
-	}
+	if (sg)
+		held = hold_few(x, &f, b, n);
+	if (rss)
+		held += post_reserve(x, &f, b + held, n - (unsigned)held);
+	b += held;
 	for (;;) {
 		unsigned most = zc && holds_next(x) ? 0 : (unsigned)(end - b);
 		unsigned run = post_usual(x, &f, b, most, zc, sg);
@@ -322,7 +360,7 @@ enum xn_spread xn_xdp_spread(struct xn_xdpq *x, uint64_t data, uint32_t bytes,
 		settle_csum(x, frame, &csum);
 	how = xn_spread_frame(&x->q.cfg, &x->held, frame, bytes, done, max, used);
 	if (how == XN_SPREAD_TOO_SMALL)
-		held_take(x, *used);
+		held_take(x, *used, done, *used);
 	if (how != XN_SPREAD_OK)
 		return how;
 	done[0].flags |= csum.flags;
@@ -330,7 +368,7 @@ enum xn_spread xn_xdp_spread(struct xn_xdpq *x, uint64_t data, uint32_t bytes,
 	done[0].csum_offset = csum.csum_offset;
 	XN_COUNT(x->q.cfg.ctr, rx_csum_handed, csum.flags / XN_RX_CSUM);
 	XN_COUNT(x->q.cfg.ctr, rx_merged, *used > 1);
-	held_take(x, 1);
+	held_take(x, 1, done, *used);
 	return how;
 }
 

@@ -83,6 +83,12 @@ static inline void fill_end(struct xn_xdpq *x, const struct fill *f)
 		wake(x);
 }
 
+/* In how many pieces the longest frame is that a buffer takes by itself. */
+static inline uint32_t pieces_of_buf(const struct xn_xdpq *x, uint16_t id)
+{
+	return XN_MIN((x->q.cfg.bufs[id].bytes - 1) / x->longest + 1, x->pieces);
+}
+
 /* One more held buffer of so many bytes: how many longest frames do they take now? */
 static inline void held_add(struct xn_xdpq *x, uint32_t bytes)
 {
@@ -96,15 +102,26 @@ static inline void held_add(struct xn_xdpq *x, uint32_t bytes)
 	x->held_open = 0;
 }
 
+static inline void hold(struct xn_xdpq *x, const struct xn_chain *b)
+{
+	xn_hold_buf(&x->q.cfg, &x->held, b);
+	held_add(x, x->q.cfg.bufs[b->head].bytes);
+	if (x->sg)
+		x->held_pieces += pieces_of_buf(x, b->head);
+}
+
 /*
- * So many frames, or pieces of one, have taken buffers from the front: at most those that were
- * counted for as many longest ones. All behind them still hold what they held, so one less is never too
- * many; a short frame leaves more than that, which is counted anew when it is wanted.
+ * So many frames, or pieces of one, have taken the n buffers done[] from the front: at most those
+ * that were counted for as many longest ones. All behind them still hold what they held, so one
+ * less is never too many; a short frame leaves more than that, which is counted anew when it is
+ * wanted.
  */
-static inline void held_take(struct xn_xdpq *x, uint32_t frames)
+static inline void held_take(struct xn_xdpq *x, uint32_t frames, const struct xn_rx_done *done, unsigned n)
 {
 	x->held_frames -= XN_MIN(x->held_frames, frames);
 	x->held_stale = true;
+	for (unsigned i = 0; x->sg && i < n; i++)
+		x->held_pieces -= pieces_of_buf(x, done[i].id);
 }
 
 /* A bounce frame came back, and is free. */

@@ -94,9 +94,15 @@ struct rig_opts {
 	const char *options, *driver;
 	uint64_t features, window_bytes;
 	uint32_t bounce_frames, spare_sockets, mtu;
+	uint32_t packed;                     /* packed rings of this size; 0: split ones */
 	const struct fk_nic *nic;            /* its zero-copy mode; NULL: it has none */
 	const struct xn_dev_opts *dev;
 };
+
+static inline unsigned rig_pairs(const struct rig_opts *o)
+{
+	return o->dev && o->dev->pairs ? o->dev->pairs : 1;
+}
 
 /* All but the port: rig_open_port, and then rig_start. */
 static inline void rig_prepare(struct rig *r, const struct rig_opts *o)
@@ -106,7 +112,9 @@ static inline void rig_prepare(struct rig *r, const struct rig_opts *o)
 				  .bounce_frames = o->bounce_frames ? o->bounce_frames : 1024 };
 
 	memset(r, 0, sizeof(*r));
-	drv_init(&r->drv, RAM, o->dev && o->dev->pairs ? o->dev->pairs : 1);
+	drv_init(&r->drv, RAM, rig_pairs(o));
+	if (o->packed)
+		drv_use_packed(&r->drv, rig_pairs(o), o->packed);
 	region.fd = r->drv.fd;
 	assert_int_equal(xn_mem_create(&r->mem, &region, 1, &mo), 0);
 	r->ram_uoff = (uint64_t)((uint8_t *)xn_mem_ptr(r->mem, 0, 1) - r->mem->base);
@@ -132,13 +140,17 @@ static inline int rig_open_port(struct rig *r, const struct rig_opts *o)
 
 static inline int rig_start(struct rig *r, const struct rig_opts *o)
 {
-	const unsigned pairs = o->dev && o->dev->pairs ? o->dev->pairs : 1;
+	const uint64_t ring = o->packed ? 1ull << VIRTIO_F_RING_PACKED : 0;
 
 	assert_int_equal(xn_dev_create(&r->dev, r->mem, r->port, o->dev), 0);
-	assert_int_equal(xn_dev_set_features(r->dev, VERSION | o->features), 0);
-	for (unsigned i = 0; i < 2 * pairs; i++) {
+	assert_int_equal(xn_dev_set_features(r->dev, VERSION | ring | o->features), 0);
+	for (unsigned i = 0; i < 2 * rig_pairs(o); i++) {
 		struct xn_vring v = drv_vring(i);
 
+		if (o->packed) {
+			v.size = o->packed;
+			v.base = XN_VRING_NEW_PACKED;
+		}
 		assert_int_equal(xn_dev_set_vring(r->dev, i, &v), 0);
 	}
 	r->q = xn_dev_queue(r->dev, 0);

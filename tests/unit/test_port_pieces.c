@@ -203,6 +203,16 @@ static void offer_big(void)
 	offer_marked(segs, 2);
 }
 
+static void offer_long_in_two(void)
+{
+	struct drv_seg segs[2] = { { .len = 30000 }, { .len = LONGEST + DRV_HDR - 30000 } };
+
+	if (!next_slot(&segs[0].at))
+		return;
+	segs[1].at = segs[0].at + 30001;
+	offer_marked(segs, 2);
+}
+
 static void offer_big_in_one(void)
 {
 	struct drv_seg s = { .len = DRV_HDR + LONGEST };
@@ -333,7 +343,7 @@ static void in_bounce_mode_too(void **state)
 {
 	const struct kind k = { { .features = MRG, .mtu = 9000, .options = ",mode=bounce" }, offer_any, 24576,
 				4000, 80, 4000, 0, false },
-			  fits = { { .features = MRG, .mtu = 9000, .options = ",mode=bounce" }, offer_linux,
+			  fits = { { .features = MRG, .mtu = 1500, .options = ",mode=bounce" }, offer_linux,
 				   4096, 3000, 12, 1000, 0, true };
 
 	receive_any(&k);
@@ -726,12 +736,12 @@ static void buffers_that_a_frame_leaves_empty_are_lent_again(void **state)
 	unsigned buffers;
 
 	open_with(&(struct rig_opts){ .features = MRG, .mtu = 9000 }, 4096);
-	offer_pages(6);
+	offer_pages(12);                 /* fewer are not lent */
 	for (unsigned i = 0; i < 2; i++) {
 		make_frame(t.sent[0], 9000, i);
-		assert_int_equal(fk_fill_level(fk()), 6);
+		assert_int_equal(fk_fill_level(fk()), 12);
 		assert_int_equal(fk_host_rx(0, t.sent[0], 9000), 0);   /* 6 pieces of 1524 bytes */
-		assert_int_equal(fk_fill_level(fk()), 0);
+		assert_int_equal(fk_fill_level(fk()), 6);
 		xn_queue_run(t.r.q, 64);
 		assert_int_equal(take(&buffers, &hdr), 9000);
 		assert_int_equal(buffers, 3);
@@ -739,6 +749,113 @@ static void buffers_that_a_frame_leaves_empty_are_lent_again(void **state)
 		offer_pages(3);
 	}
 	assert_int_equal(stat(&t.r, "rx_shifted"), 2);
+	rig_close(&t.r);
+}
+
+/* ---- few buffers, and long ones ---- */
+
+static bool offer_long(bool in_one)
+{
+	const unsigned before = t.n_offered;
+
+	if (in_one)
+		offer_big_in_one();
+	else
+		offer_long_in_two();
+	return t.n_offered != before;
+}
+
+/* A guest that never has more than n buffers out gets as many of the longest frames, at a time or
+ * one by one. */
+static void few_buffers(const struct rig_opts *o, unsigned n, bool in_one, bool one_by_one)
+{
+	struct virtio_net_hdr_v1 hdr;
+	unsigned buffers;
+
+	open_with(o, 68000);
+	for (unsigned i = 0; i < 12; i++) {
+		/* One after the other: the engine may look at the ring meanwhile. */
+		while (drv_pending(&t.r.drv, RX) < n) {
+			assert_true(offer_long(in_one));
+			xn_queue_run(t.r.q, 64);
+		}
+		for (unsigned k = 0; k < n; k++) {
+			const uint32_t bytes = i % 3 == 1 ? 14 + rnd(LONGEST - 13) : LONGEST;
+
+			make_frame(t.sent[0], bytes, i * n + k);
+			assert_int_equal(fk_host_rx(0, t.sent[0], bytes), 0);
+			if (one_by_one)
+				xn_queue_run(t.r.q, 64);
+		}
+		xn_queue_run(t.r.q, 64);
+		for (unsigned k = 0; k < n; k++)
+			assert_true(take(&buffers, &hdr) >= 14);
+		assert_memory_equal(t.got, t.sent[0], LONGEST * (i % 3 != 1));
+		assert_int_equal(take(&buffers, &hdr), 0);
+	}
+	check_memory();
+	assert_int_equal(stat(&t.r, "rx_packets"), 12 * n);
+	assert_int_equal(stat(&t.r, "rx_drop_no_buffer") + stat(&t.r, "kernel_rx_dropped"), 0);
+	rig_close(&t.r);
+}
+
+static void a_few_long_buffers_take_the_longest_frames(void **state)
+{
+	static const uint64_t features[] = { 0, MRG, IN_ORDER, MRG | IN_ORDER };
+	static const char *const options[] = { "", ",mode=bounce" };
+	static const uint32_t rings[] = { 0, 256, 8 };   /* 0: a split one */
+
+	for (unsigned f = 0; f < XN_ARRAY_SIZE(features); f++)
+		for (unsigned m = 0; m < XN_ARRAY_SIZE(options); m++)
+			for (unsigned r = 0; r < XN_ARRAY_SIZE(rings); r++)
+				for (unsigned n = 1; n <= 8; n++) {
+					const struct rig_opts o = {
+						.features = features[f], .options = options[m],
+						.mtu = 65535, .packed = rings[r],
+					};
+
+					few_buffers(&o, (n + 1) / 2, n & 1, r & 1);
+				}
+}
+
+static void with_several_queues_too(void **state)
+{
+	const struct xn_dev_opts dev = { .sz = sizeof(dev), .pairs = 2 };
+	const struct rig_opts o = { .features = MRG, .mtu = 65535, .dev = &dev, .options = ",queues=2",
+				    .bounce_frames = 4096 };
+
+	/* (What there is, frames that come on other queues share.) */
+	for (unsigned n = 1; n <= 4; n++)
+		few_buffers(&o, n, true, true);
+}
+
+/* Bounce frames are lent already, as many as long frames in few buffers want; and then there are
+ * more buffers. */
+static void when_few_buffers_become_more_no_short_frame_is_lost(void **state)
+{
+	struct virtio_net_hdr_v1 hdr;
+	unsigned buffers, got = 0;
+
+	open_with(&(struct rig_opts){ .features = MRG, .mtu = 65535 }, 68000);
+	for (unsigned i = 0; i < 90; i++) {
+		struct drv_seg s = { .len = i < 4 ? 65600 : 4096 };
+
+		assert_true(next_slot(&s.at));
+		assert_true(offer_marked(&s, 1));
+		if (i < 4)
+			xn_queue_run(t.r.q, 64);
+	}
+	xn_queue_run(t.r.q, 64);
+	for (unsigned i = 0; i < 90; i++) {
+		make_frame(t.sent[0], 1000, i);
+		assert_int_equal(fk_host_rx(0, t.sent[0], 1000), 0);
+	}
+	while (xn_queue_run(t.r.q, 64))
+		;
+	while (take(&buffers, &hdr) == 1000)
+		got++;
+	assert_int_equal(got, 90);
+	assert_true(stat(&t.r, "rx_buf_lent"));
 	rig_close(&t.r);
 }
 
@@ -825,6 +942,9 @@ int main(void)
 		cmocka_unit_test(frames_that_come_on_other_queues_cross_whole),
 		cmocka_unit_test(a_frame_whose_end_is_missing_waits_for_it),
 		cmocka_unit_test(buffers_that_a_frame_leaves_empty_are_lent_again),
+		cmocka_unit_test(a_few_long_buffers_take_the_longest_frames),
+		cmocka_unit_test(with_several_queues_too),
+		cmocka_unit_test(when_few_buffers_become_more_no_short_frame_is_lost),
 		cmocka_unit_test(the_longest_frame_and_one_byte_more),
 		cmocka_unit_test(stop_counts_frames_and_not_pieces),
 		cmocka_unit_test(zero_copy_mode_and_pieces_never_meet),

@@ -475,11 +475,11 @@ static void frames_longer_than_the_mtu_are_dropped_and_counted(void **state)
 	}
 }
 
-/* 20 frames are 10 to send from: never enough for such a packet in bounce mode. */
+/* 20 frames are 10 to send from: never enough for such a packet outside of the window. */
 static void a_packet_that_no_frames_are_enough_for_is_dropped_and_counted(void **state)
 {
 	const struct rig_opts o = { .features = MRG, .mtu = 65535, .bounce_frames = 20,
-				    .options = ",mode=bounce" };
+				    .window_bytes = 1u << 20 };
 	struct rig r;
 
 	rig_open(&r, &o);

@@ -173,7 +173,7 @@ def in_any_combination(lab, d, g, mtu, names, guest_csum=True):
 def offloads_with(options, mtu):
     def body(lab):
         if mtu > 1500:      # frames of several pieces
-            lab.usual += r"|rx_(pieces|shifted|merged)$|tx_mixed$"
+            lab.usual += r"|rx_(pieces|shifted|merged|bounced|bounce_few)$|tx_mixed$"
             if "mrg_rxbuf=off" in options:      # which have to be in one buffer
                 lab.usual += r"|rx_bounced$|rx_bounce_pieces$|tx_bounced$|tx_bounce_forced$"
         lab.wire(mtu=mtu)
