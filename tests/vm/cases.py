@@ -152,9 +152,10 @@ def in_any_combination(lab, d, g, mtu, names, guest_csum=True):
     for peer in True, False:
         peer_leaves_checksums(peer)
         for on in switched(*names):
+            lab.closed(g)
             # Without checksums there is no segmentation: Linux says so, and leaves it off.
             g.sh("; ".join(f"ethtool -K eth0 {name} {state}" for name, state in on.items()) + "; true")
-            lab.ping(1)             # what was on its way before is behind it
+            lab.ping(1)             # what was sent before is behind it
             before = d.counters()
             lab.put(1)
             lab.get(1)
@@ -308,8 +309,8 @@ def tcp_that_is_put_together_costs_a_guest_less(lab):
         rates.append(rate[1] / rate[0])
         ticks.append(tick[1] / tick[0])
         packets.append(packet[1] / packet[0])
-    print(f">> TCP put together: {statistics.median(packets):.2f} of the packets, {statistics.median(rates):.2f} times the "
-          f"rate, {statistics.median(ticks):.2f} of the softirq time a byte (medians of {len(rates)} rounds)")
+    print(f">> TCP put together: {statistics.median(packets):.2f} of the packets, {statistics.median(rates):.2f} times "
+          f"the rate, {statistics.median(ticks):.2f} of the softirq time a byte (medians of {len(rates)} rounds)")
     check(max(packets) < 0.25, f"packets a byte, of those without: {packets}")
 
 
@@ -318,19 +319,22 @@ def a_guest_cuts_up_again_what_it_passes_on(lab):
     """From one host interface through the guest to another, with TCP put together on the way in."""
     lab.wire(0)
     lab.wire(1, address=None)
-    d = [lab.daemon(n, ["--gro", "on"]) for n in (0, 1)]
-    g = lab.boot([lab.nic(0) + lab.nic(1, mac="52:54:00:12:34:57")]).booted()
-    g.network()
-    g.network("10.9.1.2", "eth1")
-    g.sh("echo 1 > /proc/sys/net/ipv4/ip_forward")
-    # The far end is a network namespace of its own, which ends with its program.
+    # The far end is a network namespace of its own, which ends with its program. It gets its end of
+    # the wire, which is down meanwhile, before anybody sends something there.
     server = Process(lab, "far", ["unshare", "--net"] + XFER + ["serve", "5001"])
     far = f"nsenter -t {server.p.pid} -n"
     wait_for("the far end", lambda: server.must_live() and ":5001" in sh(f"{far} ss -ltn"))
     sh(f"ip link set p1 netns {server.p.pid} && {far} ip addr add 10.9.1.1/24 dev p1 && {far} ip link set p1 up && "
        f"{far} ip route add default via 10.9.1.2 && ip route add 10.9.1.0/24 via {GUEST}")
+    d = [lab.daemon(n, ["--gro", "on"]) for n in (0, 1)]
+    g = lab.boot([lab.nic(0) + lab.nic(1, mac="52:54:00:12:34:57")]).booted()
+    g.network()
+    g.network("10.9.1.2", "eth1")
+    g.reaches()
+    g.reaches("10.9.1.1")
+    g.sh("echo 1 > /proc/sys/net/ipv4/ip_forward")
     for way, seed in ("put", 1), ("get", 2):
-        sh(XFER + [way, "10.9.1.1", "5001", str(8 << 20), str(seed)], 60)
+        sh(XFER + [way, "10.9.1.1", "5001", str(8 << 20), str(seed)], 4 * PATIENCE)
     for n in 0, 1:
         c = d[n].counters()
         check(c["rx_coalesced"] > 1000 and c["tx_segments"] > 1000, c)
@@ -427,8 +431,9 @@ def an_idle_guest_costs_nothing(lab):
     time.sleep(10)
     more = turns() - before[0], ticks() - before[1]
     # Its threads sleep through; or one never sleeps, which takes all of a processor.
-    check(more[0] < 50 and more[1] < 10 * os.sysconf("SC_CLK_TCK") // 10, f"woken {more[0]} times, {more[1]} ticks in 10 s")
-    print(f">> idle for 10 s: woken {more[0]} times, {more[1]} ticks")
+    said = f"idle for 10 s: woken {more[0]} times, {more[1]} ticks"
+    check(more[0] < 50 and more[1] < os.sysconf("SC_CLK_TCK"), said)
+    print(">> " + said)
 
 
 # ---- life and death ---------------------------------------------------------------
@@ -478,7 +483,7 @@ def daemon_again(lab, sig, times):
     odd = [when for when in pulse.twice() if sig == signal.SIGTERM or all(not -1 < when - k < 0.1 for k in killed)]
     check(not odd, f"datagrams were answered twice, first at {odd}; killed at {killed}")
     traffic(lab, 5)
-    print(f">> back after {', '.join('%.0f' % (t * 1000) for t in took)} ms")
+    print(f">> back after {', '.join('%.0f' % (t * 1000) for t in took)} ms, {len(pulse.twice())} datagrams answered twice")
 
 
 @test()
@@ -625,6 +630,8 @@ def a_guest_sets_its_queue_pairs_over_the_control_queue(lab):
         wait_for("the pairs", lambda: d.stats()["guest"]["running"] == 2)
         if n == 2:
             traffic(lab)
+            lab.closed(g)
+            lab.ping(1)
 
     def quiet():
         counted = {pair: d.counters(pair) for pair in (0, 1)}
@@ -655,6 +662,8 @@ def a_guest_hears_of_its_address_its_mtu_and_its_link(lab):
     said = g.sh("cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu").split()
     check(said == ["52:54:00:ab:cd:ef", "1400"], said)
     lab.ping(2)
+    lab.knows(g)
+    lab.usual += "|tx_drop_down$|tx_kick_drops$"    # until it has heard of it
     for _ in range(2):
         for state, carrier in ("down", "0"), ("up", "1"):
             sh(f"ip link set p0 {state}")

@@ -388,8 +388,10 @@ class Guest(Process):
         self.cmd.s.sendall(command.encode() + b"\n")
 
     def network(self, address=GUEST, dev="eth0"):
-        # Linux sends nothing until it has heard of the link, which it does not at once.
-        self.sh(f"ip addr add {address}/24 dev {dev} && ip link set {dev} up && "
+        # Nothing of its own (solicitations, reports) between frames that are counted, or while the link
+        # is taken away. And Linux sends nothing until it has heard of the link, which it does not at once.
+        self.sh(f"for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done; "
+                f"ip addr add {address}/24 dev {dev} && ip link set {dev} up && "
                 f"until grep -q up /sys/class/net/{dev}/operstate; do usleep 10000; done")
 
     def reaches(self, address=HOST):
@@ -662,6 +664,11 @@ class Lab:
         g.network()
         g.reaches()
         return g
+
+    def closed(self, g):
+        """Waits until nothing of the traffic is on its way: no connection is open, at either end."""
+        wait_for("the connections' ends", lambda: not sh("ss -Htn state connected exclude time-wait") and
+                 g.run("netstat -tn | grep -v TIME_WAIT | grep ^tcp")[0])
 
     def knows(self, g, n=0):
         """The guest and the outer end need not ask for each other's address any more."""
