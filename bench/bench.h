@@ -52,6 +52,7 @@ extern const char *const xn_guest_on_names[3];          /* "auto" */
 #define XN_REASONS_MAX 16u
 #define XN_BUF_MIN     1526u    /* of a receive buffer: header, and the longest frame */
 #define XN_BUF_MAX     32768u
+#define XN_PIECE_LINUX 32768u   /* what a Linux guest's TCP cuts its data from (net/core/sock.c, SKB_FRAG_PAGE_ORDER) */
 #define XN_PIECE_MIN   4096u    /* 64 KiB in as many pieces as Linux has: 17 */
 #define XN_PIECE_MAX   65536u
 

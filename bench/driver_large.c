@@ -2,17 +2,18 @@
 /*
  * The guest's driver with frames that no page holds, as Linux's has them:
  *
- *	transmit  | virtio-net header, first 64 bytes | page | page | ... |
+ *	transmit  | virtio-net header, first 64 bytes | block | block | ... |
  *	receive   buffers of 4096 bytes from blocks of 32 KiB, as many for a frame as it takes
  *
- * Pages of a packet lie one after the other downwards, so that no two of them are one piece:
- * pages of a running system are seldom neighbours. --piece says another length, or that
- * all of a packet is one piece. Frames that fit 1500 bytes are one piece in any case.
+ * Blocks are 32 KiB, the order of pages from which Linux's TCP cuts what programs send. Those of a
+ * packet lie one after the other downwards, so that no two of them are one piece. --piece says
+ * another length (4096: pages, as of a file that is sent), or that all of a packet is one piece. Frames that fit 1500 bytes are one piece in any case.
  */
 #include "base/types.h"
 #include "bench/driver_large.h"
 #include "bench/merge.h"
 #include "bench/pieces.h"
+#include "xsk/xsk.h"
 
 #define HEAD_BYTES  64u
 #define RX_BYTES    4096u
@@ -20,7 +21,7 @@
 #define PIECES_MAX  (1 + (XN_MTU_MAX + XN_ETH_BYTES) / XN_PIECE_MIN + 1)
 
 /* Behind the head. */
-static unsigned pages(const struct xn_opts *o, uint32_t bytes)
+static unsigned blocks(const struct xn_opts *o, uint32_t bytes)
 {
 	return o->piece_bytes ? xn_pieces_count(bytes - HEAD_BYTES, o->piece_bytes) : 0;
 }
@@ -30,8 +31,8 @@ void xn_driver_large_guest(struct xn_guest_cfg *cfg, const struct xn_opts *o)
 	const uint32_t most = o->mtu + XN_ETH_BYTES;
 	const uint64_t one = XN_ALIGN_UP(XN_GUEST_HDR + most, XN_PAGE_SIZE);
 
-	cfg->tx_pieces = (uint16_t)(1 + pages(o, most));
-	cfg->tx_slot_bytes = o->piece_bytes ? XN_PAGE_SIZE + pages(o, most) * o->piece_bytes : (uint32_t)one;
+	cfg->tx_pieces = (uint16_t)(1 + blocks(o, most));
+	cfg->tx_slot_bytes = o->piece_bytes ? XN_PAGE_SIZE + blocks(o, most) * o->piece_bytes : (uint32_t)one;
 	if (!cfg->rx_buf_bytes)
 		cfg->rx_buf_bytes = RX_BYTES;
 	cfg->rx_as_linux = true;
@@ -40,7 +41,7 @@ void xn_driver_large_guest(struct xn_guest_cfg *cfg, const struct xn_opts *o)
 /* Pieces of a frame in a slot's memory; the first without its virtio-net header. */
 static unsigned lay_out(const struct xn_opts *o, uint8_t *slot, uint32_t bytes, struct xn_guest_piece *p)
 {
-	const unsigned n = bytes > ONE_PIECE ? pages(o, bytes) : 0;
+	const unsigned n = bytes > ONE_PIECE ? blocks(o, bytes) : 0;
 	uint32_t left = bytes;
 
 	p[0] = (struct xn_guest_piece){ slot + XN_GUEST_HDR, n ? HEAD_BYTES : bytes };
@@ -53,12 +54,23 @@ static unsigned lay_out(const struct xn_opts *o, uint8_t *slot, uint32_t bytes, 
 	return 1 + n;
 }
 
+/* How many more may be on their way: in all as many as frames of the raw loop are, whose ring is
+ * full then. (A guest has its own limits, as TCP's small queues.) */
+static unsigned allowance(const struct xn_near *w, const struct xn_guest *g)
+{
+	const unsigned most = XN_RING_SIZE / xn_pieces_count(w->bytes, XN_FRAME_BYTES_MAX);
+
+	return most - XN_MIN(most, xn_guest_tx_pending(g, w->queue));
+}
+
 unsigned xn_driver_large_tx(struct xn_near *w, struct xn_guest *g, unsigned n)
 {
 	struct xn_guest_piece p[PIECES_MAX];
 	unsigned sent = 0;
 
-	for (; sent < XN_MIN(n, XN_TURN); sent++) {
+	xn_guest_tx_reap(g, w->queue);     /* first, as in driver.c */
+	n = XN_MIN(XN_MIN(n, XN_TURN), allowance(w, g));
+	for (; sent < n; sent++) {
 		uint8_t *slot = xn_guest_chain_begin(g, w->queue);
 		unsigned pieces;
 		uint64_t t;
@@ -75,8 +87,6 @@ unsigned xn_driver_large_tx(struct xn_near *w, struct xn_guest *g, unsigned n)
 	}
 	if (sent)
 		xn_guest_chain_push(g, w->queue);
-	else
-		xn_guest_tx_reap(g, w->queue);
 	w->packets += sent;
 	return sent;
 }

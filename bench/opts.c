@@ -54,7 +54,7 @@ static const char usage_text[] =
 "  --size LIST                frame lengths in bytes (default 64,512,1514; with a longer\n"
 "                             MTU 1514,9014,64000, as far as they fit)\n"
 "  --mtu N                    of both ends, 1500 to 65535 (default 1500)\n"
-"  --piece BYTES|one          pieces in which guests send large packets (default 4096)\n"
+"  --piece BYTES|one          pieces in which guests send large packets (default 32768)\n"
 "  --path zero-copy|copy|bounce|xsknetd|backend|raw|all   which paths (default all that\n"
 "                             differ)\n"
 "  --poll adaptive|busy|sleep|all    how xsknetd polls (default adaptive; round trips\n"
@@ -549,7 +549,7 @@ int xn_opts_parse(struct xn_opts *o, int argc, char **argv)
 	*o = (struct xn_opts){
 		.dir = { true, true, true, true },
 		.size = { 64, 512, 1514 }, .n_sizes = 3, .n_paces = 1,
-		.mtu = XN_MTU_DEFAULT, .piece_bytes = 4096,
+		.mtu = XN_MTU_DEFAULT, .piece_bytes = XN_PIECE_LINUX,
 		.secs = 0.2, .rounds = 7, .queues = 1, .count = { 1 }, .n_counts = 1, .huge = XN_HUGE_AUTO, .idle_secs = 0.1,
 	};
 	opterr = 0;

