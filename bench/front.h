@@ -15,7 +15,7 @@
 
 #include "vhost/proto.h"
 
-#define FRONT_WAIT_MS 5000
+#define FRONT_WAIT_MS 20000
 
 struct front {
 	int fd;                         /* -1: not connected */
