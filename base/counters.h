@@ -87,7 +87,7 @@ X(tx_kick_again,        "calls",   "of these, how many the kernel answered with 
 X(tx_kick_stuck,        "calls",   "of these, how many took nothing, though the kernel said that all was well") \
 X(tx_kick_errors,       "calls",   "of these, how many the kernel answered with an error that has no line of its own") \
 X(tx_kick_drops,        "packets", "lost on the way out: the kernel said that a packet was dropped (EBUSY)") \
-X(rx_out_of_order,      "buffers", "came back from the kernel in another order than lent") \
+X(rx_out_of_order,      "buffers", "came back from the kernel in another order than lent (several queues: or before one that is on the other socket)") \
 X(irqs_sent,            "events",  "used-buffer notifications sent to the guest") \
 X(irqs_suppressed,      "events",  "batches for which the guest wanted no notification") \
 X(irqs_held,            "events",  "batches whose notification was put off, as the driver asked for (NOTF_COAL)") \

@@ -759,6 +759,8 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 			break;
 		if (sg && lent + spread == frames)
 			break;
+		if (rss && !run && away_poll(x, &a, false, done, n, &out))
+			continue;
 		if (sg && !run && is_first_of(&x->xsk.rx, idx + i)) {
 			k = xn_xdp_take_pieces(x, &x->xsk.rx, idx + i, avail - i, done, n, &out);
 			if (!k)
@@ -767,15 +769,14 @@ static ALWAYS_INLINE unsigned rx_poll(struct xn_portq *q, struct xn_rx_done *don
 			spread++;
 			continue;
 		}
-		if (rss && !run && away_poll(x, &a, false, done, n, &out))
-			continue;
 		if (!run && !poll_unusual(x, xsk_ring_cons__rx_desc(&x->xsk.rx, idx + i), done, n, &out))
 			break;
 		i += !run;
 		spread += !run;
 	}
+	/* Those behind own frames that are not read yet wait for them. */
 	if (rss)
-		away_poll(x, &a, true, done, n, &out);
+		away_poll(x, &a, i == avail && !xsk_cons_nb_avail(&x->xsk.rx, 1), done, n, &out);
 	/*
 	 * Not looked at: given back to the next poll. The release stores the consumer
 	 * index behind our reads of the descriptors; pairs with the kernel's
