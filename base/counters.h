@@ -44,7 +44,7 @@ X(rx_shifted,           "packets", "such frames, all of whose pieces the kernel 
 X(rss_missteered,       "packets", "of those given to the guest, came on another pair's host queue, and were copied once (RSS)") \
 X(rss_handed_over,      "packets", "came on this pair's host queue for another pair, which got them: not of rx_packets here (RSS)") \
 X(rx_merged,            "packets", "frames spread over more than one receive buffer") \
-X(rx_coalesced,         "packets", "of the frames given to the guest, segments of TCP that were put together with others") \
+X(rx_coalesced,         "packets", "of the frames given to the guest, segments of TCP and datagrams that were put together with others") \
 X(rx_coalesced_packets, "packets", "what the guest got them as") \
 X(rx_csum_handed,       "packets", "their checksums, which the sender left unfinished, were handed on as such (NEEDS_CSUM)") \
 X(rx_csum_finished,     "packets", "the same, finished here: the guest does not take them so, or not from such frames") \

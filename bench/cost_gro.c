@@ -4,7 +4,7 @@
  * buffers that go through 64 MiB of "guest memory". Figures are the least and the median of rounds,
  * which take turns.
  *
- *	joins      45 segments of a connection; their checksums finished, or left to the guest
+ *	joins      45 segments of a connection, or datagrams; their checksums finished, or left to the guest
  *	looks      frames that are looked at and left alone
  *	move       the payload of a segment to where its buffer begins, and nothing else
  */
@@ -35,7 +35,7 @@ struct job {
 	unsigned frames;              /* of a batch */
 	uint32_t buf_bytes;           /* of a buffer */
 	struct pkt_spec spec;
-	bool unfinished, move;
+	bool unfinished, move, no_udp;
 	double ns[ROUNDS];
 };
 
@@ -54,6 +54,8 @@ static void make_frames(const struct job *j)
 		if (!s.gso_size) {
 			lens[i] = pkt.bytes;
 			memcpy(frames[i], pkt.data, pkt.bytes);
+			if (s.version == 6)
+				frames[i][21] = (uint8_t)(64 + i % 2);   /* hop limit: none joins the one before */
 			continue;
 		}
 		lens[i] = pkt_segment(pkt.data, pkt.bytes, pkt.ip_at, pkt.l4_at, pkt_dst_at(&pkt, &s), s.udp,
@@ -70,6 +72,7 @@ static double run(const struct job *j)
 	unsigned place = 0;
 
 	make_frames(j);
+	gro->udp4 = gro->udp6 = !j->no_udp;
 	for (unsigned k = 0; k < BATCHES; k++) {
 		for (unsigned i = 0; i < j->frames; i++, place = (place + 1) % (GUEST_BYTES / STRIDE)) {
 			const xn_uoff at = XN_UOFF((uint64_t)place * STRIDE);
@@ -81,7 +84,7 @@ static double run(const struct job *j)
 			if (j->unfinished) {
 				done[i].flags = XN_RX_CSUM;
 				done[i].csum_start = 34;
-				done[i].csum_offset = 16;
+				done[i].csum_offset = j->spec.udp ? 6 : 16;
 			}
 		}
 		xn_gro_note(gro, chains, j->frames);
@@ -109,8 +112,8 @@ int main(void)
 	static const struct pkt_spec tcp = { .version = 4, .tcp_options = 3, .tcp_flags = 0x10,
 					     .payload = 45 * SIZE, .gso_size = SIZE, .seed = 1 };
 	static const struct pkt_spec udp = { .version = 4, .udp = true, .payload = 45 * SIZE, .seed = 1 };
-	static struct pkt_spec short_udp, alone, v6;
-	struct job jobs[8];
+	static struct pkt_spec short_udp, alone, v6, udp6, train, short_train;
+	struct job jobs[14];
 	const unsigned n = XN_ARRAY_SIZE(jobs);
 
 	short_udp = udp;
@@ -120,15 +123,33 @@ int main(void)
 	alone.gso_size = 0;
 	v6 = tcp;
 	v6.version = 6;
+	udp6 = udp;
+	udp6.version = 6;
+	train = udp;
+	train.gso_size = SIZE;
+	short_train = short_udp;
+	short_train.gso_size = 64;
+	short_train.payload = 64 * 64;
 	jobs[0] = (struct job){ .name = "move, 1448 bytes", .frames = 45, .buf_bytes = 4096, .spec = tcp, .move = true };
 	jobs[1] = (struct job){ .name = "joins, unfinished, 4096", .frames = 45, .buf_bytes = 4096, .spec = tcp,
 				.unfinished = true };
 	jobs[2] = (struct job){ .name = "joins, checked, 4096", .frames = 45, .buf_bytes = 4096, .spec = tcp };
 	jobs[3] = (struct job){ .name = "joins, checked, 1536", .frames = 45, .buf_bytes = 1536, .spec = tcp };
 	jobs[4] = (struct job){ .name = "joins, checked, IPv6, 4096", .frames = 45, .buf_bytes = 4096, .spec = v6 };
-	jobs[5] = (struct job){ .name = "looks, TCP with PSH", .frames = 45, .buf_bytes = 4096, .spec = alone };
-	jobs[6] = (struct job){ .name = "looks, UDP 1448", .frames = 45, .buf_bytes = 4096, .spec = udp };
-	jobs[7] = (struct job){ .name = "looks, UDP 60", .frames = 64, .buf_bytes = 4096, .spec = short_udp };
+	jobs[5] = (struct job){ .name = "looks, TCP with PSH, TCP only", .frames = 45, .buf_bytes = 4096, .spec = alone,
+				.no_udp = true };
+	jobs[6] = (struct job){ .name = "looks, UDP 1448, TCP only", .frames = 45, .buf_bytes = 4096, .spec = udp,
+				.no_udp = true };
+	jobs[7] = (struct job){ .name = "looks, UDP 60, TCP only", .frames = 64, .buf_bytes = 4096, .spec = short_udp,
+				.no_udp = true };
+	jobs[8] = (struct job){ .name = "looks, TCP with PSH, both", .frames = 45, .buf_bytes = 4096, .spec = alone };
+	jobs[9] = (struct job){ .name = "looks, UDP 1448", .frames = 45, .buf_bytes = 4096, .spec = udp6 };
+	jobs[10] = (struct job){ .name = "joins, UDP 1448, checked", .frames = 45, .buf_bytes = 4096, .spec = train };
+	jobs[11] = (struct job){ .name = "joins, UDP 1448, unfinished", .frames = 45, .buf_bytes = 4096, .spec = train,
+				 .unfinished = true };
+	jobs[12] = (struct job){ .name = "joins, UDP 64, checked", .frames = 64, .buf_bytes = 4096, .spec = short_train };
+	jobs[13] = (struct job){ .name = "joins, UDP 64, unfinished", .frames = 64, .buf_bytes = 4096, .spec = short_train,
+				 .unfinished = true };
 	xn_clock_init();
 	guest = malloc(GUEST_BYTES + STRIDE);
 	if (!guest)

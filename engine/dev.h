@@ -111,7 +111,8 @@ static inline uint32_t xn_dev_hdr_bytes(const struct xn_dev *dev)
 /* Are segments put together, if what is in force now says so? (engine/gro.h) */
 static inline bool xn_dev_gro(const struct xn_dev *dev)
 {
-	return dev->features & (XN_BIT(VIRTIO_NET_F_GUEST_TSO4) | XN_BIT(VIRTIO_NET_F_GUEST_TSO6)) &&
+	return dev->features & (XN_BIT(VIRTIO_NET_F_GUEST_TSO4) | XN_BIT(VIRTIO_NET_F_GUEST_TSO6) |
+				XN_BIT(XN_NET_F_GUEST_USO4) | XN_BIT(XN_NET_F_GUEST_USO6)) &&
 	       xn_dev_has(dev, VIRTIO_NET_F_GUEST_CSUM) && xn_dev_has(dev, VIRTIO_NET_F_MRG_RXBUF) &&
 	       !xn_dev_has(dev, VIRTIO_F_IN_ORDER);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Segments of a TCP connection put together. Theory in engine/gro.h. */
+/* Segments of a TCP connection, datagrams of a UDP flow put together. Theory in engine/gro.h. */
 #include <arpa/inet.h>
 #include <linux/virtio_net.h>
 #include <stdlib.h>
@@ -7,12 +7,16 @@
 
 #include "base/csum.h"
 #include "engine/gro.h"
+#include "virtio/offload.h"
 
 #define IP_AT     14u
 #define IP4_BYTES 20u
 #define IP6_BYTES 40u
 #define TCP_CSUM  16u
+#define UDP_CSUM  6u
+#define UDP_BYTES 8u
 #define L3_MOST   65535u
+#define FIRST     (XN_GRO_LEAST / 2)   /* read of a frame at first: all headers of a datagram */
 
 #define TCP_FIN 0x01u
 #define TCP_PSH 0x08u
@@ -44,6 +48,12 @@ static const uint8_t equal6[XN_GRO_LEAST] = {
 	[62 ... 66] = ALL, [67] = TCP_MASK, [68 ... 69] = ALL,
 	[72 ... XN_GRO_LEAST - 1] = ALL,
 };
+static const uint8_t equal4_udp[FIRST] = {
+	[0 ... 15] = ALL, [20 ... 23] = ALL, [26 ... 37] = ALL,   /* length, checksum */
+};
+static const uint8_t equal6_udp[FIRST] = {
+	[0 ... 17] = ALL, [20 ... 57] = ALL,
+};
 
 static inline uint64_t word_at(const uint8_t *p)
 {
@@ -53,10 +63,21 @@ static inline uint64_t word_at(const uint8_t *p)
 	return w;
 }
 
+static inline bool is_udp(const struct xn_segment_run *r)
+{
+	return r->proto == IPPROTO_UDP;
+}
+
+static inline uint32_t csum_offset(const struct xn_segment_run *r)
+{
+	return is_udp(r) ? UDP_CSUM : TCP_CSUM;
+}
+
 /* Do all headers say the same, where they should? */
 static bool equal_headers(const struct xn_segment_run *a, const struct xn_segment_run *b)
 {
-	const uint8_t *const mask = a->v6 ? equal6 : equal4;
+	const uint8_t *const mask = is_udp(a) ? a->v6 ? equal6_udp : equal4_udp :
+					       a->v6 ? equal6 : equal4;
 	const uint32_t n = a->payload_at;
 	uint64_t differ = 0;
 	uint32_t i;
@@ -75,7 +96,7 @@ static bool same_connection(const struct xn_segment_run *a, const struct xn_segm
 {
 	const uint32_t at = b->v6 ? IP_AT + 8 : IP_AT + 12;
 
-	if (a->v6 != b->v6 || word_at(a->head + at + 4) != word_at(b->head + at + 4))
+	if (a->v6 != b->v6 || a->proto != b->proto || word_at(a->head + at + 4) != word_at(b->head + at + 4))
 		return false;
 	return !memcmp(a->head + at, b->head + at, b->v6 ? 36 : 12);
 }
@@ -85,9 +106,10 @@ static bool parse_ip4(struct xn_segment_run *s, uint32_t l3_bytes)
 	const uint8_t *ip = s->head + IP_AT;
 	const uint16_t frag = xn_be16(ip + 6);
 
-	if (ip[9] != IPPROTO_TCP || xn_be16(ip + 2) != l3_bytes || frag & ~0x4000u ||
+	if (xn_be16(ip + 2) != l3_bytes || frag & ~0x4000u ||
 	    xn_sum_fold(xn_sum_address(ip, IP4_BYTES)) != 0xffff)
 		return false;
+	s->proto = ip[9];
 	s->df = frag;
 	s->id = xn_be16(ip + 4);
 	s->l4_at = IP_AT + IP4_BYTES;
@@ -98,28 +120,20 @@ static bool parse_ip6(struct xn_segment_run *s, uint32_t l3_bytes)
 {
 	const uint8_t *ip = s->head + IP_AT;
 
-	if (ip[0] >> 4 != 6 || ip[6] != IPPROTO_TCP || xn_be16(ip + 4) + IP6_BYTES != l3_bytes)
+	if (ip[0] >> 4 != 6 || xn_be16(ip + 4) + IP6_BYTES != l3_bytes)
 		return false;
+	s->proto = ip[6];
 	s->l4_at = IP_AT + IP6_BYTES;
 	return true;
 }
 
-/* Can segments join this frame, or it others? s: it alone; all but places. */
-static bool parse(const struct xn_gro *c, struct xn_segment_run *s, const uint8_t *frame,
-		  uint32_t bytes)
+static bool parse_tcp(struct xn_segment_run *s, const uint8_t *frame, uint32_t bytes)
 {
-	const uint8_t *tcp;
-	uint32_t type;
+	const uint8_t *tcp = s->head + s->l4_at;
 
-	/* The guest may write there: all that follows is about this copy. */
-	memcpy(s->head, frame, XN_GRO_LEAST / 2);
-	memcpy(&type, s->head + IP_AT - 2, sizeof(type));
-	s->v6 = (type & 0xffff) == htons(0x86dd);
-	if (s->v6 ? !c->tcp6 || !parse_ip6(s, bytes - IP_AT) :
-	    (type & 0xffffff) != 0x450008 || !c->tcp4 || !parse_ip4(s, bytes - IP_AT))
+	if (bytes < XN_GRO_LEAST)
 		return false;
-	memcpy(s->head + XN_GRO_LEAST / 2, frame + XN_GRO_LEAST / 2, XN_GRO_LEAST / 2);
-	tcp = s->head + s->l4_at;
+	memcpy(s->head + FIRST, frame + FIRST, XN_GRO_LEAST - FIRST);
 	s->payload_at = (uint8_t)(s->l4_at + (tcp[12] >> 4) * 4u);
 	s->flags = tcp[13];
 	if (tcp[12] >> 4 < 5 || s->payload_at > XN_GRO_LEAST || s->payload_at >= bytes ||
@@ -127,34 +141,73 @@ static bool parse(const struct xn_gro *c, struct xn_segment_run *s, const uint8_
 		return false;
 	s->size = (uint16_t)(bytes - s->payload_at);
 	s->seq = xn_be32(tcp + 4) + s->size;
-	s->l3_bytes = bytes - IP_AT;
 	return true;
+}
+
+static bool parse_udp(struct xn_segment_run *s, uint32_t bytes)
+{
+	const uint8_t *udp = s->head + s->l4_at;
+
+	s->payload_at = (uint8_t)(s->l4_at + UDP_BYTES);
+	/* Without a checksum it could not be said of the whole that there is none. */
+	if (s->payload_at >= bytes || xn_be16(udp + 4) != bytes - s->l4_at || !xn_be16(udp + UDP_CSUM))
+		return false;
+	s->flags = 0;
+	s->size = (uint16_t)(bytes - s->payload_at);
+	s->seq = 0;
+	return true;
+}
+
+/* Can others join this frame, or it others? s: it alone; all but places. */
+static bool parse(const struct xn_gro *c, struct xn_segment_run *s, const uint8_t *frame,
+		  uint32_t bytes)
+{
+	uint32_t type;
+
+	/* The guest may write there: all that follows is about this copy. */
+	if (XN_LIKELY(bytes >= FIRST)) {
+		memcpy(s->head, frame, FIRST);
+	} else {
+		memset(s->head, 0, FIRST);
+		memcpy(s->head, frame, bytes);
+	}
+	memcpy(&type, s->head + IP_AT - 2, sizeof(type));
+	s->v6 = (type & 0xffff) == htons(0x86dd);
+	if (s->v6 ? !parse_ip6(s, bytes - IP_AT) :
+	    (type & 0xffffff) != 0x450008 || !parse_ip4(s, bytes - IP_AT))
+		return false;
+	s->l3_bytes = bytes - IP_AT;
+	switch (s->proto) {
+	case IPPROTO_TCP: return (s->v6 ? c->tcp6 : c->tcp4) && parse_tcp(s, frame, bytes);
+	case IPPROTO_UDP: return (s->v6 ? c->udp6 : c->udp4) && parse_udp(s, bytes);
+	default:          return false;
+	}
 }
 
 /* ---- checksums ---- */
 
-/* Addresses, protocol and length of TCP, as the checksum has them. */
+/* Addresses, protocol and length of TCP or UDP, as the checksum has them. */
 static xn_sum pseudo_sum(const struct xn_segment_run *r, uint32_t l4_bytes)
 {
 	const uint8_t *ip = r->head + IP_AT;
 
 	return xn_sum_add(r->v6 ? xn_sum_address(ip + 8, 32) : xn_sum_address(ip + 12, 8),
-			  XN_SUM((uint32_t)htons(IPPROTO_TCP) + htons((uint16_t)l4_bytes)));
+			  XN_SUM((uint32_t)htons(r->proto) + htons((uint16_t)l4_bytes)));
 }
 
 /* Is the checksum of this one frame right? `payload` is the sum of its payload. */
 static bool is_good(const struct xn_segment_run *s, xn_sum payload)
 {
-	/* TCP's header is of whole words. */
+	/* Both headers are of whole words. */
 	const xn_sum l4 = xn_sum_add(xn_sum_address(s->head + s->l4_at, s->payload_at - s->l4_at), payload);
 
 	return xn_sum_fold(xn_sum_add(l4, pseudo_sum(s, s->l3_bytes + IP_AT - s->l4_at))) == 0xffff;
 }
 
-/* A frame that the port has found unfinished, and all of TCP as it says. */
+/* A frame that the port has found unfinished, and all of TCP or UDP as it says. */
 static bool unfinished(const struct xn_rx_done *d, const struct xn_segment_run *s)
 {
-	return d->flags & XN_RX_CSUM && d->csum_start == s->l4_at && d->csum_offset == TCP_CSUM;
+	return d->flags & XN_RX_CSUM && d->csum_start == s->l4_at && d->csum_offset == csum_offset(s);
 }
 
 static uint8_t *frame_of(const struct xn_gro *c, const struct xn_rx_done *d)
@@ -188,10 +241,8 @@ static bool id_follows(const struct xn_segment_run *r, const struct xn_segment_r
 /* s, which is of the same connection. */
 static bool follows(const struct xn_segment_run *r, const struct xn_segment_run *s)
 {
-	const uint32_t before = s->seq - s->size;
-
-	return !r->ended && before == r->seq && s->size <= r->size && !(s->flags & TCP_CWR) &&
-	       r->l3_bytes + s->size <= L3_MOST && id_follows(r, s) && equal_headers(r, s);
+	return !r->ended && (is_udp(s) ? r->count < XN_GRO_DATAGRAMS : s->seq - s->size == r->seq) &&
+	       s->size <= r->size && !(s->flags & TCP_CWR) && r->l3_bytes + s->size <= L3_MOST && id_follows(r, s) && equal_headers(r, s);
 }
 
 /* Copies payload, wherever it goes; with its sum, if somebody wants it. */
@@ -300,20 +351,25 @@ static void write_ip(const struct xn_segment_run *r, uint8_t *ip)
 static void run_end(struct xn_gro *c, const struct xn_segment_run *r, struct xn_rx_done *done)
 {
 	struct xn_rx_done *d = &done[r->first];
-	uint8_t *const frame = frame_of(c, d);
+	uint8_t *const frame = frame_of(c, d), *const l4 = frame + r->l4_at;
+	const uint32_t l4_bytes = r->l3_bytes + IP_AT - r->l4_at;
 	uint16_t csum;
 
 	if (r->count == 1)
 		return;
 	write_ip(r, frame + IP_AT);
-	frame[r->l4_at + 13] = r->flags;
-	csum = xn_sum_fold(pseudo_sum(r, r->l3_bytes + IP_AT - r->l4_at));
-	memcpy(frame + r->l4_at + TCP_CSUM, &csum, sizeof(csum));
+	if (is_udp(r))
+		xn_put_be16(l4 + 4, (uint16_t)l4_bytes);
+	else
+		l4[13] = r->flags;
+	csum = xn_sum_fold(pseudo_sum(r, l4_bytes));
+	memcpy(l4 + csum_offset(r), &csum, sizeof(csum));
 	d->flags |= XN_RX_CSUM | XN_RX_GSO;
 	d->csum_start = r->l4_at;
-	d->csum_offset = TCP_CSUM;
+	d->csum_offset = (uint16_t)csum_offset(r);
 	d->gso_size = r->size;
-	d->gso_type = r->v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+	d->gso_type = is_udp(r) ? XN_NET_GSO_UDP_L4 :
+		      r->v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
 	if (r->flags & TCP_CWR)
 		d->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
 	d->headers = r->payload_at;
@@ -334,14 +390,40 @@ static void run_begin(struct xn_gro *c, unsigned slot, uint16_t i)
 	r->ended = r->flags & LAST_ONLY || (r->flags & TCP_CWR && !c->ecn);
 }
 
+/* May the frame of which so much was read be a datagram of this flow, also if nothing can be done with it?
+ * Fragments have no ports, and what is behind IPv6's extension headers is not looked for. */
+static bool may_be_of(const struct xn_segment_run *r, const struct xn_segment_run *s)
+{
+	const uint16_t type = xn_be16(s->head + IP_AT - 2);
+
+	if (r->v6)
+		return type == 0x86dd && s->head[IP_AT + 6] != IPPROTO_TCP &&
+		       !memcmp(s->head + IP_AT + 8, r->head + IP_AT + 8, 32);
+	return type == 0x0800 && s->head[IP_AT + 9] == IPPROTO_UDP &&
+	       !memcmp(s->head + IP_AT + 12, r->head + IP_AT + 12, 8);
+}
+
+/* A frame is left alone; s: what it is, if that was looked at. There is no sequence number in datagrams:
+ * if it may be one of a flow, those behind it must not overtake it. */
+static void leave_alone(struct xn_gro *c, const struct xn_segment_run *s)
+{
+	if (!c->udp4 && !c->udp6)
+		return;
+	for (unsigned k = 0; k < c->n_open; k++)
+		if (is_udp(c->open[k]) && (!s || may_be_of(c->open[k], s)))
+			c->open[k]->ended = true;
+}
+
 static void take_frame(struct xn_gro *c, struct xn_rx_done *done, uint16_t i)
 {
 	struct xn_segment_run *s = c->spare, *r;
 	uint32_t left;
 	unsigned k;
 
-	if (!parse(c, s, frame_of(c, &done[i]), done[i].len))
+	if (!parse(c, s, frame_of(c, &done[i]), done[i].len)) {
+		leave_alone(c, s);
 		return;
+	}
 	for (k = 0; k < c->n_open && !same_connection(c->open[k], s); k++)
 		;
 	if (k < c->n_open) {
@@ -396,6 +478,7 @@ static void look_up(const struct xn_gro *c, struct xn_rx_done *d)
 
 struct xn_rx_done *xn_gro_batch(struct xn_gro *c, struct xn_rx_done *done, unsigned n)
 {
+	const uint32_t least = c->udp4 || c->udp6 ? IP_AT : XN_GRO_LEAST;
 	bool goes_on = false;   /* from the entry before */
 
 	c->n_open = 0;
@@ -404,12 +487,13 @@ struct xn_rx_done *xn_gro_batch(struct xn_gro *c, struct xn_rx_done *done, unsig
 	for (unsigned i = 0; i < n; i++) {
 		struct xn_rx_done *d = &done[i];
 
-		if (!goes_on && d->len >= XN_GRO_LEAST) {
+		if (!goes_on && d->len >= least) {
 			look_up(c, d);
 			if (!(d->flags & ~XN_RX_CSUM)) {
 				take_frame(c, done, (uint16_t)i);
 				continue;
 			}
+			leave_alone(c, NULL);
 		}
 		goes_on = d->flags & XN_RX_MORE;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Receive coalescing (VIRTIO_NET_F_GUEST_TSO4, _TSO6, _ECN): segments of a TCP connection that
- * follow one another are given to the guest as one packet of up to 64 KiB, as GRO would make it.
+ * Receive coalescing (VIRTIO_NET_F_GUEST_TSO4, _TSO6, _ECN; _USO4, _USO6): segments of a TCP connection
+ * that follow one another are given to the guest as one packet of up to 64 KiB, as GRO would make it; and so
+ * are datagrams of a UDP flow.
  *
  * A stage between port and ring, on what one rx_poll has returned. There is no timer, nothing is
  * kept for later, and no frame waits for another.
@@ -23,14 +24,21 @@
  * socket's receive buffer is counted by. (Measured with one buffer a segment: no gain, and TCP
  * collapsed its queues for lack of room.)
  *
- * What joins is what Linux's GRO would join (net/ipv4/tcp_offload.c, af_inet.c,
+ * Datagrams are another matter: Linux leaves them alone unless the socket has asked for packets of several
+ * (UDP_GRO), and cuts those up that come so for any other (net/ipv4/udp.c, udp_queue_rcv_skb). That is
+ * cheaper than what it saves: one way from driver to socket for all. (Measured in a guest under TCG, in
+ * bursts of 32: a datagram of 64 bytes costs 0.8 of the time, one of 1472 as much as before; with UDP_GRO 0.7
+ * and 0.9. The fewer the time, the more is received when too many are sent.)
+ *
+ * What joins is what Linux's GRO would join (net/ipv4/tcp_offload.c, udp_offload.c, af_inet.c,
  * net/ipv6/ip6_offload.c), so that cutting the packet up gives the frames that had come, to
  * the byte: Ethernet, IPv4 without options and fragments or IPv6 without extension headers,
- * and TCP with any options; everything in the headers is equal but lengths and checksums; the
- * sequence number is the next; IPv4's identification too, or it is always the same where
+ * and TCP with any options or UDP with a checksum; everything in the headers is equal but lengths and
+ * checksums; the sequence number is the next; IPv4's identification too, or it is always the same where
  * fragments are forbidden (a guest that cuts such a packet up counts on, which means nothing there:
  * RFC 6864, 4.1); payloads are equally long, the last may be shorter. PSH and FIN may be in the
- * last, CWR in the first.
+ * last, CWR in the first. Datagrams have no number to tell their order by: one that is left alone, or may be of
+ * the flow, ends what is being put together, so that none of a flow overtakes another.
  *
  * The guest does not look at the checksum of the whole (NEEDS_CSUM), so the segments' own are
  * checked here, in the pass that copies them. One whose checksum is wrong never joins, and is given
@@ -39,9 +47,8 @@
  * Frames lie in guest memory. Headers are read once, into locals, and no length is ever read from
  * there again: what a guest writes to frames meanwhile spoils its own data.
  *
- * Left alone: VLAN tags; frames in several buffers, or in one of several pieces; frames shorter than
- * XN_GRO_LEAST, which nearly always hold no data: they are not even looked at; and UDP: only a socket can say that it takes datagrams put together, for others the guest
- * would have to cut them up. Needs buffers that may be merged (MRG_RXBUF), and used in any order
+ * Left alone: VLAN tags; frames in several buffers, or in one of several pieces; TCP in frames shorter than
+ * XN_GRO_LEAST, which nearly always hold no data: without UDP they are not even looked at. Needs buffers that may be merged (MRG_RXBUF), and used in any order
  * (no IN_ORDER: buffers of a packet might not follow one another).
  */
 #ifndef XN_ENGINE_GRO_H
@@ -49,15 +56,18 @@
 
 #include "port/port.h"
 
-/* What is read of a frame, and so its least length: Ethernet, IPv6, TCP with 54 bytes. */
+/* What is read of a frame with TCP, and so its least length: Ethernet, IPv6, TCP with 54 bytes. */
 #define XN_GRO_LEAST 128u
-/* Connections of which segments are put together at a time: as many as GRO has in a bucket. */
+/* Connections and flows of which frames are put together at a time: as many as GRO has in a bucket. */
 #define XN_GRO_RUNS  8u
+/* Most datagrams of a packet: what Linux cuts (UDP_MAX_SEGMENTS of versions before 6.9). */
+#define XN_GRO_DATAGRAMS 64u
 
-/* A segment, and those that have joined it. */
+/* A segment or datagram, and those that have joined it. */
 struct xn_segment_run {
 	uint8_t  head[XN_GRO_LEAST];   /* of the first frame, as it came */
 	uint8_t  l4_at, payload_at;
+	uint8_t  proto;
 	uint8_t  flags;        /* of TCP, of all segments; of the first when it is parsed */
 	bool     v6, df;
 	bool     good;         /* the first one's checksum is right, or was never finished */
@@ -66,7 +76,7 @@ struct xn_segment_run {
 	uint16_t id, size;     /* of the first: identification; payload, bytes */
 	uint16_t first, last;  /* entries that it begins and ends in */
 	uint16_t count;
-	uint32_t seq;          /* of what is next */
+	uint32_t seq;          /* TCP: of what is next */
 	uint32_t l3_bytes;     /* IP header and all behind it */
 };
 
@@ -74,7 +84,7 @@ struct xn_gro {
 	const struct xn_mem *mem;
 	const struct xn_rx_buf *bufs;      /* by head */
 	uint32_t hdr_bytes;                /* of the virtio-net header, in front of a frame */
-	bool tcp4, tcp6, ecn;              /* what the guest takes now */
+	bool tcp4, tcp6, ecn, udp4, udp6;  /* what the guest takes now */
 	/* Of the last batch: frames that have joined others, packets made of them, and the bytes
 	 * of headers that went. */
 	uint32_t joined, packets, header_bytes;
@@ -111,6 +121,8 @@ static inline void xn_gro_allow(struct xn_gro *c, uint64_t offloads)
 	c->tcp4 = csum && offloads >> VIRTIO_NET_F_GUEST_TSO4 & 1;
 	c->tcp6 = csum && offloads >> VIRTIO_NET_F_GUEST_TSO6 & 1;
 	c->ecn = offloads >> VIRTIO_NET_F_GUEST_ECN & 1;
+	c->udp4 = csum && offloads >> XN_NET_F_GUEST_USO4 & 1;
+	c->udp6 = csum && offloads >> XN_NET_F_GUEST_USO6 & 1;
 }
 
 /*

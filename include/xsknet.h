@@ -356,8 +356,8 @@ struct xn_dev_opts {
  * Feature bits (VIRTIO 1.2, 5.1.3 and 6) that a device on this port offers: those
  * of the data path (VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, IN_ORDER, MRG_RXBUF; CSUM,
  * GUEST_CSUM, HOST_TSO4, HOST_TSO6, HOST_ECN and HOST_USO; GUEST_TSO4, GUEST_TSO6 and GUEST_ECN,
- * with which segments of a TCP connection are given to the guest as one packet, if it has also
- * accepted GUEST_CSUM and MRG_RXBUF, and not IN_ORDER: drivers without MRG_RXBUF would offer 64 KiB
+ * with which segments of a TCP connection, GUEST_USO4 and GUEST_USO6, with which datagrams of a UDP flow
+ * are given to the guest as one packet, if it has also accepted GUEST_CSUM and MRG_RXBUF, and not IN_ORDER: drivers without MRG_RXBUF would offer 64 KiB
  * for each frame, so a VMM that masks that one masks these), and those
  * that only concern config space and control queue, which are the VMM's to serve and to
  * mask: MAC, MTU, STATUS, SPEED_DUPLEX, CTRL_VQ, MQ, GUEST_ANNOUNCE, and RING_RESET (a ring that is reset is

@@ -39,8 +39,9 @@ static const char usage_text[] =
 "  --rss-key KEY          how frames find the guest's queues, if its driver does not say: 40\n"
 "                         to 64 bytes in hex, symmetric or random\n"
 "  --rss-table LIST       likewise: queue pairs by hash, 0,1,2,3 or equal:N\n"
-"  --gro on|off           segments of a TCP connection that arrive together are given to the\n"
-"                         guest as one packet, if its driver takes that (default off)\n"
+"  --gro on|tcp|udp|off   segments of a TCP connection, datagrams of a UDP flow that arrive\n"
+"                         together are given to the guest as one packet, if its driver takes\n"
+"                         that (on: both; default off)\n"
 "  --user NAME            become this user\n"
 "  --socket-group GROUP   who may connect (default: the group of this process)\n"
 "  --socket-mode MODE     mode of the sockets (default 0660)\n"
@@ -194,7 +195,8 @@ static const char **text_of(struct xn_daemon_opts *o, int c)
 static bool take(struct xn_daemon_opts *o, int c, const char *arg)
 {
 	static const char *const polls[] = { "adaptive", "busy", "sleep", NULL };
-	static const char *const switches[] = { "off", "on", NULL };
+	/* Index: of XN_PUT_. */
+	static const char *const gathered[] = { "off", "tcp", "udp", "on", NULL };
 	static const char *const boxes[] = { "on", "off", "log", NULL };
 	const char **text = text_of(o, c);
 	unsigned v = 0;
@@ -233,7 +235,7 @@ static bool take(struct xn_daemon_opts *o, int c, const char *arg)
 		o->poll = (enum xn_poll)v;
 		return good;
 	case O_GRO:
-		good = take_word("gro", arg, switches, &v);
+		good = take_word("gro", arg, gathered, &v);
 		o->gro = v;
 		return good;
 	default:

@@ -22,7 +22,7 @@ struct xn_daemon_opts {
 	const char *port;
 	const char *ctl;                /* NULL: no statistics socket */
 	uint16_t mtu;                   /* 0: the port's */
-	bool gro;                       /* GUEST_TSO4 and the like are offered */
+	unsigned gro;                   /* XN_PUT_ */
 	const char *rss_key, *rss_table;   /* as xn_dev_set_rss has them */
 	bool mac_given;
 	uint8_t mac[6];

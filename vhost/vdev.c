@@ -10,6 +10,7 @@
 
 #include "base/atomics.h"
 #include "base/log.h"
+#include "base/offload.h"
 #include "base/types.h"
 #include "vhost/proto.h"
 #include "vhost/vdev_priv.h"
@@ -168,9 +169,11 @@ uint64_t xn_vdev_offered(const struct xn_vdev *v)
 	 * the ring would go on in memory that the guest uses for something else. */
 	f &= ~XN_BIT(VIRTIO_F_RING_RESET);
 
-	if (!v->opts.gro)
+	if (!(v->opts.gro & XN_PUT_TCP))
 		f &= ~(XN_BIT(VIRTIO_NET_F_GUEST_TSO4) | XN_BIT(VIRTIO_NET_F_GUEST_TSO6) |
 		       XN_BIT(VIRTIO_NET_F_GUEST_ECN));
+	if (!(v->opts.gro & XN_PUT_UDP))
+		f &= ~(XN_BIT(XN_NET_F_GUEST_USO4) | XN_BIT(XN_NET_F_GUEST_USO6));
 	if (v->opts.pairs == 1)
 		f &= ~(XN_BIT(VIRTIO_NET_F_MQ) | XN_BIT(VIRTIO_NET_F_RSS));
 	return f | XN_BIT(XN_VU_F_LOG_ALL) | XN_BIT(XN_VU_F_PROTOCOL_FEATURES);

@@ -42,11 +42,15 @@
 
 struct xn_vdev;
 
+/* What is put together for guests, and offered to them. */
+#define XN_PUT_TCP 1u   /* GUEST_TSO4, _TSO6 and _ECN */
+#define XN_PUT_UDP 2u   /* GUEST_USO4, _USO6 */
+
 struct xn_vdev_opts {
 	unsigned pairs;                 /* 1..the port's queues */
 	uint8_t  mac[6];                /* of the guest's configuration space */
 	uint16_t mtu;                   /* likewise */
-	bool     gro;                   /* GUEST_TSO4, _TSO6 and _ECN are offered */
+	unsigned gro;                   /* XN_PUT_ */
 	struct xn_worker_opts worker;   /* polling, processors */
 };
 

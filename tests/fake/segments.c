@@ -11,6 +11,8 @@
 #define ECE 64u
 #define CWR 128u
 #define CANARY 0xa5u
+#define TCP 6u
+#define UDP 17u
 
 /* ---- dice ---- */
 
@@ -54,8 +56,12 @@ static void put(uint8_t *p, uint32_t v, unsigned n)
 
 static bool is6(const struct seg_frame *f) { return get(f->bytes + 12, 2) == 0x86dd; }
 static uint32_t l4_of(const struct seg_frame *f) { return is6(f) ? 54 : 34; }
+static uint8_t proto_of(const struct seg_frame *f) { return f->bytes[is6(f) ? 20 : 23]; }
+static uint32_t csum_of(const struct seg_frame *f) { return proto_of(f) == UDP ? 6 : 16; }
 static uint32_t payload_of(const struct seg_frame *f)
 {
+	if (proto_of(f) == UDP)
+		return l4_of(f) + 8;
 	return l4_of(f) + f->bytes[l4_of(f) + 12] / 16 * 4u;
 }
 
@@ -69,52 +75,72 @@ static void set_sums(struct seg_frame *f)
 {
 	uint8_t *ip = f->bytes + 14, *l4 = f->bytes + l4_of(f);
 	const uint8_t *dst = is6(f) ? ip + 24 : ip + 16;
+	const uint32_t bytes = f->len - l4_of(f);
 
 	if (!is6(f)) {
 		put(ip + 10, 0, 2);
 		put(ip + 10, 0xffffu - pkt_sum(ip, 20), 2);
 	}
-	put(l4 + 16, 0, 2);
+	put(l4 + csum_of(f), 0, 2);
 	if (f->unfinished)
-		put(l4 + 16, pkt_sum_l4(ip, dst, 6, NULL, f->len - l4_of(f)), 2);
+		put(l4 + csum_of(f), pkt_sum_l4(ip, dst, proto_of(f), NULL, bytes), 2);
 	else
-		put(l4 + 16, 0xffffu - pkt_sum_l4(ip, dst, 6, l4, f->len - l4_of(f)), 2);
+		put(l4 + csum_of(f), 0xffffu - pkt_sum_l4(ip, dst, proto_of(f), l4, bytes), 2);
+	if (proto_of(f) == UDP && !get(l4 + 6, 2))
+		put(l4 + 6, 0xffff, 2);
 }
 
 /* ---- frames ---- */
 
 struct connection {
-	bool v6, fixed_id, unfinished, copied;
+	bool v6, udp, fixed_id, unfinished, copied;
 	uint8_t ports, ttl, tos, options;
 	uint16_t id, window, size;
 	uint32_t seq, ack, stamp;
 };
 
-static void open_connection(struct connection *c, struct seg_dice *d, unsigned k)
+static void open_connection(struct connection *c, struct seg_dice *d, unsigned k, bool udp)
 {
 	*c = (struct connection){
-		.v6 = d->roll(d, 2), .fixed_id = once_in(d, 3), .unfinished = d->roll(d, 2),
-		.ports = (uint8_t)k, .ttl = 64, .options = (uint8_t)(3 * d->roll(d, 3)),
+		.v6 = d->roll(d, 2), .udp = udp, .fixed_id = once_in(d, 3), .unfinished = d->roll(d, 2),
+		.ports = (uint8_t)(k / 2), .ttl = 64, .options = (uint8_t)(3 * d->roll(d, 3)),
 		.id = (uint16_t)(65530 + d->roll(d, 8)), .window = 500,
 		.size = (uint16_t)(100 + d->roll(d, 1300)),
 		.seq = 0xffffff00u + d->roll(d, 256), .ack = 1000, .stamp = 77,
 	};
+	if (c->udp && once_in(d, 3))
+		c->size = (uint16_t)(1 + d->roll(d, 64));
+}
+
+static void make_tcp(const struct connection *c, uint8_t flags, uint8_t *tcp)
+{
+	put(tcp + 4, c->seq, 4);
+	put(tcp + 8, c->ack, 4);
+	tcp[12] = (uint8_t)((5 + c->options) * 16);
+	tcp[13] = flags;
+	put(tcp + 14, c->window, 2);
+	memset(tcp + 20, 1, 4u * c->options);
+	if (c->options >= 3)
+		put(tcp + 24, c->stamp, 4);
 }
 
 static void make_frame(struct seg_frame *f, struct connection *c, uint32_t size, uint8_t flags)
 {
-	uint8_t *ip = f->bytes + 14, *tcp;
+	const uint32_t header = c->udp ? 8 : 20 + 4u * c->options;
+	const uint8_t proto = c->udp ? UDP : TCP;
+	uint8_t *ip = f->bytes + 14, *l4;
 
 	memset(f, 0, sizeof(*f));
 	memset(f->bytes, 2, 12);
 	put(f->bytes + 12, c->v6 ? 0x86dd : 0x0800, 2);
-	tcp = f->bytes + (c->v6 ? 54 : 34);
-	f->l4_at = (uint16_t)(tcp - f->bytes);
-	f->len = (uint32_t)f->l4_at + 20 + 4u * c->options + size;
+	l4 = f->bytes + (c->v6 ? 54 : 34);
+	f->l4_at = (uint16_t)(l4 - f->bytes);
+	f->csum_offset = c->udp ? 6 : 16;
+	f->len = f->l4_at + header + size;
 	if (c->v6) {
 		put(ip, 0x60000000u | (uint32_t)c->tos << 20, 4);
 		put(ip + 4, f->len - 54, 2);
-		ip[6] = 6;
+		ip[6] = proto;
 		ip[7] = c->ttl;
 		memset(ip + 8, 0x11, 16);
 		memset(ip + 24, 0x22, 16);
@@ -124,22 +150,18 @@ static void make_frame(struct seg_frame *f, struct connection *c, uint32_t size,
 		put(ip + 4, c->id, 2);
 		ip[6] = 0x40;
 		ip[8] = c->ttl;
-		ip[9] = 6;
+		ip[9] = proto;
 		put(ip + 12, 0x0a090001, 4);
 		put(ip + 16, 0x0a090002, 4);
 	}
-	put(tcp, 1000u + c->ports, 2);
-	put(tcp + 2, 5001, 2);
-	put(tcp + 4, c->seq, 4);
-	put(tcp + 8, c->ack, 4);
-	tcp[12] = (uint8_t)((5 + c->options) * 16);
-	tcp[13] = flags;
-	put(tcp + 14, c->window, 2);
-	memset(tcp + 20, 1, 4u * c->options);
-	if (c->options >= 3)
-		put(tcp + 24, c->stamp, 4);
+	put(l4, 1000u + c->ports, 2);
+	put(l4 + 2, 5001, 2);
+	if (c->udp)
+		put(l4 + 4, header + size, 2);
+	else
+		make_tcp(c, flags, l4);
 	for (uint32_t i = 0; i < size; i++)
-		tcp[20 + 4u * c->options + i] = (uint8_t)(c->seq + i * 7 + i / 256);
+		l4[header + i] = (uint8_t)(c->seq + i * 7 + i / 256);
 	f->unfinished = c->unfinished;
 	f->copied = c->copied;
 	set_sums(f);
@@ -181,7 +203,11 @@ static void next_frame(struct seg_frame *f, struct connection *c, struct seg_dic
 /* What networks, or somebody on them, make of a frame. */
 static void spoil(struct seg_frame *f, struct seg_dice *d)
 {
-	switch (d->roll(d, 8)) {
+	switch (d->roll(d, 9)) {
+	case 7:
+		if (proto_of(f) == UDP)          /* no checksum */
+			put(f->bytes + f->l4_at + 6, 0, 2);
+		break;
 	case 0: f->bytes[f->len - 1 - d->roll(d, 40)] ^= (uint8_t)(1 + d->roll(d, 255)); break;
 	case 1: f->bytes[24] ^= 1; break;        /* IPv4's checksum */
 	case 2: f->bytes[20] ^= 0x20; set_sums(f); break;   /* a fragment */
@@ -200,11 +226,14 @@ void seg_make(struct seg_batch *b, struct seg_dice *d, unsigned connections)
 	unsigned k = 0;
 
 	for (unsigned i = 0; i < connections; i++)
-		open_connection(&c[i], d, i);
+		/* One of TCP and one of UDP with the same numbers. */
+		open_connection(&c[i], d, i, i & 1 ? !c[i - 1].udp : d->roll(d, 2));
 	b->n = 1 + d->roll(d, SEG_FRAMES);
 	b->tcp4 = d->roll(d, 8);
 	b->tcp6 = d->roll(d, 8);
 	b->ecn = d->roll(d, 2);
+	b->udp4 = d->roll(d, 8);
+	b->udp6 = d->roll(d, 8);
 	for (unsigned i = 0; i < b->n; i++) {
 		if (once_in(d, 4))
 			k = d->roll(d, connections);
@@ -228,21 +257,43 @@ static bool fit(const struct seg_batch *b, const struct seg_frame *f)
 	const uint8_t *ip = f->bytes + 14;
 	uint32_t l4;
 
-	if (f->pieces || f->len < XN_GRO_LEAST)
+	if (f->pieces)
 		return false;
 	if (get(f->bytes + 12, 2) == 0x0800) {
-		if (!b->tcp4 || ip[0] != 0x45 || ip[9] != 6 || get(ip + 2, 2) != f->len - 14 ||
+		if (ip[0] != 0x45 || get(ip + 2, 2) != f->len - 14 ||
 		    (get(ip + 6, 2) | 0x4000) != 0x4000 || pkt_sum(ip, 20) != 0xffff)
 			return false;
 	} else if (get(f->bytes + 12, 2) == 0x86dd) {
-		if (!b->tcp6 || ip[0] / 16 != 6 || ip[6] != 6 || get(ip + 4, 2) != f->len - 54)
+		if (ip[0] / 16 != 6 || get(ip + 4, 2) != f->len - 54)
 			return false;
 	} else {
 		return false;
 	}
 	l4 = l4_of(f);
-	return f->bytes[l4 + 12] / 16 >= 5 && payload_of(f) <= XN_GRO_LEAST &&
-	       payload_of(f) < f->len && (flags_of(f) & ~(FIN | PSH | ECE | CWR)) == ACK;
+	if (payload_of(f) >= f->len)
+		return false;
+	if (proto_of(f) == UDP)
+		return (is6(f) ? b->udp6 : b->udp4) && get(f->bytes + l4 + 4, 2) == f->len - l4 &&
+		       get(f->bytes + l4 + 6, 2);
+	return proto_of(f) == TCP && (is6(f) ? b->tcp6 : b->tcp4) && f->len >= XN_GRO_LEAST &&
+	       f->bytes[l4 + 12] / 16 >= 5 && payload_of(f) <= XN_GRO_LEAST &&
+	       (flags_of(f) & ~(FIN | PSH | ECE | CWR)) == ACK;
+}
+
+/* One that does not fit: may it be a datagram of the flow of this one? Of what is not looked at, nobody
+ * knows. */
+static bool may_be_of(const struct seg_frame *first, const struct seg_frame *f)
+{
+	struct seg_frame seen = *f;
+
+	memset(seen.bytes + f->len, 0, sizeof(seen.bytes) - f->len);
+	if (f->pieces)
+		return true;
+	if (is6(first))
+		return get(seen.bytes + 12, 2) == 0x86dd && seen.bytes[20] != TCP &&
+		       !memcmp(first->bytes + 22, seen.bytes + 22, 32);
+	return get(seen.bytes + 12, 2) == 0x0800 && seen.bytes[23] == UDP &&
+	       !memcmp(first->bytes + 26, seen.bytes + 26, 8);
 }
 
 static bool right_sum(const struct seg_frame *f)
@@ -250,15 +301,15 @@ static bool right_sum(const struct seg_frame *f)
 	const uint32_t l4 = l4_of(f);
 	const uint8_t *ip = f->bytes + 14;
 
-	return (f->unfinished && f->l4_at == l4) ||
-	       pkt_sum_l4(ip, is6(f) ? ip + 24 : ip + 16, 6, f->bytes + l4, f->len - l4) == 0xffff;
+	return (f->unfinished && f->l4_at == l4 && f->csum_offset == csum_of(f)) ||
+	       pkt_sum_l4(ip, is6(f) ? ip + 24 : ip + 16, proto_of(f), f->bytes + l4, f->len - l4) == 0xffff;
 }
 
 static bool same_connection(const struct seg_frame *a, const struct seg_frame *b)
 {
 	const uint32_t at = is6(a) ? 22 : 26;
 
-	return is6(a) == is6(b) && !memcmp(a->bytes + at, b->bytes + at, is6(a) ? 36 : 12);
+	return is6(a) == is6(b) && proto_of(a) == proto_of(b) && !memcmp(a->bytes + at, b->bytes + at, is6(a) ? 36 : 12);
 }
 
 /* A frame's headers, without what may differ in one packet. */
@@ -272,6 +323,10 @@ static uint32_t bare(const struct seg_frame *f, uint8_t *h)
 	} else {
 		put(h + 16, 0, 4);
 		put(h + 24, 0, 2);
+	}
+	if (proto_of(f) == UDP) {
+		put(h + l4 + 4, 0, 4);
+		return n;
 	}
 	put(h + l4 + 4, 0, 4);
 	h[l4 + 13] &= (uint8_t)~(FIN | PSH | CWR);
@@ -301,11 +356,14 @@ static bool may_join(const struct seg_batch *b, const uint8_t *members, unsigned
 		bytes += size_of(&b->f[members[i]]);
 		counts = counts && (uint16_t)(id_of(&b->f[members[i]]) - id_of(first)) == i;
 	}
-	return same_headers(first, f) && seq_of(last) + size_of(last) == seq_of(f) &&
-	       size_of(last) == size_of(first) && size_of(f) <= size_of(first) &&
+	if (!same_headers(first, f) || size_of(last) != size_of(first) || size_of(f) > size_of(first) ||
+	    bytes > 65535 || (!is6(f) && !fixed && !counts))
+		return false;
+	if (proto_of(f) == UDP)
+		return n < XN_GRO_DATAGRAMS;
+	return seq_of(last) + size_of(last) == seq_of(f) &&
 	       !(flags_of(last) & (FIN | PSH)) && !(flags_of(f) & CWR) &&
-	       (b->ecn || !(flags_of(first) & CWR)) && bytes <= 65535 &&
-	       (is6(f) || fixed || counts);
+	       (b->ecn || !(flags_of(first) & CWR));
 }
 
 bool seg_model(const struct seg_batch *b, uint8_t next[SEG_FRAMES])
@@ -317,8 +375,13 @@ bool seg_model(const struct seg_batch *b, uint8_t next[SEG_FRAMES])
 	for (unsigned i = 0; i < b->n; i++) {
 		const struct seg_frame *f = &b->f[i];
 
-		if (!fit(b, f))
+		if (!fit(b, f)) {
+			for (k = 0; k < n_open; k++)
+				if (proto_of(&b->f[open[k].members[0]]) == UDP &&
+				    may_be_of(&b->f[open[k].members[0]], f))
+					open[k].closed = true;
 			continue;
+		}
 		for (k = 0; k < n_open; k++)
 			if (same_connection(&b->f[open[k].members[0]], f))
 				break;
@@ -377,7 +440,7 @@ static void lay(struct laid *l, const struct seg_batch *b, struct seg_dice *d)
 		if (f->unfinished) {
 			l->done[i].flags |= XN_RX_CSUM;
 			l->done[i].csum_start = f->l4_at;
-			l->done[i].csum_offset = 16;
+			l->done[i].csum_offset = f->csum_offset;
 		}
 		at += bytes + 1 + d->roll(d, 40);
 	}
@@ -465,19 +528,23 @@ static const char *judge_made(const struct seg_batch *b, const struct xn_rx_done
 	static struct seg_frame want;
 	static uint8_t cut[PKT_MAX];
 	uint32_t l4 = l4_of(first), len;
-	const uint8_t type = is6(first) ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+	const bool udp = proto_of(first) == UDP;
+	const uint8_t type = udp ? PKT_GSO_UDP : is6(first) ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
 
 	if (!(d->flags & XN_RX_GSO) || !(d->flags & XN_RX_CSUM) || d->csum_start != l4 ||
-	    d->csum_offset != 16 || d->gso_size != size_of(first) || d->headers != payload_of(first) ||
-	    d->gso_type != (type | (flags_of(first) & CWR ? VIRTIO_NET_HDR_GSO_ECN : 0)))
+	    d->csum_offset != csum_of(first) || d->gso_size != size_of(first) || d->headers != payload_of(first) ||
+	    d->gso_type != (type | (!udp && flags_of(first) & CWR ? VIRTIO_NET_HDR_GSO_ECN : 0)))
 		return "a wrong virtio-net header";
-	if (get(data + l4 + 16, 2) != pkt_sum_l4(ip, is6(first) ? ip + 24 : ip + 16, 6, NULL, bytes - l4))
+	if (get(data + l4 + csum_of(first), 2) !=
+	    pkt_sum_l4(ip, is6(first) ? ip + 24 : ip + 16, proto_of(first), NULL, bytes - l4))
 		return "the checksum of the whole is not that of a pseudo-header";
+	if (udp && get(data + l4 + 4, 2) != bytes - l4)
+		return "UDP's length is not that of the whole";
 	if (!is6(first) && pkt_sum(ip, 20) != 0xffff)
 		return "the checksum of the IP header is wrong";
 	for (unsigned i = 0; i < n; i++) {
 		finished(&b->f[members[i]], &want);
-		len = pkt_segment(data, bytes, 14, l4, is6(first) ? 38 : 30, false, d->gso_size, i, cut);
+		len = pkt_segment(data, bytes, 14, l4, is6(first) ? 38 : 30, udp, d->gso_size, i, cut);
 		/* Where it is always the same a guest may count on: RFC 6864. */
 		if (!is6(first) && id_of(&want) == id_of(first)) {
 			put(cut + 18, id_of(&want), 2);
@@ -509,12 +576,25 @@ static unsigned find_frame(const struct laid *l, const struct seg_batch *b, cons
 	return SEG_FRAMES;
 }
 
+/* Datagrams of one flow come as they came, whatever was made of them. came[0..n): frames, in the order in
+ * which they are given. */
+static bool flows_in_order(const struct seg_batch *b, const uint8_t *came, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned k = i + 1; k < n; k++)
+			if (came[k] < came[i] && proto_of(&b->f[came[i]]) == UDP &&
+			    get(b->f[came[i]].bytes + 12, 2) == get(b->f[came[k]].bytes + 12, 2) &&
+			    same_connection(&b->f[came[i]], &b->f[came[k]]))
+				return false;
+	return true;
+}
+
 const char *seg_play(struct xn_gro *c, uint8_t *ram, const struct seg_batch *b, struct seg_dice *d)
 {
 	static uint8_t data[PKT_MAX];
 	static struct laid l;
 	const struct xn_rx_done *out, *end, *first;
-	uint8_t next[SEG_FRAMES], members[SEG_FRAMES];
+	uint8_t next[SEG_FRAMES], members[SEG_FRAMES], came[SEG_FRAMES];
 	const bool told = seg_model(b, next);
 	unsigned frames = 0, made = 0, joined = 0, latest = 0;
 	uint32_t bytes = 0;
@@ -528,6 +608,8 @@ const char *seg_play(struct xn_gro *c, uint8_t *ram, const struct seg_batch *b, 
 	c->tcp4 = b->tcp4;
 	c->tcp6 = b->tcp6;
 	c->ecn = b->ecn;
+	c->udp4 = b->udp4;
+	c->udp6 = b->udp6;
 	out = xn_gro_batch(c, l.done, b->n);
 	end = out + c->entries;
 	if (!canaries_live(&l, b->n))
@@ -550,7 +632,7 @@ const char *seg_play(struct xn_gro *c, uint8_t *ram, const struct seg_batch *b, 
 				return "a frame was overtaken";
 			latest = i;
 			l.seen[i] = true;
-			frames++;
+			came[frames++] = (uint8_t)i;
 			continue;
 		}
 		for (i = latest; i < b->n && !(next[i] && !l.seen[i]); i++)
@@ -567,12 +649,15 @@ const char *seg_play(struct xn_gro *c, uint8_t *ram, const struct seg_batch *b, 
 		wrong = judge_made(b, first, data, bytes, members, n);
 		if (wrong)
 			return wrong;
+		memcpy(came + frames, members, n);
 		frames += n;
 		made++;
 		joined += n - 1;
 	}
 	if (frames != b->n)
 		return "a frame is missing";
+	if (!flows_in_order(b, came, frames))
+		return "a datagram was overtaken by one of its own flow";
 	if (made != c->packets || joined != c->joined)
 		return "wrongly counted";
 	for (unsigned i = 0; i < c->n_spares; i++)

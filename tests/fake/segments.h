@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Frames of TCP connections as a network brings them, with all that can go wrong; what receive
+ * Frames of TCP connections and UDP flows as a network brings them, with all that can go wrong; what receive
  * coalescing (engine/gro.h) has to make of them, found out in a slow and obvious way; and a
  * judge, who looks at what it has made. The model shares nothing with it but its limits.
  */
@@ -17,8 +17,8 @@
 struct seg_frame {
 	uint8_t  bytes[SEG_FRAME_MAX];
 	uint32_t len;
-	uint16_t l4_at;
-	bool     unfinished;      /* its checksum; told by the port */
+	uint16_t l4_at, csum_offset;
+	bool     unfinished;      /* its checksum; told by the port, with these */
 	bool     copied;          /* to a buffer that is noted: XN_RX_NOTED */
 	bool     pieces;          /* which has several of them, so it is left alone */
 };
@@ -26,7 +26,7 @@ struct seg_frame {
 struct seg_batch {
 	struct seg_frame f[SEG_FRAMES];
 	unsigned n;
-	bool tcp4, tcp6, ecn;     /* what the guest takes */
+	bool tcp4, tcp6, ecn, udp4, udp6;   /* what the guest takes */
 	unsigned mutations;       /* of its headers, at most */
 };
 

@@ -4,7 +4,9 @@
  * byte, what Linux makes of it: the same packet with the same virtio-net header is given to
  * a packet socket (PACKET_VNET_HDR) on a veth without any offload, so that the kernel cuts
  * it and finishes checksums in software; at the far end the frames are compared. And that a
- * kernel with offloads sends checksums that port/rx_csum.h recognises and finishes.
+ * kernel with offloads sends checksums that port/rx_csum.h recognises and finishes. And that what
+ * engine/gro.h makes of frames is what Linux takes, which is a guest's way to look at it as well
+ * (virtio_net_hdr_to_skb), and cuts into the frames that had come.
  */
 #include <errno.h>
 #include <linux/ethtool.h>
@@ -23,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/gro.h"
 #include "port/rx_csum.h"
 #include "port/segment.h"
 #include "tests/cmocka.h"
@@ -301,6 +304,88 @@ static void checksums_that_linux_leaves_unfinished_are_recognised(void **state)
 	close_bed();
 }
 
+/* ---- put together, and cut up by Linux ---- */
+
+#define FRAMES 44u
+#define PLACE  2048u    /* of a buffer */
+#define HDR    12u
+
+static struct xn_rx_buf bufs[FRAMES];
+static uint8_t ram[FRAMES * PLACE], came[FRAMES][PLACE];
+static uint32_t came_bytes[FRAMES];
+
+/* The packet `spec` as a network brings it, in buffers of one frame each. */
+static unsigned lay_frames(struct xn_gro *c, struct xn_rx_done *done)
+{
+	unsigned n = 0;
+
+	pkt_build(&pkt, &spec);
+	for (uint32_t at = 0; at < spec.payload; at += spec.gso_size, n++) {
+		const struct xn_chain buf = { .at = XN_UOFF((uint64_t)n * PLACE), .bytes = PLACE, .n_pieces = 1,
+					      .head = (uint16_t)n };
+
+		came_bytes[n] = pkt_segment(pkt.data, pkt.bytes, pkt.ip_at, pkt.l4_at, pkt_dst_at(&pkt, &spec),
+					    spec.udp, spec.gso_size, n, came[n]);
+		memcpy(ram + buf.at.v + HDR, came[n], came_bytes[n]);
+		done[n] = (struct xn_rx_done){ .at = buf.at, .len = came_bytes[n], .id = buf.head };
+		xn_gro_note(c, &buf, 1);
+	}
+	return n;
+}
+
+/* As the guest gets it: into `pkt`. */
+static void take_packet(const struct xn_rx_done *d, unsigned entries)
+{
+	uint32_t skip = HDR;
+
+	pkt.hdr = (struct virtio_net_hdr){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .gso_type = d->gso_type,
+					   .hdr_len = d->headers, .gso_size = d->gso_size,
+					   .csum_start = d->csum_start, .csum_offset = d->csum_offset };
+	pkt.bytes = 0;
+	for (unsigned i = 0; i < entries; i++, skip = 0) {
+		memcpy(pkt.data + pkt.bytes, ram + d[i].at.v + skip, d[i].len);
+		pkt.bytes += d[i].len;
+	}
+}
+
+static void what_is_put_together_linux_cuts_into_what_had_come(void **state)
+{
+	const struct xn_mem mem = { .base = ram };
+	struct xn_gro *c = xn_gro_create(&mem, bufs, HDR, FRAMES, FRAMES);
+	struct xn_rx_done done[FRAMES];
+	uint32_t rnd = 505;
+
+	assert_non_null(c);
+	open_bed(false);
+	c->tcp4 = c->tcp6 = c->udp4 = c->udp6 = true;
+	for (unsigned i = 0; i < 800; i++) {
+		const struct xn_rx_done *out;
+		unsigned n;
+
+		spec = (struct pkt_spec){ .version = i & 1 ? 4 : 6, .udp = i & 2, .tcp_options = 3 * (i & 4) / 4,
+					  .tcp_flags = 0x18, .seed = i + 1,
+					  .gso_size = (uint16_t)(100 + pkt_random(&rnd) % 1300) };
+		spec.payload = spec.gso_size + 1 + pkt_random(&rnd) % (spec.gso_size * (FRAMES - 1));
+		c->n_spares = 0;
+		n = lay_frames(c, done);
+		/* Short ones of TCP are left alone. */
+		if (!spec.udp && came_bytes[n - 1] < XN_GRO_LEAST)
+			continue;
+		out = xn_gro_batch(c, done, n);
+		assert_int_equal(c->packets, 1);
+		assert_int_equal(c->joined, n - 1);
+		take_packet(out, c->entries);
+		if (send_to_kernel())
+			fail_msg("Linux does not take it: %s", kind());
+		for (unsigned k = 0; k < n; k++)
+			if (receive(1000) != came_bytes[k] || memcmp(theirs, came[k], came_bytes[k]))
+				fail_msg("frame %u of %u is not what had come: %s", k, n, kind());
+	}
+	assert_int_equal(receive(20), 0);
+	xn_gro_destroy(c);
+	close_bed();
+}
+
 /* ---- in a tunnel ---- */
 
 #define OUTER 50u    /* Ethernet, IPv4, UDP, VXLAN */
@@ -380,6 +465,7 @@ int main(void)
 		cmocka_unit_test(segments_and_checksums_are_those_of_linux),
 		cmocka_unit_test(what_linux_takes_and_sends_is_not_refused),
 		cmocka_unit_test(checksums_that_linux_leaves_unfinished_are_recognised),
+		cmocka_unit_test(what_is_put_together_linux_cuts_into_what_had_come),
 		cmocka_unit_test(unfinished_checksums_in_tunnels_of_linux_are_recognised),
 	};
 	cpu_set_t here;

@@ -11,6 +11,7 @@
 
 #include "base/atomics.h"
 #include "tests/cmocka.h"
+#include "tests/fake/packet.h"
 #include "tests/fake/segments.h"
 
 static struct seg_batch batch;
@@ -20,6 +21,7 @@ struct bench {
 	struct xn_mem mem;
 	struct xn_gro *c;
 	struct seg_dice dice;
+	uint64_t datagram_packets;
 };
 
 static void setup(struct bench *t, uint32_t seed)
@@ -54,6 +56,9 @@ static uint64_t play(struct bench *t, unsigned rounds, unsigned connections, uns
 		if (wrong)
 			fail_msg("round %u, dice %u: %s", i, state, wrong);
 		joined += t->c->joined;
+		for (unsigned k = 0; t->c->joined && k < t->c->entries; k++)
+			t->datagram_packets += t->c->out[k].flags & XN_RX_GSO &&
+					       t->c->out[k].gso_type == PKT_GSO_UDP;
 	}
 	return joined;
 }
@@ -66,6 +71,7 @@ static void what_is_put_together_is_what_a_slow_program_puts_together(void **sta
 	/* Most of them: 32 frames a batch. */
 	assert_true(play(&t, 4000, 1, 0) > 64000);
 	assert_true(play(&t, 12000, 8, 0) > 64000);
+	assert_true(t.datagram_packets > 8000);
 	finish(&t);
 }
 
@@ -75,6 +81,7 @@ static void damaged_and_foreign_frames_are_left_as_they_came(void **state)
 
 	setup(&t, 12);
 	assert_true(play(&t, 12000, 8, 1) > 48000);
+	assert_true(t.datagram_packets > 4000);
 	finish(&t);
 }
 
@@ -115,8 +122,8 @@ static void what_goes_on_with_a_frame_is_no_frame(void **state)
 	do {
 		batch.mutations = 0;
 		seg_make(&batch, &t.dice, 1);
-	} while (batch.n < 2 || !batch.tcp4 || !batch.tcp6 || seg_play(t.c, t.ram, &batch, &t.dice) ||
-		 !(t.c->out[0].flags & XN_RX_GSO) || !t.c->joined);
+	} while (batch.n < 2 || !batch.tcp4 || !batch.tcp6 || !batch.udp4 || !batch.udp6 ||
+		 seg_play(t.c, t.ram, &batch, &t.dice) || !t.c->joined || !(t.c->out[0].flags & XN_RX_GSO));
 	for (unsigned i = 0; i < 3; i++) {
 		const struct seg_frame *f = &batch.f[i == 2];
 
@@ -135,6 +142,97 @@ static void what_goes_on_with_a_frame_is_no_frame(void **state)
 	assert_int_equal(t.c->entries, 3);
 	assert_memory_equal(done, was, sizeof(was));
 	finish(&t);
+}
+
+/* ---- datagrams ---- */
+
+#define STRIDE 2048u
+
+/* The same datagram n times, its checksum unfinished. (There is no identification in IPv6.) */
+static void lay_datagrams(struct bench *t, struct xn_rx_done *done, unsigned n, uint32_t size)
+{
+	const struct pkt_spec spec = { .version = 6, .udp = true, .payload = size, .seed = 1 };
+	static struct pkt pkt;
+
+	pkt_build(&pkt, &spec);
+	for (unsigned i = 0; i < n; i++) {
+		const struct xn_chain buf = { .at = XN_UOFF((uint64_t)i * STRIDE), .bytes = STRIDE - 100,
+					      .n_pieces = 1, .head = (uint16_t)i };
+
+		memcpy(t->ram + buf.at.v + SEG_HDR, pkt.data, pkt.bytes);
+		done[i] = (struct xn_rx_done){ .at = buf.at, .len = pkt.bytes, .id = buf.head, .flags = XN_RX_CSUM,
+					       .csum_start = (uint16_t)pkt.l4_at, .csum_offset = 6 };
+		xn_gro_note(t->c, &buf, 1);
+	}
+}
+
+/* No more than Linux cuts up again, and no more than IP's 64 KiB. */
+static void packets_have_no_more_datagrams_than_linux_takes(void **state)
+{
+	static const struct { uint16_t size; unsigned n, packets; } ways[] = {
+		{ 1, 64, 1 }, { 1, 66, 2 }, { 20, 127, 2 }, { 20, 128, 2 }, { 100, 128, 2 }, { 1000, 128, 2 },
+		{ 1100, 59, 1 }, { 1100, 61, 2 }, { 1400, 46, 1 }, { 1400, 48, 2 },
+	};
+	struct xn_rx_done done[SEG_HEADS];
+	struct bench t;
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(ways); i++) {
+		const struct xn_rx_done *out;
+		uint64_t bytes = 0;
+
+		setup(&t, 15);
+		xn_gro_destroy(t.c);
+		t.c = xn_gro_create(&t.mem, seg_bufs, SEG_HDR, SEG_HEADS, SEG_HEADS);
+		assert_non_null(t.c);
+		t.c->udp6 = true;
+		lay_datagrams(&t, done, ways[i].n, ways[i].size);
+		out = xn_gro_batch(t.c, done, ways[i].n);
+		assert_int_equal(t.c->packets, ways[i].packets);
+		assert_int_equal(t.c->joined, ways[i].n - ways[i].packets);
+		for (unsigned k = 0; k < t.c->entries; k++)
+			bytes += out[k].len;
+		assert_int_equal(bytes, ways[i].n * ways[i].size + 62 * ways[i].packets);
+		finish(&t);
+	}
+}
+
+/* What comes between two datagrams of a flow, and may be one of it, is not overtaken; what cannot is. */
+static void a_datagram_that_is_left_alone_is_not_overtaken(void **state)
+{
+	static const struct { uint8_t at, value; uint16_t flags; uint32_t len; bool may_be; } ways[] = {
+		{ 60, 0, 0, 0, true }, { 59, 9, 0, 0, true },           /* its checksum, its length */
+		{ 20, 44, 0, 0, true }, { 20, 0, 0, 0, true },          /* a fragment, options */
+		{ 0, 0, 0, 62, true }, { 0, 0, 0, 55, true },           /* no payload, cut off */
+		{ 0, 0, XN_RX_NOTED, 0, true },                         /* not looked at */
+		{ 21, 3, 0, 0, true }, { 0, 4, 0, 0, true },            /* another hop limit, another station */
+		{ 20, 6, 0, 0, false },                                 /* TCP */
+		{ 30, 77, 0, 0, false }, { 53, 77, 0, 0, false },       /* other addresses */
+		{ 12, 8, 0, 0, false },                                 /* something else */
+		{ 55, 77, 0, 0, false },                                /* another port: a flow of its own */
+	};
+	struct xn_rx_done done[3];
+	struct bench t;
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(ways); i++) {
+		uint8_t *odd;
+
+		setup(&t, 16);
+		t.c->udp6 = true;
+		lay_datagrams(&t, done, 3, 100);
+		odd = t.ram + done[1].at.v + SEG_HDR;
+		odd[ways[i].at] = ways[i].value;
+		if (ways[i].at == 60)
+			odd[61] = 0;
+		if (ways[i].len)
+			done[1].len = ways[i].len;
+		done[1].flags |= ways[i].flags;
+		if (ways[i].flags)
+			xn_gro_note(t.c, &(struct xn_chain){ .head = 1, .n_pieces = 2 }, 1);
+		xn_gro_batch(t.c, done, 3);
+		if (t.c->joined != !ways[i].may_be)
+			fail_msg("byte %u, value %u: %u joined", ways[i].at, ways[i].value, t.c->joined);
+		finish(&t);
+	}
 }
 
 /* ---- a guest that writes to its buffers meanwhile ---- */
@@ -183,7 +281,7 @@ static void a_guest_that_writes_meanwhile_harms_only_itself(void **state)
 
 	setup(&t, 14);
 	s = (struct scribbler){ .ram = t.ram };
-	t.c->tcp4 = t.c->tcp6 = t.c->ecn = true;
+	t.c->tcp4 = t.c->tcp6 = t.c->ecn = t.c->udp4 = t.c->udp6 = true;
 	assert_int_equal(pthread_create(&thread, NULL, scribble, &s), 0);
 	for (unsigned round = 0; round < 10000; round++) {
 		bool back[SEG_HEADS] = { false };
@@ -228,6 +326,8 @@ int main(void)
 		cmocka_unit_test(damaged_and_foreign_frames_are_left_as_they_came),
 		cmocka_unit_test(with_more_connections_than_places_nothing_is_lost),
 		cmocka_unit_test(what_goes_on_with_a_frame_is_no_frame),
+		cmocka_unit_test(packets_have_no_more_datagrams_than_linux_takes),
+		cmocka_unit_test(a_datagram_that_is_left_alone_is_not_overtaken),
 		cmocka_unit_test(a_guest_that_writes_meanwhile_harms_only_itself),
 	};
 

@@ -12,6 +12,7 @@
 
 #define F(n) (1ull << (n))
 #define GRO  (F(VIRTIO_NET_F_GUEST_CSUM) | F(VIRTIO_NET_F_GUEST_TSO4) | F(VIRTIO_NET_F_GUEST_TSO6))
+#define USO  (F(VIRTIO_NET_F_GUEST_CSUM) | F(XN_NET_F_GUEST_USO4) | F(XN_NET_F_GUEST_USO6))
 #define BUF  4096u
 #define SIZE 1400u    /* of the payload of a segment */
 
@@ -38,20 +39,25 @@ static unsigned heads_out(const struct rig *r)
 	return n;
 }
 
-/* A connection's next so many segments on the wire; at most 45. */
-static void arrive(uint8_t version, unsigned segments, uint32_t seed)
+/* A connection's next so many segments on the wire, or datagrams; at most 45. */
+static void arrive_as(bool udp, uint8_t version, unsigned segments, uint32_t seed)
 {
 	static uint8_t frame[PKT_MAX];
 
-	spec = (struct pkt_spec){ .version = version, .tcp_options = 3, .tcp_flags = 0x18, .gso_size = SIZE,
-				  .payload = segments * SIZE, .seed = seed };
+	spec = (struct pkt_spec){ .version = version, .udp = udp, .tcp_options = 3, .tcp_flags = 0x18,
+				  .gso_size = SIZE, .payload = segments * SIZE, .seed = seed };
 	pkt_build(&pkt, &spec);
 	for (unsigned i = 0; i < segments; i++) {
 		const uint32_t n = pkt_segment(pkt.data, pkt.bytes, pkt.ip_at, pkt.l4_at,
-					       pkt_dst_at(&pkt, &spec), false, SIZE, i, frame);
+					       pkt_dst_at(&pkt, &spec), udp, SIZE, i, frame);
 
 		assert_int_equal(fk_rx(fk(), frame, n), 0);
 	}
+}
+
+static void arrive(uint8_t version, unsigned segments, uint32_t seed)
+{
+	arrive_as(false, version, segments, seed);
 }
 
 static struct virtio_net_hdr_v1 next_header(struct rig *r)
@@ -77,12 +83,12 @@ static void expect_packet(struct rig *r, uint8_t gso)
 	assert_int_equal(h.gso_size, SIZE);
 	assert_int_equal(h.hdr_len, pkt.payload_at);
 	assert_int_equal(h.csum_start, pkt.l4_at);
-	assert_int_equal(h.csum_offset, 16);
+	assert_int_equal(h.csum_offset, gso == PKT_GSO_UDP ? 6 : 16);
 	assert_memory_equal(got, pkt.data, pkt.bytes);
 }
 
 /* Rounds of packets of 2 to 45 segments, through 100 buffers. */
-static void pass_packets(struct rig *r, uint32_t buf_bytes)
+static void pass_packets(struct rig *r, uint32_t buf_bytes, bool udp)
 {
 	uint64_t frames = 0, bytes = 0;
 
@@ -94,10 +100,10 @@ static void pass_packets(struct rig *r, uint32_t buf_bytes)
 
 		xn_queue_run(r->q, 64);
 		assert_int_equal(fk_fill_level(fk()), 100);   /* what was emptied is lent again */
-		arrive(version, segments, i + 1);
+		arrive_as(udp, version, segments, i + 1);
 		xn_queue_run(r->q, 64);
 		before = heads_out(r);
-		expect_packet(r, version == 4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6);
+		expect_packet(r, udp ? PKT_GSO_UDP : version == 4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6);
 		needed = (DRV_HDR + pkt.bytes + buf_bytes - 1) / buf_bytes;
 		assert_int_equal(before - heads_out(r), needed);
 		offer_buffers(r, before - heads_out(r), buf_bytes);
@@ -116,7 +122,7 @@ static void packets_arrive_whole_in_full_buffers(void **state)
 	struct rig r;
 
 	rig_open(&r, &o);
-	pass_packets(&r, BUF);
+	pass_packets(&r, BUF, false);
 	rig_close(&r);
 }
 
@@ -126,7 +132,7 @@ static void so_they_do_in_buffers_that_hold_one_frame(void **state)
 	struct rig r;
 
 	rig_open(&r, &o);
-	pass_packets(&r, 1536);
+	pass_packets(&r, 1536, false);
 	rig_close(&r);
 }
 
@@ -137,8 +143,24 @@ static void frames_from_a_wire_are_checked_and_put_together(void **state)
 	struct rig r;
 
 	rig_open(&r, &o);
-	pass_packets(&r, BUF);
+	pass_packets(&r, BUF, false);
 	rig_close(&r);
+}
+
+static void datagrams_arrive_as_whole_packets_too(void **state)
+{
+	static const struct { const char *driver; uint32_t buf_bytes; } ways[] = {
+		{ "veth", BUF }, { "veth", 1536 }, { "igb", BUF },
+	};
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(ways); i++) {
+		const struct rig_opts o = { .features = MRG | USO, .driver = ways[i].driver };
+		struct rig r;
+
+		rig_open(&r, &o);
+		pass_packets(&r, ways[i].buf_bytes, true);
+		rig_close(&r);
+	}
 }
 
 /* Emptied buffers that nobody has lent again yet are given back by a stop like any other. */
@@ -162,34 +184,37 @@ static void a_stop_gives_back_what_was_emptied(void **state)
 
 /* ---- not without what it needs ---- */
 
-static void expect_single_frames(struct rig *r, unsigned n)
+static void expect_single_frames(struct rig *r, unsigned n, bool udp)
 {
 	while (n--) {
 		const struct virtio_net_hdr_v1 h = next_header(r);
 
 		assert_int_equal(h.gso_type, VIRTIO_NET_HDR_GSO_NONE);
 		assert_int_equal(h.num_buffers, 1);
-		assert_int_equal(take_frame(r, got), 66 + SIZE);
+		assert_int_equal(take_frame(r, got), (udp ? 42 : 66) + SIZE);
 	}
 }
 
 static void whoever_has_not_accepted_it_gets_frames(void **state)
 {
-	const uint64_t features[] = {
-		MRG, MRG | (GRO & ~F(VIRTIO_NET_F_GUEST_CSUM)), GRO, MRG | GRO | F(VIRTIO_F_IN_ORDER),
-		MRG | (GRO & ~F(VIRTIO_NET_F_GUEST_TSO4)),
+	static const struct { uint64_t features; bool udp; } ways[] = {
+		{ MRG, false }, { MRG | (GRO & ~F(VIRTIO_NET_F_GUEST_CSUM)), false }, { GRO, false },
+		{ MRG | GRO | F(VIRTIO_F_IN_ORDER), false }, { MRG | (GRO & ~F(VIRTIO_NET_F_GUEST_TSO4)), false },
+		{ MRG | USO, false },
+		{ MRG | GRO, true }, { MRG | (USO & ~F(VIRTIO_NET_F_GUEST_CSUM)), true }, { USO, true },
+		{ MRG | USO | F(VIRTIO_F_IN_ORDER), true }, { MRG | (USO & ~F(XN_NET_F_GUEST_USO4)), true },
 	};
 
-	for (unsigned i = 0; i < XN_ARRAY_SIZE(features); i++) {
-		const struct rig_opts o = { .features = features[i], .driver = "veth" };
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(ways); i++) {
+		const struct rig_opts o = { .features = ways[i].features, .driver = "veth" };
 		struct rig r;
 
 		rig_open(&r, &o);
-			offer_buffers(&r, 30, BUF);
+		offer_buffers(&r, 30, BUF);
 		xn_queue_run(r.q, 64);
-		arrive(4, 20, 1);
+		arrive_as(ways[i].udp, 4, 20, 1);
 		xn_queue_run(r.q, 64);
-		expect_single_frames(&r, 20);
+		expect_single_frames(&r, 20, ways[i].udp);
 		assert_int_equal(stat(&r, "rx_coalesced"), 0);
 		rig_close(&r);
 	}
@@ -197,25 +222,26 @@ static void whoever_has_not_accepted_it_gets_frames(void **state)
 
 static void what_is_switched_off_meanwhile_ends_with_the_next_batch(void **state)
 {
-	const struct rig_opts o = { .features = MRG | GRO, .driver = "veth" };
+	const struct rig_opts o = { .features = MRG | GRO | USO, .driver = "veth" };
 	struct rig r;
 
 	rig_open(&r, &o);
 	offer_buffers(&r, 60, BUF);
-	for (unsigned i = 0; i < 6; i++) {
-		const bool on = i % 3 == 0;
-		const uint64_t less = i % 3 == 1 ? F(VIRTIO_NET_F_GUEST_TSO4) : F(VIRTIO_NET_F_GUEST_CSUM);
+	for (unsigned i = 0; i < 12; i++) {
+		const bool on = i % 3 == 0, udp = i >= 6;
+		const uint64_t one = udp ? F(XN_NET_F_GUEST_USO4) : F(VIRTIO_NET_F_GUEST_TSO4);
+		const uint64_t less = i % 3 == 1 ? one : F(VIRTIO_NET_F_GUEST_CSUM);
 		unsigned before;
 
-		xn_store_once64(&r.dev->guest_offloads, on ? GRO : GRO & ~less);
+		xn_store_once64(&r.dev->guest_offloads, on ? GRO | USO : (GRO | USO) & ~less);
 		xn_queue_run(r.q, 64);
-		arrive(4, 20, i + 1);
+		arrive_as(udp, 4, 20, i + 1);
 		xn_queue_run(r.q, 64);
 		before = heads_out(&r);
 		if (on)
-			expect_packet(&r, VIRTIO_NET_HDR_GSO_TCPV4);
+			expect_packet(&r, udp ? PKT_GSO_UDP : VIRTIO_NET_HDR_GSO_TCPV4);
 		else
-			expect_single_frames(&r, 20);
+			expect_single_frames(&r, 20, udp);
 		offer_buffers(&r, before - heads_out(&r), BUF);
 	}
 	rig_close(&r);
@@ -255,6 +281,7 @@ int main(void)
 		cmocka_unit_test(packets_arrive_whole_in_full_buffers),
 		cmocka_unit_test(so_they_do_in_buffers_that_hold_one_frame),
 		cmocka_unit_test(frames_from_a_wire_are_checked_and_put_together),
+		cmocka_unit_test(datagrams_arrive_as_whole_packets_too),
 		cmocka_unit_test(a_stop_gives_back_what_was_emptied),
 		cmocka_unit_test(whoever_has_not_accepted_it_gets_frames),
 		cmocka_unit_test(what_is_switched_off_meanwhile_ends_with_the_next_batch),

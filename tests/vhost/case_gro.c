@@ -11,15 +11,16 @@
 
 #define GRO (BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
 	     BIT(VIRTIO_NET_F_GUEST_ECN))
+#define USO (BIT(54) | BIT(55))  /* GUEST_USO4, _USO6 */
 #define HEADS   54u              /* bytes of Ethernet, IPv4 and TCP */
 #define SIZE    1000u            /* of a payload */
 #define SEGS    20u
 #define TX_AT   0x20000u         /* in what is the case's own */
 
-static struct daemon *gro_daemon(void)
+static struct daemon *gro_daemon(const char *what)
 {
-	static const char *const boxed[] = { "--gro", "on", NULL };
-	static const char *const unboxed[] = { "--gro", "on", "--sandbox", "off", NULL };
+	const char *const boxed[] = { "--gro", what, NULL };
+	const char *const unboxed[] = { "--gro", what, "--sandbox", "off", NULL };
 	static struct daemon d;
 
 	CHECK(daemon_start(&d, "gro", "loopback", SANITIZED ? unboxed : boxed), "does not start");
@@ -38,11 +39,14 @@ static struct guest *open_guest(const struct daemon *d, uint64_t features)
 
 static void offered(const void *arg)
 {
-	const uint64_t others = BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(54) | BIT(55);   /* GUEST_USO4, _USO6 */
-	struct guest *g = guest_open(&(struct guest_cfg){ .daemon = gro_daemon(), .features = GRO | others });
+	const char *what = arg;
+	const uint64_t all = GRO | USO | BIT(VIRTIO_NET_F_GUEST_UFO);
+	const uint64_t want = BIT(VIRTIO_NET_F_GUEST_CSUM) | (strcmp(what, "udp") && strcmp(what, "off") ? GRO : 0) |
+			      (strcmp(what, "tcp") && strcmp(what, "off") ? USO : 0);
+	struct guest *g = guest_open(&(struct guest_cfg){ .daemon = gro_daemon(what), .features = all });
 
-	CHECK((g->front.acked & (GRO | others)) == GRO, "of those %#llx are offered",
-	      (unsigned long long)(g->front.acked & (GRO | others)));
+	CHECK((g->front.acked & all) == want, "of those %#llx are offered",
+	      (unsigned long long)(g->front.acked & all));
 }
 
 /* ---- segments ---- */
@@ -139,7 +143,7 @@ static uint32_t receive_packet(struct guest *g, uint64_t *where, uint32_t at)
 
 static void connection(const void *arg)
 {
-	struct daemon *d = gro_daemon();
+	struct daemon *d = gro_daemon("on");
 	struct guest *g = open_guest(d, GRO | BIT(VIRTIO_NET_F_MRG_RXBUF));
 	uint64_t where[256];
 	uint32_t at = 0, head, len;
@@ -168,7 +172,7 @@ static void connection(const void *arg)
 
 static void mutated(const void *arg)
 {
-	struct daemon *d = gro_daemon();
+	struct daemon *d = gro_daemon("on");
 	struct guest *g = open_guest(d, GRO | BIT(VIRTIO_NET_F_MRG_RXBUF));
 	const uint64_t until = now_ms() + rounds(10) * 100;
 
@@ -181,7 +185,10 @@ static void mutated(const void *arg)
 
 void add_gro_cases(void)
 {
-	add_case(offered, NULL, "V8", "--gro on: offers GUEST_TSO4, _TSO6 and _ECN, and not UFO and USO");
+	add_case(offered, "on", "V8", "--gro on: offers GUEST_TSO4, _TSO6, _ECN, _USO4 and _USO6, and not UFO");
+	add_case(offered, "tcp", "V8", "--gro tcp: GUEST_TSO4, _TSO6 and _ECN");
+	add_case(offered, "udp", "V8", "--gro udp: GUEST_USO4 and _USO6");
+	add_case(offered, "off", "V8", "--gro off: none of these");
 	add_case(connection, NULL, "H16", "--gro on: a connection's bytes come once, in order, in full buffers");
 	add_case(mutated, NULL, "G30", "--gro on: rings and frames rewritten while they are read");
 }
