@@ -33,7 +33,8 @@ static void take_wish(struct xn_hold_ring *c, xn_hold_wish wish, uint32_t size)
 	const uint32_t packets = (uint32_t)(wish >> 32), usecs = (uint32_t)wish;
 
 	c->wish = wish;
-	c->limit = XN_MIN(packets, XN_MAX(size / 2, 1u));
+	c->limit = packets;
+	c->half = XN_MAX(size / 2, 1u);
 	c->delay_ns = packets ? XN_MIN(usecs * NS_PER_US, XN_HOLD_MAX_NS) : 0;
 }
 
@@ -60,6 +61,7 @@ static void tell(struct xn_queue *q, struct xn_ring_side *s, struct xn_hold_ring
 {
 	c->since_ns = 0;
 	c->told = s->vq.used_published;
+	c->slots = 0;
 	xn_ring_decide_irq(q->dev, s);
 }
 
@@ -76,7 +78,7 @@ static bool waits(const struct xn_ring_side *s, struct xn_hold_ring *c)
 {
 	uint64_t now;
 
-	if (!c->delay_ns || (uint16_t)(s->vq.used_published - c->told) >= c->limit)
+	if (!c->delay_ns || (uint16_t)(s->vq.used_published - c->told) >= c->limit || c->slots >= c->half)
 		return false;
 	now = xn_now_ns();
 	if (!c->since_ns)
@@ -84,10 +86,27 @@ static bool waits(const struct xn_ring_side *s, struct xn_hold_ring *c)
 	return now - c->since_ns < c->delay_ns;
 }
 
+/* From one position of a packed ring to another that is not a lap further, or just one. */
+static uint32_t slots_between(const struct xn_vq *vq, uint16_t from, uint16_t to)
+{
+	const uint32_t lap = (from ^ to) & 0x8000 ? vq->size : 0;
+
+	return lap + (to & 0x7fffu) - (from & 0x7fffu);
+}
+
+static bool publish(struct xn_vq *vq, struct xn_hold_ring *c)
+{
+	const uint16_t used = vq->used_published, at = vq->pk.used_at;
+	const bool more = xn_vq_publish(vq);
+
+	c->slots += vq->packed ? slots_between(vq, at, vq->pk.used_at) : (uint16_t)(vq->used_published - used);
+	return more;
+}
+
 static void flush(struct xn_queue *q, struct xn_ring_side *s, struct xn_hold_ring *c)
 {
 	const xn_hold_wish wish = xn_load_once64(wish_of(q, s));
-	const bool more = xn_vq_publish(&s->vq);
+	const bool more = publish(&s->vq, c);
 
 	if (XN_UNLIKELY(wish != c->wish))
 		take_wish(c, wish, s->vq.size);

@@ -14,10 +14,12 @@
  * negotiated, and closed when features are set anew: so others may set it off at any time.
  *
  * Buffers are counted, so a frame in several of them counts as several, and no more of them wait
- * than half a ring has descriptors: a driver that asks for more than its ring has would run dry
- * before it is told. (One whose packets take several descriptors each still can; it gets what it
- * has asked for, and is told in time.) Nor does anything wait for more than XN_HOLD_MAX_NS. (A
- * device may notify more often than it was asked to.) A stop tells of all that waits.
+ * than take half of the ring: a driver that asks for more than its ring has would run dry before it
+ * is told. In a packed ring that is half of its slots. In a split one it is as many buffers, as
+ * nobody knows how many descriptors they had: a driver whose buffers take several each (without
+ * indirect ones) still can run dry; it gets what it has asked for, and is told in time. Nor
+ * does anything wait for more than XN_HOLD_MAX_NS. (A device may notify more often than it was
+ * asked to.) A stop tells of all that waits.
  *
  * Costs one test a turn where it is not negotiated.
  */
@@ -53,6 +55,8 @@ struct xn_hold_said {
 struct xn_hold_ring {
 	xn_hold_wish wish;        /* that the next two were made of */
 	uint32_t limit;           /* buffers */
+	uint32_t half;            /* of the ring: slots, or buffers of a split one */
+	uint32_t slots;           /* of these, used since `told` */
 	uint64_t delay_ns;        /* 0: nothing waits */
 	uint64_t since_ns;        /* the first that waits was used then; 0: none waits */
 	uint16_t told;            /* vq.used_published when nothing waited */

@@ -161,6 +161,38 @@ static void told_when_so_many_are_used(void **state)
 	}
 }
 
+/* A driver that asks for more than its ring has: half a ring of slots, however few chains. */
+static void told_before_the_ring_runs_dry(void **state)
+{
+	static const uint64_t kinds[] = { 0, IN_ORDER };
+	struct drv_seg segs[10];
+
+	for (unsigned k = 0; k < XN_ARRAY_SIZE(kinds); k++) {
+		const unsigned n = packed ? XN_ARRAY_SIZE(segs) : 1, most = ring_size() / 2 / n;
+
+		open_rig("null", COAL | kinds[k]);
+		memset(r.drv.ram + TX_AT, 0, 100);
+		for (unsigned i = 0; i < n; i++)
+			segs[i] = (struct drv_seg){ TX_AT + 10 * i, i + 1 < n ? 10 : 100 - 10 * i };
+		wish(TX, 10000, LONG_US);
+		for (unsigned lap = 1; lap <= 5; lap++) {
+			const uint64_t began = xn_now_ns();
+
+			for (unsigned i = 0; r.irqs[TX] < lap; i++) {
+				assert_true(i <= most);
+				drv_post(&r.drv, TX, segs, n);
+				while (xn_queue_run(r.q, 64))
+					;
+				/* Nor too early, unless the machine has slept for so long. */
+				assert_true(r.irqs[TX] < lap || i + 1 >= most ||
+					    xn_now_ns() - began >= LONG_US * 1000ull);
+			}
+			take_all(TX);
+		}
+		close_rig();
+	}
+}
+
 static void told_when_it_is_time(void **state)
 {
 	unsigned told, in_time = 0;
@@ -433,6 +465,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(told_when_so_many_are_used),
+		cmocka_unit_test(told_before_the_ring_runs_dry),
 		cmocka_unit_test(told_when_it_is_time),
 		cmocka_unit_test(told_in_time_by_turns_alone),
 		cmocka_unit_test(time_counts_from_the_first_that_waits),
