@@ -21,7 +21,7 @@
 #include "tests/zc/zc.h"
 
 #define SIDE       64u            /* bytes of the piece on each side of the border */
-#define PATIENCE_US 5000000u      /* a carrier may come and go for a while after a bind */
+#define PATIENCE_US 60000000u     /* a carrier may come and go for a while after a bind */
 
 /* Has the kernel look at both pieces, and throws their completions away: these come behind
  * the ring's index, and who does not wait for them takes them for those of frames. */

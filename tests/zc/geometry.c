@@ -47,7 +47,7 @@
 #define BEHIND      256u          /* and behind the longest one */
 #define WINDOW      32u
 #define QUIET_US    500000u       /* so long without a frame: those on their way are lost */
-#define CLASS_US    20000000u
+#define CLASS_US    200000000u
 #define FRAME_MAX   1514u         /* MTU 1500 */
 #define OVERSIZE_US 50000u        /* to wait for what comes of a frame that is too long */
 #define HEADER      12u           /* of virtio-net, before each frame */

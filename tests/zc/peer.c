@@ -20,7 +20,7 @@
 #define LIGHT_FILL 512u          /* chunks for frames that come; TX has those before */
 #define LIGHT_AWAY 1024u         /* frames on their way, at most */
 #define LIGHT_NAP_US 200u
-#define SETTLE_US  20000000u
+#define SETTLE_US  200000000u
 #define STEADY_US  1500000u       /* longer than the kernel takes to tell that a carrier has gone */
 
 /* How many frames, up to a batch. */

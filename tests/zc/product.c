@@ -37,12 +37,12 @@
 #define BATCH        64u
 #define QUIET_US     3000000u     /* so long without any progress: what is on its way is lost. (igb
 				   * looks every 2 s for interrupts that it has missed.) */
-#define STUCK_US     30000000u    /* ... and so long: for ever */
+#define STUCK_US     300000000u   /* ... and so long: for ever */
 #define FEATURES     (1ull << 32 | 1ull << 15)   /* VERSION_1, MRG_RXBUF */
 #define STATS        256u
 #define SHAPES       8u
 #define STOP_FRAMES  4000u        /* that move before each stop */
-#define STOP_US      20000000u    /* and how long they may take */
+#define STOP_US      300000000u   /* and how long they may take */
 #define SLOW_FRAMES  6000u
 #define SLOW_NAP_US  20000u
 #define PROBE_FRAMES 2000u        /* after which the port has looked into the driver */

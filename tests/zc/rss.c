@@ -37,7 +37,7 @@
 #define QUEUES    4u
 #define FLOWS     240u
 #define FRAME     128u
-#define SETTLE_US 20000000u
+#define SETTLE_US 200000000u
 
 static struct zc_wire wire;
 static struct queues *queues;

@@ -34,7 +34,7 @@
 #define RAM       (8u << 20)
 #define RX_AT     0x200000u
 #define BUF       2048u
-#define WAIT_US   20000000u
+#define WAIT_US   200000000u
 #define SPEC      "xdp:" ZC_DEV ",queues=4,mode=copy"
 #define KEEPER    "xsknet-nic"
 

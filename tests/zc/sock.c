@@ -12,7 +12,7 @@
 
 #include "tests/zc/zc.h"
 
-#define BUSY_US 10000000u
+#define BUSY_US 100000000u
 
 void zc_die(const char *fmt, ...)
 {

@@ -28,7 +28,7 @@
 #define OWN_BYTES   (1ull * ZC_HUGE)
 #define BUFS        1024u
 #define FRAMES      1000u         /* that arrive before the end */
-#define START_US    10000000u
+#define START_US    100000000u
 #define AFTER_US    5000000u
 #define PROBE       64u           /* bytes of a buffer that show whether a frame came */
 #define FLOOD       32u

@@ -20,7 +20,7 @@
 #define BATCH   64u
 #define PHASES  251u      /* a prime: neighbours' payloads differ everywhere */
 #define RCVBUF  (64 << 20)
-#define SETTLE_US 20000000u
+#define SETTLE_US 200000000u
 #define STEADY_US 800000u
 
 static uint8_t noise[ZC_MAX_FRAME + PHASES];
