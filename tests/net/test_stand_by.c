@@ -96,8 +96,8 @@ static void comes_on_all(void)
 
 static void one_pair_gets_what_comes_on_any_queue(void **state)
 {
-	xd_guest_plug(&t.g, t.d.sock, -1);
 	xd_guest_feed(&t.g, 128);
+	xd_guest_plug(&t.g, t.d.sock, -1);
 	comes_on_all();
 	assert_true(xd_stat(&t.d, "counters.rss_missteered") >= (QUEUES - 1) * FRAMES);
 	assert_int_equal(xd_stat(&t.d, "counters.rss_missteered"),
@@ -109,9 +109,9 @@ static void nobody_stands_by_for_nobody(void **state)
 	uint32_t base;
 
 	for (unsigned i = 0; i < 2; i++) {
-		xd_guest_plug(&t.g, t.d.sock, -1);
 		if (!i)
 			xd_guest_feed(&t.g, 128);
+		xd_guest_plug(&t.g, t.d.sock, -1);
 		comes_on_all();
 		/* Its only rings stop, but for the connection. */
 		assert_int_equal(front_stop_ring(&t.g.f, 1, &base), 0);
@@ -130,8 +130,8 @@ static void a_pair_that_stood_by_is_started_and_others_stand_by_on(void **state)
 	const uint64_t at = XD_BASE + 0x1c0000;
 	uint32_t base;
 
-	xd_guest_plug(&t.g, t.d.sock, -1);
 	xd_guest_feed(&t.g, 128);
+	xd_guest_plug(&t.g, t.d.sock, -1);
 	comes_on_all();
 	for (unsigned i = 2; i < 4; i++) {
 		const uint64_t ring = at + (i - 2) * 0x8000;

@@ -212,8 +212,8 @@ static void a_second_instance_fails_and_the_first_goes_on(void **state)
 	assert_false(exists(e.sock));
 
 	xd_guest_init(&g);
-	xd_guest_plug(&g, d.sock, -1);
 	xd_guest_feed(&g, 32);
+	xd_guest_plug(&g, d.sock, -1);
 	assert_true(xd_guest_ping(&g, 10));
 	xd_guest_fini(&g);
 	xd_stop(&d);
@@ -300,8 +300,8 @@ static void a_guest_talks_to_itself(const char *poll)
 	snprintf(cpu, sizeof(cpu), "%d", sched_getcpu());      /* one that it may use */
 	xd_start(&d, NULL, "loopback", XD_ARGS("--poll", poll, "--cpus", cpu));
 	xd_guest_init(&g);
-	xd_guest_plug(&g, d.sock, -1);
 	xd_guest_feed(&g, 64);
+	xd_guest_plug(&g, d.sock, -1);
 	assert_true(xd_guest_ping(&g, 500));
 	assert_int_equal(xd_stat(&d, "guest.connected"), 1);
 	assert_int_equal(xd_stat(&d, "guest.running"), 1);
@@ -330,8 +330,8 @@ static void a_second_front_end_is_turned_away(void **state)
 	xd_init(&d);
 	xd_start(&d, NULL, "loopback", NULL);
 	xd_guest_init(&g);
-	xd_guest_plug(&g, d.sock, -1);
 	xd_guest_feed(&g, 64);
+	xd_guest_plug(&g, d.sock, -1);
 	for (unsigned i = 0; i < 50; i++) {
 		int fd = dial(d.sock);
 
@@ -356,9 +356,9 @@ static void front_ends_come_and_go_and_leave_nothing(void **state)
 	xd_start(&d, NULL, "loopback", NULL);
 	xd_guest_init(&g);
 	for (unsigned i = 0; i < 100; i++) {
-		xd_guest_plug(&g, d.sock, -1);
 		if (!i)
 			xd_guest_feed(&g, 64);
+		xd_guest_plug(&g, d.sock, -1);
 		assert_true(xd_guest_ping(&g, 3));
 		xd_guest_unplug(&g);
 		xd_wait_stat(&d, "guest.connected", 0);
@@ -389,8 +389,8 @@ static void a_socket_may_be_given(void **state)
 	xd_spawn(&d, &(struct xd_how){ .fd3 = fd, .activated = true },
 		 XD_ARGS("--port", "loopback", "--ctl", "@C"));
 	xd_guest_init(&g);
-	xd_guest_plug(&g, d.sock, -1);
 	xd_guest_feed(&g, 64);
+	xd_guest_plug(&g, d.sock, -1);
 	assert_true(xd_guest_ping(&g, 5));
 	xd_guest_unplug(&g);
 	xd_guest_plug(&g, d.sock, -1);
@@ -472,9 +472,9 @@ static void it_dials_the_front_end_again_and_again(void **state)
 		for (unsigned j = 0; j < 3; j++) {
 			conn = accept_within(fd, XD_SOON_MS);
 			assert_true(conn >= 0);
-			xd_guest_plug(&g, NULL, conn);
 			if (!i && !j)
 				xd_guest_feed(&g, 64);
+			xd_guest_plug(&g, NULL, conn);
 			assert_true(xd_guest_ping(&g, 5));
 			xd_guest_unplug(&g);
 		}
@@ -647,8 +647,8 @@ static void sigterm_in_traffic_ends_it_in_order(void **state)
 		xd_init(&d);
 		xd_start(&d, NULL, "loopback", NULL);
 		xd_guest_init(&g);
-		xd_guest_plug(&g, d.sock, -1);
 		xd_guest_feed(&g, 128);
+		xd_guest_plug(&g, d.sock, -1);
 		assert_true(xd_guest_ping(&g, 10));
 		for (uint64_t until = xn_now_ns() + 50 * NS_PER_MS; xn_now_ns() < until;) {
 			while (xd_guest_send(&g, 60))
@@ -692,8 +692,8 @@ static void it_is_stopped_and_goes_on(void **state)
 	xd_init(&d);
 	xd_start(&d, NULL, "loopback", NULL);
 	xd_guest_init(&g);
-	xd_guest_plug(&g, d.sock, -1);
 	xd_guest_feed(&g, 64);
+	xd_guest_plug(&g, d.sock, -1);
 	for (unsigned i = 0; i < 5; i++) {
 		assert_true(xd_guest_ping(&g, 5));
 		assert_int_equal(kill(d.pid, SIGSTOP), 0);
@@ -717,8 +717,8 @@ static void a_connected_silent_guest_costs_no_processor(void **state)
 	xd_init(&d);
 	xd_start(&d, NULL, "loopback", NULL);
 	xd_guest_init(&g);
-	xd_guest_plug(&g, d.sock, -1);
 	xd_guest_feed(&g, 64);
+	xd_guest_plug(&g, d.sock, -1);
 	assert_true(xd_guest_ping(&g, 5));
 	pause_ms(100);
 	cpu = xd_cpu_ns(&d);
@@ -756,8 +756,8 @@ static void truncated_memory_ends_the_session_and_nothing_else(void **state)
 				      MAP_SHARED | MAP_FIXED, fd, 0), g.drv.ram);
 		g.drv.fd = fd;
 		drv_reset_rings(&g.drv, 1);
-		xd_guest_plug(&g, d.sock, -1);
 		xd_guest_feed(&g, 64);
+		xd_guest_plug(&g, d.sock, -1);
 		assert_true(xd_guest_ping(&g, 10));
 		assert_int_equal(ftruncate(fd, 0), 0);
 		eventfd_write(g.kick[i & 1], 1);    /* it looks, and finds no memory */
@@ -774,8 +774,8 @@ static void truncated_memory_ends_the_session_and_nothing_else(void **state)
 		struct xd_guest g;
 
 		xd_guest_init(&g);
-		xd_guest_plug(&g, d.sock, -1);
 		xd_guest_feed(&g, 64);
+		xd_guest_plug(&g, d.sock, -1);
 		assert_true(xd_guest_ping(&g, 10));
 		xd_guest_fini(&g);
 	}
@@ -851,8 +851,8 @@ static void every_thread_is_nobody(void **state)
 	chmod(d.dir, 0777);
 	xd_start(&d, NULL, "loopback", XD_ARGS("--user", "nobody"));
 	xd_guest_init(&g);
-	xd_guest_plug(&g, d.sock, -1);
 	xd_guest_feed(&g, 64);
+	xd_guest_plug(&g, d.sock, -1);
 	assert_true(xd_guest_ping(&g, 10));
 	is_nobody(&d, 3, false);
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)d.pid);
@@ -1143,9 +1143,9 @@ static void it_serves_an_interface_as_nobody(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		uint64_t until = xn_now_ns() + XD_SOON_MS * NS_PER_MS;
 
-		xd_guest_plug(&g, d.sock, -1);
 		if (!i)
 			xd_guest_feed(&g, 64);
+		xd_guest_plug(&g, d.sock, -1);
 		for (unsigned j = 0; j < 20; j++)
 			assert_true(xd_guest_send(&g, 60));
 		for (g.sent = 0; g.sent < 20 && xn_now_ns() < until;)
@@ -1240,8 +1240,8 @@ static void it_starts_with_what_the_unit_gives(void **state)
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	if (limit.rlim_max >= 64u << 20) {
 		xd_guest_init(&g);
-		xd_guest_plug(&g, d.sock, -1);
 		xd_guest_feed(&g, 64);
+		xd_guest_plug(&g, d.sock, -1);
 		assert_true(xd_guest_send(&g, 60));
 		xd_wait_stat(&d, "counters.tx_packets", 1);
 		xd_guest_fini(&g);

@@ -110,7 +110,8 @@ void xd_guest_plug(struct xd_guest *g, const char *path, int fd);
 /* The same; 0 or -errno of the first thing that failed. */
 int  xd_guest_try(struct xd_guest *g, const char *path, int fd);
 void xd_guest_unplug(struct xd_guest *g);
-/* Posts n receive buffers. */
+/* Posts n receive buffers. Best before it is plugged: a turn of the device looks for buffers before it
+ * looks for packets, and a first packet that it finds with the first buffers has none. */
 void xd_guest_feed(struct xd_guest *g, unsigned n);
 /* Sends a frame of `bytes` and notifies, if a descriptor is free. */
 bool xd_guest_send(struct xd_guest *g, uint32_t bytes);
