@@ -690,10 +690,12 @@ def a_guest_says_how_often_it_is_notified(lab):
     def alone(n):
         """n frames, each sent when xsknetd has counted the one before: how often it was decided whether
         the guest is told, and what waited."""
+        lab.closed(g)
         first, began = d.counters(), time.monotonic()
-        for k in range(n):
+        for _ in range(n):
+            come = d.counters()["rx_packets"]
             wire.send(ip_frame(socket.IPPROTO_UDP, bytes((198, 18, 0, 1)), 9, 9, mac))
-            wait_for("a frame", lambda: d.counters()["rx_packets"] > first["rx_packets"] + k, every=0)
+            wait_for("a frame", lambda: d.counters()["rx_packets"] > come, every=0)
         secs = time.monotonic() - began
         more = {name: v - first[name] for name, v in d.counters().items()}
         return more["irqs_sent"] + more["irqs_suppressed"], more["irqs_held"], secs
@@ -715,7 +717,7 @@ def a_guest_says_how_often_it_is_notified(lab):
     rate, held = notified()
     decided, waited, _ = alone(frames)
     check(held == waited == 0, f"{held} and {waited} batches waited, and nobody has asked for that")
-    check(decided >= frames - 1, f"{frames} frames, {decided} decisions")
+    check(decided >= frames - few, f"{frames} frames, {decided} decisions")
     ask(2000, 64, 2000, 64)
     less, held = notified()
     check(held > 0, "no batch waited")
@@ -723,7 +725,8 @@ def a_guest_says_how_often_it_is_notified(lab):
     ask(1000000, 64, 0, 1)
     decided, waited, secs = alone(frames)
     check(decided <= frames / 64 + secs + few, f"{frames} frames, {decided} decisions in {secs:.1f} s")
-    check(waited > frames / 2, f"of {frames} frames {waited} waited")
+    # (The one with which there are 64 does not.)
+    check(waited >= frames * 63 // 64 - secs - few, f"of {frames} frames {waited} waited")
     # Alone a frame waits for its time, and then the guest is told.
     ask(50000, 64, 0, 1)
     said = sh(inside("stable", "/usr/bin/busybox", "ping", "-c", "5", "-i", "0.2", "-W", "10", GUEST))
