@@ -883,15 +883,22 @@ def frames_that_the_driver_does_not_want_never_reach_it(lab):
                  d.counters()["steer_unwanted"] >= unwanted + burst)
         return count() >= before + burst
 
+    def wants(command):
+        """Linux tells the device later, in a worker of its own, and holds the lock of all settings meanwhile."""
+        said = d.counters()["ctrl_commands"]
+        g.sh(command)
+        wait_for("the commands", lambda: d.counters()["ctrl_commands"] > said)
+        g.sh("ifconfig eth0 txqueuelen 1000")
+
     check(gets(own) and not gets(other) and not gets(group), "as it is set up")
-    g.sh("ip link set eth0 promisc on")
+    wants("ip link set eth0 promisc on")
     check(gets(own) and gets(other) and gets(group), "promiscuous")
-    g.sh("ip link set eth0 promisc off")
+    wants("ip link set eth0 promisc off")
     check(gets(own) and not gets(other), "not any more")
-    g.sh("ifconfig eth0 allmulti")
+    wants("ifconfig eth0 allmulti")
     check(gets(group) and not gets(other), "all groups")
-    g.sh(f"ip link set eth0 down && ip link set eth0 address {new} && ip link set eth0 up && "
-         "until grep -q up /sys/class/net/eth0/operstate; do usleep 10000; done")
+    wants(f"ip link set eth0 down && ip link set eth0 address {new} && ip link set eth0 up && "
+          "until grep -q up /sys/class/net/eth0/operstate; do usleep 10000; done")
     sh("ip neigh flush dev p0")
     g.reaches()
     check(gets(new) and not gets(own), "another address")
