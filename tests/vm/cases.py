@@ -480,8 +480,8 @@ def daemon_again(lab, sig, times):
     pulse.stop()
     # What was on its way when it was killed may have been sent, and is sent again then; who is
     # asked to end waits for it.
-    odd = [when for when in pulse.twice() if sig == signal.SIGTERM or all(not -1 < when - k < 0.1 for k in killed)]
-    check(not odd, f"datagrams were answered twice, first at {odd}; killed at {killed}")
+    odd = [when for when in pulse.twice() if sig == signal.SIGTERM or all(not 0 <= k - when < 1 for k in killed)]
+    check(not odd, f"datagrams were answered twice, sent at {odd}; killed at {killed}")
     traffic(lab, 5)
     print(f">> back after {', '.join('%.0f' % (t * 1000) for t in took)} ms, {len(pulse.twice())} datagrams answered twice")
 

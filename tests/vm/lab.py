@@ -504,13 +504,9 @@ class Pulse:
         return max(b - a for a, b in zip(times, times[1:]))
 
     def twice(self):
-        """Of those that were answered more than once, when they were first."""
-        first, again = {}, []
-        for when, n in list(self.seen):
-            if n in first:
-                again.append(first[n])
-            first.setdefault(n, when)
-        return again
+        """Of those that were answered more than once, when they were sent."""
+        numbers = sorted(n for _, n in list(self.seen))
+        return [self.sent[a] for a, b in zip(numbers, numbers[1:]) if a == b]
 
     def stop(self):
         self.ends = True
