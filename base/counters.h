@@ -77,8 +77,8 @@ X(tx_whole,             "packets", "to be cut into segments, and sent as one lon
 X(tx_drop_runt,         "packets", "dropped: shorter than an Ethernet header") \
 X(tx_drop_too_long,     "packets", "dropped: longer than the interface's longest frame") \
 X(tx_drop_bad_header,   "packets", "dropped: virtio-net header asks for what cannot be (VIRTIO 1.2, 5.1.6.2): tx_bad_hdr_*") \
-X(tx_drop_segments,     "packets", "dropped: more segments than the engine has frames for (xn_mem_opts.bounce_frames)") \
-X(tx_drop_frames,       "packets", "dropped: longer than what the engine has frames for to copy it to (xn_mem_opts.bounce_frames)") \
+X(tx_drop_segments,     "packets", "dropped: segments of which more has to be copied than the engine ever has frames for (xn_mem_opts.bounce_frames)") \
+X(tx_drop_frames,       "packets", "dropped: more of it has to be copied than the engine ever has frames for (xn_mem_opts.bounce_frames)") \
 X(tx_drop_short_chain,  "packets", "dropped: chain not longer than the virtio-net header") \
 X(tx_drop_disabled,     "packets", "dropped: the queue pair was disabled by driver or VMM") \
 X(tx_drop_down,         "packets", "dropped: the port is down or gone") \

@@ -7,8 +7,11 @@
  *	lay      lent, copied, or of both, as is cheapest (port/layout.h)
  *	compact  all copied, in the fewest frames and descriptors that there can be: where
  *	         nothing may be lent, where it is cheapest, or where there is no room for more
- *	wait     there is no room for that either. There will be: what would find none in an
- *	         empty ring, with all frames free, is dropped first, and counted
+ *	wait     there is no room for that either. There will be: what finds none when nothing
+ *	         else is on its way is dropped, and counted
+ *
+ * A packet for which there are never frames enough to copy it leaves as it lies, as far as may
+ * be, whatever that costs.
  *
  * All of a packet or nothing (I7): descriptors become visible when the whole batch is put, so
  * that what turns out to have no room is forgotten by setting two numbers back (struct mark).
@@ -143,21 +146,43 @@ static void send_layout(struct xn_xdpq *x, struct xn_post *w, const struct xn_ch
 	XN_COUNT(x->q.cfg.ctr, tx_copied_bytes, l->copied);
 }
 
+/* What descriptors cost a packet that takes so many frames if all of it is copied: nothing, if
+ * there are not so many. */
+static const struct xn_layout_rules *rules_for(const struct xn_xdpq *x, uint32_t frames,
+					       struct xn_layout_rules *lend)
+{
+	if (XN_LIKELY(frames <= x->all_tx_frames))
+		return &x->lay;
+	*lend = x->lay;
+	lend->desc_bytes = 0;
+	return lend;
+}
+
+/* What of a packet has to be copied, at its beginning: up to behind its checksum, and an Ethernet
+ * header that is in pieces, if it cannot be copied whole. */
+static uint32_t copied_head(const struct xn_xdpq *x, const struct xn_piece *pieces,
+			    const struct xn_offload *o, uint32_t compact)
+{
+	if (o->csum)
+		return XN_MAX(o->csum_at + 2, XN_ETH_HDR_BYTES);
+	return compact > x->all_tx_frames && pieces->len < XN_ETH_HDR_BYTES ? XN_ETH_HDR_BYTES : 0;
+}
+
 /* How a packet left: the counter of it; XN_C_COUNT: there is no room for it now. */
 static enum xn_counter send_one(struct xn_xdpq *x, struct xn_post *w, const struct xn_chain *p,
 				const struct xn_piece *pieces, const struct xn_offload *o, bool lend)
 {
 	const uint32_t compact = xn_chunks_for(p->bytes, x->lay.chunk);
-	/* What of it has to be copied, at its beginning: up to behind its checksum. */
-	const uint32_t head = o->csum ? XN_MAX(o->csum_at + 2, XN_ETH_HDR_BYTES) : 0;
+	const uint32_t head = copied_head(x, pieces, o, compact);
 	struct xn_cursor c = xn_cursor_at(x->mem->base, pieces);
+	struct xn_layout_rules lent;
 	struct xn_layout l;
 
 	if (compact > xn_post_room(w))   /* fewer there cannot be */
 		return XN_C_COUNT;
 	if (lend && p->bytes > head) {
 		xn_cursor_skip(&c, head);
-		if (xn_layout(&l, &x->lay, c, p->bytes - head, head) &&
+		if (xn_layout(&l, rules_for(x, compact, &lent), c, p->bytes - head, head) &&
 		    has_room(x, w, l.n, l.frames)) {
 			send_layout(x, w, p, pieces, o, &l);
 			return !l.frames ? (l.n > 1 ? XN_C_tx_chained : XN_C_tx_lent) :
@@ -249,7 +274,7 @@ static bool send_segments_compact(struct xn_xdpq *x, struct xn_post *w, struct x
 /* The next segment: its headers from a copy, its payload where it lies, as far as is cheapest.
  * How many bytes are copied; 0: there is no room. */
 static uint32_t send_segment_layout(struct xn_xdpq *x, struct xn_post *w, struct xn_segs *s,
-				    uint16_t head)
+				    const struct xn_layout_rules *rules, uint16_t head)
 {
 	const uint32_t at_byte = s->o->payload_at, payload = xn_seg_payload(s->o, s->next);
 	uint8_t *at[XN_TX_PIECES_MAX];
@@ -257,7 +282,7 @@ static uint32_t send_segment_layout(struct xn_xdpq *x, struct xn_post *w, struct
 	struct xn_layout l;
 	xn_sum sum;
 
-	if (!xn_layout(&l, &x->lay, s->payload, payload, at_byte)) {
+	if (!xn_layout(&l, rules, s->payload, payload, at_byte)) {
 		const uint32_t n = xn_chunks_for(at_byte + payload, x->lay.chunk);
 
 		if (!has_room(x, w, n, n))
@@ -276,13 +301,13 @@ static uint32_t send_segment_layout(struct xn_xdpq *x, struct xn_post *w, struct
 
 /* All segments, and how many bytes of them are copied; 0: they do not fit. */
 static uint64_t send_segments_layout(struct xn_xdpq *x, struct xn_post *w, struct xn_segs *s,
-				     uint16_t head)
+				     const struct xn_layout_rules *rules, uint16_t head)
 {
 	const struct mark before = mark(x, w);
 	uint64_t copied = 0;
 
 	while (!xn_segs_done(s)) {
-		const uint32_t n = send_segment_layout(x, w, s, head);
+		const uint32_t n = send_segment_layout(x, w, s, rules, head);
 
 		if (!n) {
 			undo(x, w, before);
@@ -299,8 +324,10 @@ static enum xn_counter send_segments(struct xn_xdpq *x, struct xn_post *w, const
 {
 	const uint64_t all = (uint64_t)o->segs * o->payload_at + o->bytes - o->payload_at;
 	struct xn_counters *ctr = x->q.cfg.ctr;
+	struct xn_layout_rules lent;
+	const struct xn_layout_rules *rules = rules_for(x, frames_for(x, o), &lent);
 	/* One that fits a chunk costs a descriptor more than its copy, where it is lent. */
-	const bool lay = lend && (!segments_in_frame(x, o) || x->lay.desc_bytes < o->gso_size);
+	const bool lay = lend && (!segments_in_frame(x, o) || rules->desc_bytes < o->gso_size);
 	struct xn_segs first, s;
 	uint64_t copied = 0;
 
@@ -309,7 +336,7 @@ static enum xn_counter send_segments(struct xn_xdpq *x, struct xn_post *w, const
 	xn_segs_begin(&first, o, x->mem->base, pieces);
 	s = first;
 	if (lay)
-		copied = send_segments_layout(x, w, &s, p->head);
+		copied = send_segments_layout(x, w, &s, rules, p->head);
 	if (!copied) {
 		if (!send_segments_compact(x, w, &first, p->head))
 			return XN_C_COUNT;
@@ -350,19 +377,21 @@ static enum xn_counter judge_pieces(const struct xn_xdpq *x, const struct xn_pie
 	return why;
 }
 
-/* Might there be no way for it, even when nothing else is on its way? (All of it may have to be
- * copied.) Why: a counter; XN_C_COUNT: there surely is one. */
-static enum xn_counter hopeless(const struct xn_xdpq *x, const struct xn_chain *p,
-				const struct xn_offload *o)
+/* Does a frame of it take more descriptors than there may be, however it is laid out? */
+static bool too_long(const struct xn_xdpq *x, const struct xn_chain *p, const struct xn_offload *o)
 {
-	const bool cut = o->gso != XN_GSO_NONE;
-	const uint32_t whole = cut ? xn_offload_seg_bytes(o) : p->bytes;
+	const uint32_t whole = o->gso != XN_GSO_NONE ? xn_offload_seg_bytes(o) : p->bytes;
 
-	if (xn_chunks_for(whole, x->lay.chunk) > x->lay.max)
-		return XN_C_tx_drop_too_long;
-	if (cut)
-		return frames_for(x, o) > x->all_tx_frames ? XN_C_tx_drop_segments : XN_C_COUNT;
-	return xn_chunks_for(whole, x->lay.chunk) > x->all_tx_frames ? XN_C_tx_drop_frames : XN_C_COUNT;
+	return xn_chunks_for(whole, x->lay.chunk) > x->lay.max;
+}
+
+/* There is no room for it. False: there may be, when something is done with. */
+static bool drop_if_hopeless(struct xn_xdpq *x, const struct xn_post *w, const struct xn_chain *p,
+			     const struct xn_offload *o)
+{
+	if (xn_post_room(w) <= w->mask)
+		return false;
+	return drop(x, p, o->gso != XN_GSO_NONE ? XN_C_tx_drop_segments : XN_C_tx_drop_frames);
 }
 
 bool xn_xdp_send(struct xn_xdpq *x, struct xn_post *w, const struct xn_chain *p,
@@ -377,14 +406,13 @@ bool xn_xdp_send(struct xn_xdpq *x, struct xn_post *w, const struct xn_chain *p,
 
 	if (XN_UNLIKELY(x->tx_down))
 		return drop(x, p, XN_C_tx_drop_down);
-	how = hopeless(x, p, o);
-	if (XN_UNLIKELY(how != XN_C_COUNT))
-		return drop(x, p, how);
+	if (XN_UNLIKELY(too_long(x, p, o)))
+		return drop(x, p, XN_C_tx_drop_too_long);
 	why = judge_pieces(x, pieces, p->n_pieces);
 	how = o->gso != XN_GSO_NONE ? send_segments(x, w, p, pieces, o, why == XN_C_tx_lent) :
 				      send_one(x, w, p, pieces, o, why == XN_C_tx_lent);
 	if (how == XN_C_COUNT)
-		return false;
+		return drop_if_hopeless(x, w, p, o);
 	xn_count_sent(x, 1, p->bytes);
 	xn_count_add(&ctr->v[how], 1);
 	XN_COUNT(ctr, tx_descs, w->posted - before);

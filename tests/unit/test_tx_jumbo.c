@@ -6,7 +6,8 @@
  *     and in the segments that were asked for; the guest's memory is as it was (I2)
  *   - never in more descriptors than the kernel takes (it would drop them), nor half of one
  *     while there is no room for the other half (I7), however few frames and slots there are
- *   - what no room can ever be enough for is dropped and counted, and so is what is too long
+ *   - what no room can ever be enough for is dropped and counted, and so is what is too long:
+ *     and nothing else, whatever is on its way
  *   - little is copied: headers, and what saves a descriptor
  */
 #include <linux/if_ether.h>
@@ -99,11 +100,11 @@ static void build(struct sent *q, uint32_t mtu, bool whole)
 
 /* ---- how it gets there ---- */
 
-/* In pieces of any of some kinds, in its slot of RAM. */
-static uint16_t post(struct rig *r, const struct sent *q, unsigned slot)
+/* How a packet lies in its slot of RAM: pieces of any of some kinds. */
+static struct { struct drv_seg segs[PIECES]; unsigned n; } laid;
+
+static void layout_of(const struct sent *q, unsigned slot)
 {
-	static uint8_t flat[DRV_HDR + PKT_MAX];
-	static struct drv_seg segs[PIECES];
 	const uint64_t from = DATA_AT + (uint64_t)slot * SLOT_BYTES;
 	const uint32_t total = DRV_HDR + q->p.bytes;
 	const uint32_t kinds[] = { total, 100, 3000, 4096, 5000, 32768 };
@@ -111,23 +112,33 @@ static uint16_t post(struct rig *r, const struct sent *q, unsigned slot)
 	uint64_t at = from + rnd(5000);
 	unsigned n = 0;
 
-	memset(flat, 0, DRV_HDR);
-	memcpy(flat, &q->p.hdr, sizeof(q->p.hdr));
-	memcpy(flat + DRV_HDR, q->p.data, q->p.bytes);
 	for (uint32_t done = 0; done < total; n++) {
 		const uint32_t left = total - done;
 		uint32_t len = n ? (piece == 4096 ? 4096 : 1 + rnd(piece)) : 1 + rnd(rnd(2) ? 100 : piece);
 
 		len = n + 1 == most ? left : XN_MIN(len, left);
-		segs[n] = (struct drv_seg){ at, len };
-		memcpy(r->drv.ram + at, flat + done, len);
+		laid.segs[n] = (struct drv_seg){ at, len };
 		done += len;
 		at += len + rnd(3) * 100;
 		/* (Behind many short ones there may be little room.) */
 		assert_true(at < from + SLOT_BYTES);
 	}
-	return n > 8 ? drv_post_indirect(&r->drv, TX, TABLE_AT + slot * 0x4000, segs, n) :
-		       drv_post(&r->drv, TX, segs, n);
+	laid.n = n;
+}
+
+static uint16_t post(struct rig *r, const struct sent *q, unsigned slot)
+{
+	static uint8_t flat[DRV_HDR + PKT_MAX];
+	uint32_t done = 0;
+
+	layout_of(q, slot);
+	memset(flat, 0, DRV_HDR);
+	memcpy(flat, &q->p.hdr, sizeof(q->p.hdr));
+	memcpy(flat + DRV_HDR, q->p.data, q->p.bytes);
+	for (unsigned i = 0; i < laid.n; done += laid.segs[i++].len)
+		memcpy(r->drv.ram + laid.segs[i].at, flat + done, laid.segs[i].len);
+	return laid.n > 8 ? drv_post_indirect(&r->drv, TX, TABLE_AT + slot * 0x4000, laid.segs, laid.n) :
+			    drv_post(&r->drv, TX, laid.segs, laid.n);
 }
 
 static uint64_t hash_data(const struct rig *r)
@@ -142,18 +153,18 @@ static uint64_t hash_data(const struct rig *r)
 	return h;
 }
 
-/* All that left is what the n packets have to become, in order. */
-static void assert_on_the_wire(unsigned n, unsigned pieces)
+/* All that left is what these n packets have to become, in order. */
+static void assert_on_the_wire_of(const struct sent *q, unsigned n, unsigned pieces)
 {
 	static uint8_t want[PKT_MAX];
 	size_t at = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		const uint32_t frames = fate(&sent[i]);
+		const uint32_t frames = fate(&q[i]);
 
 		for (uint32_t k = 0; k < frames; k++, at++) {
 			const struct fk_packet *p = &fk()->packets[at];
-			const uint32_t bytes = want_frame(&sent[i], k, frames, want);
+			const uint32_t bytes = want_frame(&q[i], k, frames, want);
 
 			assert_true(at < fk()->n_packets);
 			assert_int_equal(p->bytes, bytes);
@@ -163,6 +174,11 @@ static void assert_on_the_wire(unsigned n, unsigned pieces)
 	}
 	assert_int_equal(at, fk()->n_packets);
 	fk_forget(fk());
+}
+
+static void assert_on_the_wire(unsigned n, unsigned pieces)
+{
+	assert_on_the_wire_of(sent, n, pieces);
 }
 
 struct setting {
@@ -280,6 +296,83 @@ static void packets_to_be_cut_leave_whole_where_that_was_asked_for(void **state)
 {
 	send_by_chance(&(struct setting){ .mtu = 65535, .options = ",gso=whole", .whole = true }, 1500);
 	send_by_chance(&(struct setting){ .mtu = 9000, .options = ",gso=whole", .whole = true }, 1000);
+}
+
+/* ---- few frames: what can be sent at all is sent ---- */
+
+#define FEW_FRAMES 10u
+
+/* Into how many descriptors the packet in slot k comes at most, if nothing of it but its headers
+ * is copied. */
+static unsigned descs_as_it_lies(const struct sent *q, unsigned sown, unsigned slot)
+{
+	const unsigned was = seed;
+	unsigned n = 2;   /* headers, and the rest of the piece that they end in */
+
+	seed = sown;
+	layout_of(q, slot);
+	for (unsigned i = 0; i < laid.n; i++)
+		n += (laid.segs[i].len + 4095) / 4096;
+	seed = was;
+	return n;
+}
+
+/* All that was posted comes back; how many packets have left. */
+static uint64_t send_all(struct rig *r, unsigned n, bool tight)
+{
+	const uint64_t before = stat(r, "tx_packets");
+	uint16_t head;
+	uint32_t used;
+
+	for (unsigned turn = 0, back = 0; back < n; turn++) {
+		assert_true(turn < 5000);
+		fk()->budget = tight ? 1 + rnd(40) : 0;
+		xn_queue_run(r->q, 64);
+		while (drv_used(&r->drv, TX, &head, &used))
+			back++;
+	}
+	return stat(r, "tx_packets") - before;
+}
+
+static void with_few_frames_a_packet_is_dropped_only_if_it_never_could_leave(void **state)
+{
+	const struct rig_opts o = { .features = ALL | IND | MRG, .mtu = 65535, .bounce_frames = 2 * FEW_FRAMES };
+	unsigned long_ones = 0, dropped = 0;
+	struct rig r;
+
+	rig_open(&r, &o);
+	for (unsigned round = 0; round < 80; round++) {
+		unsigned sown[SLOTS], k = 0;
+
+		while (k < SLOTS) {
+			const bool one = (build(&sent[k], 65535, false), fate(&sent[k]) == 1);
+			bool leaves;
+
+			if (!fate(&sent[k]))
+				continue;
+			sown[k] = seed;
+			post(&r, &sent[k], k);
+			leaves = send_all(&r, 1, false);   /* alone */
+			if (leaves)
+				assert_on_the_wire_of(&sent[k], 1, XN_TX_PIECES_MAX);
+			if (one && (sent[k].p.bytes <= 4096 * FEW_FRAMES ||
+				    descs_as_it_lies(&sent[k], sown[k], k) <= XN_TX_PIECES_MAX))
+				assert_true(leaves);
+			long_ones += one && leaves && sent[k].p.bytes > 4096 * FEW_FRAMES;
+			dropped += !leaves;
+			k += leaves;
+		}
+		/* The same together. */
+		for (k = 0; k < SLOTS; k++) {
+			seed = sown[k];
+			post(&r, &sent[k], k);
+		}
+		assert_int_equal(send_all(&r, SLOTS, true), SLOTS);
+		assert_on_the_wire(SLOTS, XN_TX_PIECES_MAX);
+	}
+	assert_int_equal(stat(&r, "tx_drop_frames") + stat(&r, "tx_drop_segments"), dropped);
+	assert_true(long_ones > 20 && dropped > 20);
+	rig_close(&r);
 }
 
 /* ---- checksums of whatever the guest says, and lies ---- */
@@ -506,6 +599,7 @@ int main(void)
 		cmocka_unit_test(lies_about_long_packets_drop_them_and_no_other),
 		cmocka_unit_test(little_is_copied),
 		cmocka_unit_test(frames_longer_than_the_mtu_are_dropped_and_counted),
+		cmocka_unit_test(with_few_frames_a_packet_is_dropped_only_if_it_never_could_leave),
 		cmocka_unit_test(a_packet_that_no_frames_are_enough_for_is_dropped_and_counted),
 	};
 
