@@ -12,8 +12,8 @@ import statistics
 import struct
 import time
 
-from lab import (GUEST, HOST, MAC, PATIENCE, RUN, XFER, Guest, Held, Process, Pulse, Skip, Testpmd, all_answered, check,
-                 huge_pages, inside, sh, wait_for)
+from lab import (GUEST, HOST, MAC, PATIENCE, RUN, XFER, Failed, Guest, Held, Process, Pulse, Skip, Testpmd, all_answered,
+                 check, huge_pages, inside, sh, wait_for)
 
 TESTS = {}
 
@@ -608,12 +608,13 @@ def what_arrives_while_memory_is_copied_is_in_the_copy(lab):
 
 # ---- the whole device handed to us -------------------------------------------------
 
-def generic_nic(lab, queues, ring=256):
+def generic_nic(lab, queues, ring=256, n=0):
     """QEMU's vhost-user device without a type: control queue and configuration space are the
     back end's. (QEMU's own virtio-net keeps both for itself.)"""
-    lab.enter("new")
-    lab.wire(queues=queues)
-    return ["-chardev", f"socket,id=c0,path={RUN}/h0.sock", "-device", "vhost-user-test-device-pci,chardev=c0,"
+    if n == 0:
+        lab.enter("new")
+    lab.wire(n, queues=queues, address=HOST if n == 0 else f"10.9.{n}.1")
+    return ["-chardev", f"socket,id=c{n},path={RUN}/h{n}.sock", "-device", f"vhost-user-test-device-pci,chardev=c{n},"
             f"virtio-id=1,num_vqs={2 * queues + 1},vq_size={ring},config_size=24"]
 
 
@@ -756,6 +757,106 @@ def a_guest_switches_what_is_put_together_for_it(lab):
         check((more > 1000) == (state == "on"), f"{state}: {more} segments were put together")
         lab.get(1)
     check(wrong_checksums(g) == [0, 0], f"wrong checksums: TCP, UDP {wrong_checksums(g)}")
+
+
+# ---- datagrams that are put together (xsknetd --gro) -----------------------------------
+
+GUEST_USO4, GUEST_USO6 = 54, 55
+
+
+@test(trees=("stable", "new"), secs=120)
+def datagrams_are_put_together_for_a_guest(lab):
+    """For sockets that have asked for them in one piece, and for others, Linux cuts them up."""
+    nic = generic_nic(lab, 1)
+    d = lab.daemon(extra=["--gro", "on"])
+    g = lab.guest([nic], qemu="new")
+    check_bit(g, GUEST_USO4)
+    check_bit(g, GUEST_USO6)
+    g.sh("(xfer trains 8 & xfer trains 9 gro &) >/dev/null 2>&1; "
+         "until netstat -lun | grep -q :8 && netstat -lun | grep -q :9; do usleep 10000; done")
+    for peer, state in itertools.product((True, False), ("on", "off")):
+        peer_leaves_checksums(peer)
+        g.sh(f"ethtool -K eth0 rx-gro-hw {state}")
+        for port, (n, size) in itertools.product((8, 9), ((64, 60), (40, 1400))):
+            before = d.counters()
+            sh(XFER + ["train", GUEST, str(port), str(n), str(size), "5"], 60)
+            more = {k: v - before[k] for k, v in d.counters().items()}
+            said = f"{n} of {size} to {port}, {state}, peer {peer}: {more}"
+            check((more["rx_coalesced"] > 20) == (state == "on"), said)
+    check(wrong_checksums(g) == [0, 0], f"wrong checksums: TCP, UDP {wrong_checksums(g)}")
+    errors = g.sh("cat /sys/class/net/eth0/statistics/rx_*errors /sys/class/net/eth0/statistics/rx_dropped")
+    check(not any(map(int, errors.split())), f"its driver has dropped packets: {errors}")
+
+
+def router(lab, n, extra, serve):
+    """A guest between the wires n and n + 1; what serves at its far end: (guest, daemons)."""
+    lab.usual += r"|steer_unwanted$"        # IPv6 of the far end's, to groups that the guest is not in
+    nics = [generic_nic(lab, 1, n=k) for k in (n, n + 1)]
+    d = [lab.daemon(k, extra) for k in (n, n + 1)]
+    g = lab.boot([nics[0] + nics[1]], name=f"router{n}", qemu="new").booted()
+    inner_address = GUEST if n == 0 else f"10.9.{n}.2"
+    g.network(inner_address)
+    g.network(f"10.9.{n + 1}.2", "eth1")
+    g.sh("echo 1 > /proc/sys/net/ipv4/ip_forward; for e in eth0 eth1; do ethtool -K $e tx-udp-segmentation on; done")
+    server = Process(lab, f"far{n}", ["unshare", "--net"] + XFER + serve)
+    far = f"nsenter -t {server.p.pid} -n"
+    wait_for("the far end", lambda: server.must_live() and f":{serve[1]}" in sh(f"{far} ss -lun"))
+    sh(f"ip addr del 10.9.{n + 1}.1/24 dev p{n + 1}; ip link set p{n + 1} netns {server.p.pid} && "
+       f"{far} ip addr add 10.9.{n + 1}.1/24 dev p{n + 1} && {far} ip link set p{n + 1} up && "
+       f"{far} ip route add default via 10.9.{n + 1}.2 && ip route add 10.9.{n + 1}.0/24 via {inner_address}")
+    return g, d
+
+
+@test(trees=("stable", "new"))
+def a_guest_passes_on_datagrams_in_the_pieces_that_it_gets(lab):
+    g, d = router(lab, 0, ["--gro", "on"], ["trains", "8"])
+    check_bit(g, GUEST_USO4)
+    for n, size in (64, 60), (40, 1400):
+        sh(XFER + ["train", "10.9.1.1", "8", str(n), str(size), "5"], 60)
+    for daemon in d:
+        c = daemon.counters()
+        check(c["rx_coalesced"] > 20 and c["tx_segmented"] and c["tx_segments"] > c["tx_segmented"], c)
+
+
+def processor_ns(g):
+    """What the guest's one processor has run so far."""
+    for comm in glob.glob(f"/proc/{g.p.pid}/task/*/comm"):
+        with open(comm, encoding="ascii") as f:
+            if f.read().startswith("CPU 0"):
+                with open(os.path.dirname(comm) + "/schedstat", encoding="ascii") as s:
+                    return int(s.read().split()[0])
+    raise Failed("QEMU has no thread CPU 0")
+
+
+@test(trees=("stable", "new"), secs=1800)
+def datagrams_that_are_put_together_cost_a_guest_less(lab):
+    """Figures, which decide nothing: two guests with one processor each, of which one has it, receive bursts
+    of 32 datagrams in turns. GRO_ROUNDS: how often (without: once, and not for long)."""
+    guests, rounds = [], int(os.environ.get("GRO_ROUNDS", "1"))
+    ms = 1000 if "GRO_ROUNDS" in os.environ else 200
+    for n, gro in (0, "off"), (1, "udp"):
+        nic = generic_nic(lab, 1, n=n)
+        lab.daemon(n, ["--gro", gro])
+        g = lab.boot([nic], name=f"guest-{gro}", qemu="new").booted()
+        g.network(GUEST if n == 0 else f"10.9.{n}.2")
+        guests.append((g, n, GUEST if n == 0 else f"10.9.{n}.2"))
+    for way, size, pps in itertools.product(("", "gro"), (64, 512, 1472), (5000, 60000)):
+        costs, rates = [], []
+        for k in range(rounds):
+            cost, rate = [0, 0], [0, 0]
+            for g, n, address in guests[::-1] if k % 2 else guests:
+                g.sh(f"rm -f /tmp/all; (xfer drink 9 500 {way} > /tmp/drunk; touch /tmp/all) >/dev/null 2>&1 & "
+                     "until netstat -lun | grep -q :9; do usleep 10000; done")
+                before = processor_ns(g)
+                sh(XFER + ["flood", address, "9", str(size), "32", str(pps), str(ms)], 30)
+                g.sh("until test -e /tmp/all; do usleep 10000; done")
+                rate[n] = int(g.sh("cat /tmp/drunk"))
+                check(rate[n], "nothing has arrived")
+                cost[n] = (processor_ns(g) - before) / rate[n]
+            costs.append(cost[1] / cost[0])
+            rates.append(rate[1] / rate[0])
+        print(f">> {size} bytes, {pps} a second{', UDP_GRO' if way else ''}: {statistics.median(costs):.2f} of the "
+              f"processor time each, {statistics.median(rates):.2f} times as many arrive (medians of {len(costs)} rounds)")
 
 
 # ---- receive-side scaling: the guest says which flow comes on which of its queues --------

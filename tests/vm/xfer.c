@@ -9,10 +9,16 @@
  *	xfer put ADDR PORT BYTES SEED [MS] sends BYTES, or for MS milliseconds
  *	xfer get ADDR PORT BYTES SEED [MS] has them sent
  *	xfer echo PORT                     sends each UDP datagram back
- *	xfer trains PORT                   answers trains of UDP datagrams with the same train
+ *	xfer trains PORT [gro]             answers trains of UDP datagrams with the same train; gro: takes
+ *	                                   several in one piece (UDP_GRO)
  *	xfer train ADDR PORT N SIZE TIMES  sends trains of N datagrams of SIZE bytes, the last one
  *	                                   shorter, each in one piece that the kernel or the
  *	                                   device cuts (UDP_SEGMENT)
+ *	xfer flood ADDR PORT SIZE BURST PPS MS
+ *	                                   sends BURST datagrams at a time, so many a second, or as
+ *	                                   fast as it can (0); prints how many
+ *	xfer drink PORT MS [gro]           takes datagrams until none has come for MS milliseconds;
+ *	                                   prints how many
  *	xfer queues DEV N FRAMES MS        on which of the N receive queues of DEV each flow
  *	                                   from 198.18.X.Y arrives: when so many frames have come,
  *	                                   or after the first none for MS milliseconds, lines
@@ -255,6 +261,9 @@ static void __attribute__((noreturn)) echo(const char *port)
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 #define TRAIN_MAX   64u
 #define TRAIN_BYTES 65000u
 #define ANSWER_MS   400
@@ -344,28 +353,67 @@ static bool train_there(const struct train *t)
 	return t->head.count && t->there == ~0ull >> (64 - t->head.count);
 }
 
-static void __attribute__((noreturn)) trains(const char *port)
+/* A socket for many datagrams, with UDP_GRO several of them in one piece. */
+static int bound_for_many(const char *port, bool gro)
 {
-	static struct train t;
-	static uint8_t buf[TRAIN_BYTES];
-	int fd = bound(SOCK_DGRAM, port), room = 4 << 20;
-	struct sockaddr_in who;
+	int fd = bound(SOCK_DGRAM, port), room = 8 << 20, one = 1;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
-	for (;;) {
-		socklen_t len = sizeof(who);
-		ssize_t n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&who, &len);
+	if (gro && setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof(one))) {
+		perror("UDP_GRO");
+		exit(1);
+	}
+	return fd;
+}
 
-		if (n < 0)
+/* What has come, in datagrams of *size bytes of which the last one may be shorter. */
+static ssize_t take_many(int fd, uint8_t *buf, size_t room, struct sockaddr_in *who, size_t *size)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr h;
+	} c;
+	struct iovec iov = { buf, room };
+	struct msghdr m = { .msg_name = who, .msg_namelen = sizeof(*who), .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = &c, .msg_controllen = sizeof(c) };
+	const ssize_t n = recvmsg(fd, &m, 0);
+
+	*size = n > 0 ? (size_t)n : 1;
+	for (struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&m) : NULL; h; h = CMSG_NXTHDR(&m, h)) {
+		int said = 0;
+
+		if (h->cmsg_level != IPPROTO_UDP || h->cmsg_type != UDP_GRO)
 			continue;
-		if (!take_car(&t, buf, (size_t)n)) {
-			fprintf(stderr, "a datagram of %zd bytes that nobody has sent\n", n);
-			exit(1);
+		memcpy(&said, CMSG_DATA(h), sizeof(said));
+		if (said > 0)
+			*size = (size_t)said;
+	}
+	return n;
+}
+
+static void __attribute__((noreturn)) trains(const char *port, bool gro)
+{
+	static struct train t;
+	static uint8_t buf[1 << 16];
+	int fd = bound_for_many(port, gro);
+	struct sockaddr_in who;
+
+	for (;;) {
+		size_t size;
+		ssize_t n = take_many(fd, buf, sizeof(buf), &who, &size);
+
+		for (ssize_t at = 0; at < n; at += (ssize_t)size) {
+			const size_t left = (size_t)(n - at), one = left < size ? left : size;
+
+			if (!take_car(&t, buf + at, one)) {
+				fprintf(stderr, "a datagram of %zu bytes that nobody has sent\n", one);
+				exit(1);
+			}
+			if (!train_there(&t))
+				continue;
+			send_train(fd, &t, &who);
+			t.there = 0;            /* sent again, it is answered again */
 		}
-		if (!train_there(&t))
-			continue;
-		send_train(fd, &t, &who);
-		t.there = 0;                    /* sent again, it is answered again */
 	}
 }
 
@@ -490,6 +538,62 @@ static int queues(const char *dev, unsigned n, unsigned most, int ms)
 	return 0;
 }
 
+/* ---- as many datagrams as somebody takes ---- */
+
+#define BURST_MAX 64u
+
+static int flood(char **argv)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1])) };
+	const uint64_t pps = strtoull(argv[4], NULL, 0), ms = strtoull(argv[5], NULL, 0);
+	static uint8_t buf[1 << 16];
+	struct iovec iov = { buf, (size_t)atoi(argv[2]) };
+	unsigned burst = (unsigned)atoi(argv[3]);
+	struct mmsghdr m[BURST_MAX] = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	uint64_t sent = 0, began;
+
+	inet_pton(AF_INET, argv[0], &to.sin_addr);
+	if (!burst || burst > BURST_MAX || iov.iov_len > sizeof(buf))
+		return 2;
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to))) {
+		perror(argv[0]);
+		return 1;
+	}
+	for (unsigned i = 0; i < burst; i++)
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
+	for (began = now_ms(); now_ms() < began + ms; ) {
+		int n;
+
+		if (pps && sent > (now_ms() - began) * pps / 1000) {
+			usleep(200);
+			continue;
+		}
+		n = sendmmsg(fd, m, burst, 0);
+		sent += n > 0 ? (uint64_t)n : 0;
+	}
+	printf("%llu\n", (unsigned long long)sent);
+	return 0;
+}
+
+static int drink(const char *port, int ms, bool gro)
+{
+	struct pollfd p = { .fd = bound_for_many(port, gro), .events = POLLIN };
+	static uint8_t buf[1 << 16];
+	struct sockaddr_in who;
+	uint64_t taken = 0;
+	size_t size;
+
+	while (poll(&p, 1, taken ? ms : PATIENCE_S * 1000) == 1) {
+		const ssize_t n = take_many(p.fd, buf, sizeof(buf), &who, &size);
+
+		if (n > 0)
+			taken += ((size_t)n + size - 1) / size;
+	}
+	printf("%llu\n", (unsigned long long)taken);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -500,12 +604,16 @@ int main(int argc, char **argv)
 		echo(argv[2]);
 	if ((!strcmp(what, "put") || !strcmp(what, "get")) && argc >= 6)
 		return client(*what == 'g', argv + 2, argc - 2);
-	if (!strcmp(what, "trains") && argc == 3)
-		trains(argv[2]);
+	if (!strcmp(what, "trains") && argc >= 3)
+		trains(argv[2], argc > 3);
+	if (!strcmp(what, "flood") && argc == 8)
+		return flood(argv + 2);
+	if (!strcmp(what, "drink") && argc >= 4)
+		return drink(argv[2], atoi(argv[3]), argc > 4);
 	if (!strcmp(what, "train") && argc == 7)
 		return train(argv + 2);
 	if (!strcmp(what, "queues") && argc == 6)
 		return queues(argv[2], (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]), atoi(argv[5]));
-	fprintf(stderr, "usage: xfer queues DEV N FRAMES MS | trains PORT | train ADDR PORT N SIZE TIMES | serve PORT [FILE] | echo PORT | put|get ADDR PORT BYTES SEED [MS]\n");
+	fprintf(stderr, "usage: xfer queues DEV N FRAMES MS | flood ADDR PORT SIZE BURST PPS MS | drink PORT MS [gro] | trains PORT [gro] | train ADDR PORT N SIZE TIMES | serve PORT [FILE] | echo PORT | put|get ADDR PORT BYTES SEED [MS]\n");
 	return 2;
 }
