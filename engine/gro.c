@@ -242,7 +242,8 @@ static bool id_follows(const struct xn_segment_run *r, const struct xn_segment_r
 static bool follows(const struct xn_segment_run *r, const struct xn_segment_run *s)
 {
 	return !r->ended && (is_udp(s) ? r->count < XN_GRO_DATAGRAMS : s->seq - s->size == r->seq) &&
-	       s->size <= r->size && !(s->flags & TCP_CWR) && r->l3_bytes + s->size <= L3_MOST && id_follows(r, s) && equal_headers(r, s);
+	       s->size <= r->size && !(s->flags & TCP_CWR) && r->l3_bytes + s->size <= L3_MOST &&
+	       id_follows(r, s) && equal_headers(r, s);
 }
 
 /* Copies payload, wherever it goes; with its sum, if somebody wants it. */

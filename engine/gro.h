@@ -28,7 +28,7 @@
  * (UDP_GRO), and cuts those up that come so for any other (net/ipv4/udp.c, udp_queue_rcv_skb). That is
  * cheaper than what it saves: one way from driver to socket for all. (Measured in a guest under TCG, in
  * bursts of 32: a datagram of 64 bytes costs 0.8 of the time, one of 1472 as much as before; with UDP_GRO 0.7
- * and 0.9. The fewer the time, the more is received when too many are sent.)
+ * and 0.9. Where too many come, more of them are received.)
  *
  * What joins is what Linux's GRO would join (net/ipv4/tcp_offload.c, udp_offload.c, af_inet.c,
  * net/ipv6/ip6_offload.c), so that cutting the packet up gives the frames that had come, to
@@ -48,8 +48,9 @@
  * there again: what a guest writes to frames meanwhile spoils its own data.
  *
  * Left alone: VLAN tags; frames in several buffers, or in one of several pieces; TCP in frames shorter than
- * XN_GRO_LEAST, which nearly always hold no data: without UDP they are not even looked at. Needs buffers that may be merged (MRG_RXBUF), and used in any order
- * (no IN_ORDER: buffers of a packet might not follow one another).
+ * XN_GRO_LEAST, which nearly always hold no data: without UDP they are not even looked at. Needs
+ * buffers that may be merged (MRG_RXBUF), and used in any order (no IN_ORDER: buffers of a packet
+ * might not follow one another).
  */
 #ifndef XN_ENGINE_GRO_H
 #define XN_ENGINE_GRO_H
@@ -60,7 +61,7 @@
 #define XN_GRO_LEAST 128u
 /* Connections and flows of which frames are put together at a time: as many as GRO has in a bucket. */
 #define XN_GRO_RUNS  8u
-/* Most datagrams of a packet: what Linux cuts (UDP_MAX_SEGMENTS of versions before 6.9). */
+/* Most datagrams of a packet: what Linux cuts (UDP_MAX_SEGMENTS, which was 64 before it was 128). */
 #define XN_GRO_DATAGRAMS 64u
 
 /* A segment or datagram, and those that have joined it. */
