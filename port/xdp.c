@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "port/announce.h"
 #include "port/xdp.h"
 
@@ -21,12 +22,9 @@
 
 static int parse_number(unsigned *out, const char *name, const char *value, unsigned min, unsigned max)
 {
-	char *end;
-	unsigned long v;
+	uint64_t v;
 
-	errno = 0;
-	v = strtoul(value, &end, 10);
-	if (errno || *end || end == value || *value == '-' || v < min || v > max)
+	if (!xn_number(value, 10, min, max, &v))
 		return xn_fail(EINVAL, "xdp: %s=%s: want a number from %u to %u", name, value, min, max);
 	*out = (unsigned)v;
 	return 0;

@@ -261,6 +261,15 @@ static uint8_t *map_ring(struct xn_xsk *x, unsigned i, uint64_t pgoff, uint64_t 
 	return p;
 }
 
+/* Both kinds of ring have the same members; p: where it is mapped. */
+#define RING_AT(type, p, off, entries) (type){ \
+		.size = (entries), .mask = (entries) - 1, \
+		.producer = (uint32_t *)((p) + (off)->producer), \
+		.consumer = (uint32_t *)((p) + (off)->consumer), \
+		.flags = (uint32_t *)((p) + (off)->flags), \
+		.ring = (p) + (off)->desc, \
+	}
+
 static int map_prod(struct xn_xsk *x, struct xsk_ring_prod *r, unsigned i, uint64_t pgoff,
 		    const struct xdp_ring_offset *off, uint32_t entries, size_t entry_bytes)
 {
@@ -268,14 +277,7 @@ static int map_prod(struct xn_xsk *x, struct xsk_ring_prod *r, unsigned i, uint6
 
 	if (!p)
 		return -errno;
-	*r = (struct xsk_ring_prod){
-		.size = entries,
-		.mask = entries - 1,
-		.producer = (uint32_t *)(p + off->producer),
-		.consumer = (uint32_t *)(p + off->consumer),
-		.flags = (uint32_t *)(p + off->flags),
-		.ring = p + off->desc,
-	};
+	*r = RING_AT(struct xsk_ring_prod, p, off, entries);
 	r->cached_prod = *r->producer;
 	/* Of a producer's ring it is `size` ahead: saves an addition for each reserve. */
 	r->cached_cons = *r->consumer + entries;
@@ -289,14 +291,7 @@ static int map_cons(struct xn_xsk *x, struct xsk_ring_cons *r, unsigned i, uint6
 
 	if (!p)
 		return -errno;
-	*r = (struct xsk_ring_cons){
-		.size = entries,
-		.mask = entries - 1,
-		.producer = (uint32_t *)(p + off->producer),
-		.consumer = (uint32_t *)(p + off->consumer),
-		.flags = (uint32_t *)(p + off->flags),
-		.ring = p + off->desc,
-	};
+	*r = RING_AT(struct xsk_ring_cons, p, off, entries);
 	r->cached_prod = *r->producer;
 	r->cached_cons = *r->consumer;
 	return 0;
