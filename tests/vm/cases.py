@@ -764,7 +764,7 @@ def a_guest_switches_what_is_put_together_for_it(lab):
 GUEST_USO4, GUEST_USO6 = 54, 55
 
 
-@test(trees=("stable", "new"), secs=120)
+@test(trees=("stable", "new"))
 def datagrams_are_put_together_for_a_guest(lab):
     """For sockets that have asked for them in one piece, and for others, Linux cuts them up."""
     nic = generic_nic(lab, 1)
