@@ -146,8 +146,9 @@ static uint16_t place(const struct xn_xdpq *x, const struct places *to, unsigned
 	return i < to->own ? to->id[i] : xn_id_fifo_at(&x->held, i - to->own);
 }
 
-/* As many of them as the frame takes. */
-static enum xn_spread choose_places(const struct xn_xdpq *x, struct places *to, uint32_t bytes)
+/* As many of them as the frame takes. Of one that has landed in both kinds a held buffer takes the
+ * end, if it can: else one would stay for ever, and its bounce frame be in every so many frames. */
+static enum xn_spread choose_places(const struct xn_xdpq *x, struct places *to, uint32_t bytes, bool mixed)
 {
 	const struct xn_portq_cfg *c = &x->q.cfg;
 	const unsigned all = to->own + xn_id_fifo_count(&x->held), most = c->merge ? all : XN_MIN(all, 1u);
@@ -162,6 +163,11 @@ static enum xn_spread choose_places(const struct xn_xdpq *x, struct places *to, 
 		}
 		to->held = i < to->own ? 0 : i + 1 - to->own;
 		to->own = XN_MIN(to->own, i + 1);
+		if (mixed && !to->held && xn_id_fifo_count(&x->held) &&
+		    c->bufs[xn_id_fifo_at(&x->held, 0)].bytes >= need) {
+			to->own--;
+			to->held = 1;
+		}
 		return XN_SPREAD_OK;
 	}
 	return most && !c->merge ? XN_SPREAD_TOO_SMALL : XN_SPREAD_NO_BUFFER;
@@ -265,7 +271,7 @@ static enum xn_spread spread(struct xn_xdpq *x, struct xn_xdp_frame *f, struct p
 {
 	const bool mixed = to->own && held_pieces;
 	struct xn_rx_done csum = { 0 };
-	enum xn_spread how = choose_places(x, to, f->bytes);
+	enum xn_spread how = choose_places(x, to, f->bytes, mixed);
 
 	*used = 0;
 	if (how == XN_SPREAD_NO_BUFFER)

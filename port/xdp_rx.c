@@ -38,7 +38,11 @@ static uint32_t pieces_wanted(const struct xn_xdpq *x, const struct fill *f, con
 	const uint32_t lent = xn_xdp_guests_lent(x, f->posted);
 	const uint32_t lack = x->pieces > lent ? x->pieces - lent : 0, one = XN_MIN(x->held_pieces, lack);
 
-	return lent ? one : XN_MAX(one, beside_reserve(x, f, x->held_pieces, rss));
+	/* Many that are held, though they could be lent, want no more than one each: with more of them
+	 * hold_few would never come to an end. */
+	if (lent || (!x->bounce && x->held_frames >= 2 * x->pieces))
+		return one;
+	return XN_MAX(one, beside_reserve(x, f, x->held_pieces, rss));
 }
 
 /* How many bounce frames may be in the fill ring: as many as held buffers take of the

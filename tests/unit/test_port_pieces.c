@@ -860,6 +860,68 @@ static void when_few_buffers_become_more_no_short_frame_is_lost(void **state)
 	rig_close(&t.r);
 }
 
+/* Pages until so many are out, the engine running after every eight: a driver that offers them
+ * while it is polled. */
+static void offer_in_eights(unsigned pending)
+{
+	while (drv_pending(&t.r.drv, RX) < pending) {
+		struct drv_seg s = { .len = 4096 };
+
+		for (unsigned i = 0; i < 8 && drv_pending(&t.r.drv, RX) < pending; i++) {
+			while (!next_slot(&s.at))
+				;
+			assert_true(offer_marked(&s, 1));
+		}
+		xn_queue_run(t.r.q, 64);
+	}
+}
+
+/* Frames until none has room any more. How many. */
+static unsigned run_dry(uint32_t bytes)
+{
+	struct virtio_net_hdr_v1 hdr;
+	unsigned buffers, sent = 0, got = 0;
+
+	make_frame(t.sent[0], bytes, 7);
+	for (; !fk_host_rx(0, t.sent[0], bytes); sent++) {
+		assert_true(sent < 1000 && "bounce frames only, which never run out");
+		xn_queue_run(t.r.q, 64);
+	}
+	while (xn_queue_run(t.r.q, 64))
+		;
+	for (uint32_t n; (n = take(&buffers, &hdr)) != 0; got++) {
+		assert_int_equal(n, bytes);
+		assert_memory_equal(t.got, t.sent[0], bytes);
+	}
+	return got;
+}
+
+/* Those that are held because they are few are the exception, and not for ever: from an empty ring
+ * on, and from one that has run dry. */
+static void buffers_that_come_a_few_at_a_time_are_lent(void **state)
+{
+	static const uint32_t mtus[] = { 9000, 65535 };
+
+	for (unsigned i = 0; i < XN_ARRAY_SIZE(mtus); i++) {
+		const unsigned a_frame = (mtus[i] + 26 + 4095) / 4096;
+		unsigned frames = 0;
+
+		open_with(&(struct rig_opts){ .features = MRG, .mtu = mtus[i] }, 4096);
+		for (unsigned round = 0; round < 10; round++) {
+			offer_in_eights(200);
+			frames += run_dry(mtus[i] + 14);
+		}
+		assert_true(frames >= 10 * (200 / a_frame - 4));
+		/* All but a few in each round; and the frames that landed in these. */
+		assert_true(stat(&t.r, "rx_bounce_few") <= 10 * 100);
+		assert_true(stat(&t.r, "rx_buf_lent") >= 10 * 100);
+		if (stat(&t.r, "rx_shifted") < frames / 2)
+			fail_msg("MTU %u: of %u frames %u landed in the guest's buffers", mtus[i], frames,
+				 (unsigned)stat(&t.r, "rx_shifted"));
+		rig_close(&t.r);
+	}
+}
+
 static void the_longest_frame_and_one_byte_more(void **state)
 {
 	static const uint32_t mtus[] = { 3823, 9000, 12174, 12175, 65535 };
@@ -946,6 +1008,7 @@ int main(void)
 		cmocka_unit_test(a_few_long_buffers_take_the_longest_frames),
 		cmocka_unit_test(with_several_queues_too),
 		cmocka_unit_test(when_few_buffers_become_more_no_short_frame_is_lost),
+		cmocka_unit_test(buffers_that_come_a_few_at_a_time_are_lent),
 		cmocka_unit_test(the_longest_frame_and_one_byte_more),
 		cmocka_unit_test(stop_counts_frames_and_not_pieces),
 		cmocka_unit_test(zero_copy_mode_and_pieces_never_meet),
