@@ -397,6 +397,9 @@ static bool may_be_of(const struct xn_segment_run *r, const struct xn_segment_ru
 {
 	const uint16_t type = xn_be16(s->head + IP_AT - 2);
 
+	/* With a priority alone (VLAN 0) it goes where those without a tag go. */
+	if ((type == 0x8100 || type == 0x88a8) && !(xn_be16(s->head + IP_AT) & 0x0fff))
+		return true;
 	if (r->v6)
 		return type == 0x86dd && s->head[IP_AT + 6] != IPPROTO_TCP &&
 		       !memcmp(s->head + IP_AT + 8, r->head + IP_AT + 8, 32);

@@ -30,7 +30,7 @@
  * bursts of 32: a datagram of 64 bytes costs 0.8 of the time, one of 1472 as much as before; with UDP_GRO 0.7
  * and 0.9. Where too many come, more of them are received.)
  *
- * What joins is what Linux's GRO would join (net/ipv4/tcp_offload.c, udp_offload.c, af_inet.c,
+ * What joins is what Linux's GRO can join (net/ipv4/tcp_offload.c, udp_offload.c, af_inet.c,
  * net/ipv6/ip6_offload.c), so that cutting the packet up gives the frames that had come, to
  * the byte: Ethernet, IPv4 without options and fragments or IPv6 without extension headers,
  * and TCP with any options or UDP with a checksum; everything in the headers is equal but lengths and

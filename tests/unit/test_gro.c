@@ -208,6 +208,7 @@ static void a_datagram_that_is_left_alone_is_not_overtaken(void **state)
 		{ 20, 6, 0, 0, false },                                 /* TCP */
 		{ 30, 77, 0, 0, false }, { 53, 77, 0, 0, false },       /* other addresses */
 		{ 12, 8, 0, 0, false },                                 /* something else */
+		{ 12, 0x81, 0, 0, true }, { 12, 0x88, 0, 0, false },    /* VLAN 0: a priority; VLAN 5 */
 		{ 55, 77, 0, 0, false },                                /* another port: a flow of its own */
 	};
 	struct xn_rx_done done[3];
@@ -223,6 +224,10 @@ static void a_datagram_that_is_left_alone_is_not_overtaken(void **state)
 		odd[ways[i].at] = ways[i].value;
 		if (ways[i].at == 60)
 			odd[61] = 0;
+		if (ways[i].value == 0x81)
+			memcpy(odd + 13, "\0\x60\0", 3);
+		if (ways[i].value == 0x88)
+			memcpy(odd + 13, "\xa8\x60\5", 3);
 		if (ways[i].len)
 			done[1].len = ways[i].len;
 		done[1].flags |= ways[i].flags;
