@@ -320,7 +320,7 @@ static void strange_kicks(const void *arg)
 	/* A semaphore stays readable a million times over; the rest is quiet soon. */
 	nap_ms(20);
 	if (k->how != SEMAPHORE)
-		CHECK(daemon_quiet(&the_daemon, 100, 600), "costs a processor also when it is over");
+		CHECK(daemon_quiet(&the_daemon, 100, 100), "costs a processor also when it is over");
 	CHECK(!front_set(&g->front, XN_VU_SET_VRING_KICK, &v, sizeof(v), &g->ring[TX].kick, 1), "%s",
 	      g->front.error);
 	check_loop(g, 16);

@@ -663,14 +663,24 @@ static void memory_behind_the_log(const void *arg)
 
 #define NR_HUGE "/proc/sys/vm/nr_hugepages"
 
-/* False: it may not be changed. */
-static bool add_to_number(const char *path, long n)
+static bool read_number(const char *path, long *v)
 {
-	FILE *f = fopen(path, "r+e");
-	long v;
-	bool ok = f && fscanf(f, "%ld", &v) == 1 && !fseek(f, 0, SEEK_SET) && fprintf(f, "%ld\n", v + n) > 0;
+	FILE *f = fopen(path, "re");
+	const bool ok = f && fscanf(f, "%ld", v) == 1;
 
 	return f && !fclose(f) && ok;
+}
+
+/* False: it has not changed. */
+static bool add_to_number(const char *path, long n)
+{
+	long before, after;
+	FILE *f = read_number(path, &before) ? fopen(path, "we") : NULL;
+
+	if (!f)
+		return false;
+	fprintf(f, "%ld\n", before + n);
+	return !fclose(f) && read_number(path, &after) && after == before + n;
 }
 
 static void take_huge_page_back(void *arg)

@@ -614,7 +614,7 @@ static void small_rx(const void *arg)
 	}
 	ring_kick(&g->ring[TX]);
 	nap_ms(20);
-	CHECK(daemon_quiet(&the_daemon, 100, 600), "more than 60 ms of processor in 100 ms");
+	CHECK(daemon_quiet(&the_daemon, 100, 100), "more than 10 ms of processor in 100 ms");
 	CHECK(!guest_restart_rings(g), "%s", g->front.error);
 	check_loop(g, 8);
 }

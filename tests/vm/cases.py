@@ -779,10 +779,11 @@ def datagrams_are_put_together_for_a_guest(lab):
         g.sh(f"ethtool -K eth0 rx-gro-hw {state}")
         for port, (n, size) in itertools.product((8, 9), ((64, 60), (40, 1400))):
             before = d.counters()
-            sh(XFER + ["train", GUEST, str(port), str(n), str(size), "5"], 60)
+            sh(XFER + ["train", GUEST, str(port), str(n), str(size), "5"], 4 * PATIENCE)
             more = {k: v - before[k] for k, v in d.counters().items()}
             said = f"{n} of {size} to {port}, {state}, peer {peer}: {more}"
-            check((more["rx_coalesced"] > 20) == (state == "on"), said)
+            # Without checksums to leave out the far end may send each by itself: then it is chance.
+            check(more["rx_coalesced"] > 20 or not peer if state == "on" else more["rx_coalesced"] == 0, said)
     check(wrong_checksums(g) == [0, 0], f"wrong checksums: TCP, UDP {wrong_checksums(g)}")
     errors = g.sh("cat /sys/class/net/eth0/statistics/rx_*errors /sys/class/net/eth0/statistics/rx_dropped")
     check(not any(map(int, errors.split())), f"its driver has dropped packets: {errors}")
@@ -812,7 +813,7 @@ def a_guest_passes_on_datagrams_in_the_pieces_that_it_gets(lab):
     g, d = router(lab, 0, ["--gro", "on"], ["trains", "8"])
     check_bit(g, GUEST_USO4)
     for n, size in (64, 60), (40, 1400):
-        sh(XFER + ["train", "10.9.1.1", "8", str(n), str(size), "5"], 60)
+        sh(XFER + ["train", "10.9.1.1", "8", str(n), str(size), "5"], 4 * PATIENCE)
     for daemon in d:
         c = daemon.counters()
         check(c["rx_coalesced"] > 20 and c["tx_segmented"] and c["tx_segments"] > c["tx_segmented"], c)

@@ -8,6 +8,7 @@ All of it lives in namespaces of the test's own (network, mounts, processes; tes
 makes them), so whatever happens, nothing is left of it afterwards. QEMU and the other foreign
 programs come out of a tree of Debian packages (tests/vm/fetch) and run with chroot in it.
 """
+import contextlib
 import fcntl
 import glob
 import json
@@ -100,9 +101,9 @@ def huge_pages(n=None):
         for _ in range(5):
             if have() >= n:
                 break
-            write("drop_caches", 3)
-            write("compact_memory", 1)
-            write("nr_hugepages", n)
+            for name, value in ("drop_caches", 3), ("compact_memory", 1), ("nr_hugepages", n):
+                with contextlib.suppress(OSError):      # not all kernels have all
+                    write(name, value)
     return have()
 
 
