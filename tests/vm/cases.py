@@ -168,7 +168,8 @@ def in_any_combination(lab, d, g, mtu, names, guest_csum=True):
             check((more["rx_csum_finished"] > 100) == (peer and not guest_csum), said)
             seen.append(more["tx_segments"] // max(1, more["tx_segmented"]))
     check(wrong_checksums(g) == [0, 0], f"wrong checksums: TCP, UDP {wrong_checksums(g)}")
-    check(max(seen) > trains // 3, f"no long packet among those that were cut: {seen}")
+    # A train is cut as it was sent; how long TCP's packets are depends on its pace.
+    check(max(seen) > (trains // 3 if USO in names else 2), f"no long packet among those that were cut: {seen}")
 
 
 def offloads_with(options, mtu):
