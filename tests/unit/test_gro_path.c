@@ -13,6 +13,7 @@
 #define F(n) (1ull << (n))
 #define GRO  (F(VIRTIO_NET_F_GUEST_CSUM) | F(VIRTIO_NET_F_GUEST_TSO4) | F(VIRTIO_NET_F_GUEST_TSO6))
 #define USO  (F(VIRTIO_NET_F_GUEST_CSUM) | F(XN_NET_F_GUEST_USO4) | F(XN_NET_F_GUEST_USO6))
+#define BOTH (GRO | F(XN_NET_F_GUEST_USO4) | F(XN_NET_F_GUEST_USO6))
 #define BUF  4096u
 #define SIZE 1400u    /* of the payload of a segment */
 
@@ -222,7 +223,7 @@ static void whoever_has_not_accepted_it_gets_frames(void **state)
 
 static void what_is_switched_off_meanwhile_ends_with_the_next_batch(void **state)
 {
-	const struct rig_opts o = { .features = MRG | GRO | USO, .driver = "veth" };
+	const struct rig_opts o = { .features = MRG | BOTH, .driver = "veth" };
 	struct rig r;
 
 	rig_open(&r, &o);
@@ -233,7 +234,7 @@ static void what_is_switched_off_meanwhile_ends_with_the_next_batch(void **state
 		const uint64_t less = i % 3 == 1 ? one : F(VIRTIO_NET_F_GUEST_CSUM);
 		unsigned before;
 
-		xn_store_once64(&r.dev->guest_offloads, on ? GRO | USO : (GRO | USO) & ~less);
+		xn_store_once64(&r.dev->guest_offloads, on ? BOTH : BOTH & ~less);
 		xn_queue_run(r.q, 64);
 		arrive_as(udp, 4, 20, i + 1);
 		xn_queue_run(r.q, 64);

@@ -19,11 +19,10 @@
 
 static struct daemon *gro_daemon(const char *what)
 {
-	const char *const boxed[] = { "--gro", what, NULL };
-	const char *const unboxed[] = { "--gro", what, "--sandbox", "off", NULL };
+	const char *const words[] = { "--gro", what, SANITIZED ? "--sandbox" : NULL, "off", NULL };
 	static struct daemon d;
 
-	CHECK(daemon_start(&d, "gro", "loopback", SANITIZED ? unboxed : boxed), "does not start");
+	CHECK(daemon_start(&d, "gro", "loopback", words), "does not start");
 	at_end(daemon_undo, &d);
 	return &d;
 }
