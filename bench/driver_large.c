@@ -7,7 +7,8 @@
  *
  * Blocks are 32 KiB, the order of pages from which Linux's TCP cuts what programs send. Those of a
  * packet lie one after the other downwards, so that no two of them are one piece. --piece says
- * another length (4096: pages, as of a file that is sent), or that all of a packet is one piece. Frames that fit 1500 bytes are one piece in any case.
+ * another length (4096: pages, as of a file that is sent), or that all of a packet is one piece.
+ * Frames that fit 1500 bytes are one piece in any case.
  */
 #include "base/types.h"
 #include "bench/driver_large.h"

@@ -125,8 +125,8 @@ static inline enum xn_fault xn_walk_buffer(struct xn_walk *w, struct xn_desc d)
 }
 
 /*
- * Usual ones that lie in a row, of a packed ring or of a table of one; what changes is kept in
- * locals. *rest: the word of the first, which was read; in the end that of the last one taken.
+ * Usual ones that lie in a row, of a packed ring or of a table of one.
+ * *rest: the word of the first, which was read; in the end that of the last one taken.
  * Ends behind one that has none of the flags `more` (there is no such one where that is 0), and
  * in front of one whose flags among `odd` differ from a good one's, or that is not for here:
  * that one is read again. Returns how many.
